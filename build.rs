@@ -1,0 +1,49 @@
+//! Finds mainnet's Token Metadata program for the embedded chain and hands its path to the compiler.
+//!
+//! The program is a file of the registry package `trident-svm`, which `Cargo.toml` lists for a target that never exists:
+//! `Cargo.lock` pins its checksum, Cargo fetches it, and nothing of it is compiled.
+
+use std::{env, error::Error, fs, path::PathBuf, process::Command};
+
+use sha2::{Digest, Sha256};
+
+const PACKAGE: &str = "trident-svm";
+const PROGRAM_FILE: &str = "src/solana-program-library/metaplex-token-metadata.so";
+/// SHA-256 of the program as deployed on mainnet.
+const PROGRAM_SHA256: &str = "1e5786cc6462756fc221fd5bc744f67e9added188284f680d51b699379963a9d";
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rerun-if-changed=Cargo.lock");
+    println!("cargo::rerun-if-changed=migrations");
+    if env::var_os("CARGO_FEATURE_LOCALNET").is_some() {
+        let program = token_metadata_program()?;
+        println!("cargo::rustc-env=BOXOFFICE_TOKEN_METADATA_SO={}", program.display());
+    }
+    Ok(())
+}
+
+fn token_metadata_program() -> Result<PathBuf, Box<dyn Error>> {
+    let output = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+        .args(["metadata", "--format-version", "1", "--locked", "--manifest-path"])
+        .arg(PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("Cargo.toml"))
+        .output()?;
+    if !output.status.success() {
+        return Err(format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr)).into());
+    }
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    let manifest = metadata["packages"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .find(|package| package["name"] == PACKAGE)
+        .and_then(|package| package["manifest_path"].as_str())
+        .ok_or("the package with the Token Metadata program is not in Cargo.lock")?;
+    let program = PathBuf::from(manifest).with_file_name(PROGRAM_FILE);
+    let found: String = Sha256::digest(fs::read(&program)?).iter().map(|byte| format!("{byte:02x}")).collect();
+    if found == PROGRAM_SHA256 {
+        Ok(program)
+    } else {
+        Err(format!("{} has SHA-256 {found}, expected {PROGRAM_SHA256}", program.display()).into())
+    }
+}

@@ -1,0 +1,12 @@
+//! What the product knows: pure, synchronous, and free of I/O.
+//!
+//! Everything else may use this module; it uses nothing of the crate.
+
+pub mod address;
+pub mod document;
+pub mod failure;
+pub mod ids;
+pub mod lamports;
+pub mod mint;
+pub mod spending;
+pub mod ticket;

@@ -1,0 +1,3 @@
+//! boxoffice
+pub mod domain;
+pub mod store;

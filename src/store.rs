@@ -1,0 +1,196 @@
+//! The books: one SQLite file, one writer, a pool of readers.
+//!
+//! Services call the typed functions of the submodules (one for each aggregate) and never see SQL. Every write is durable
+//! when its future resolves: WAL with `synchronous=FULL`, and writes that wait at the same time share one commit.
+
+mod accept;
+mod attempts;
+mod batches;
+mod identity;
+mod mints;
+mod readers;
+mod spending;
+mod writer;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite_migration::{M, Migrations, SchemaVersion};
+use thiserror::Error;
+
+pub use accept::{Accepted, Entry, NewBatch, NewTicket, SpendingRules};
+pub use attempts::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settlement, TicketVerdict, Verdict};
+pub use batches::{BatchEntry, BatchRecord};
+pub use identity::Identity;
+pub use mints::{Counts, MintFilter, MintRecord};
+
+use readers::Readers;
+use writer::Writer;
+
+/// Name of the database inside the data folder.
+pub const FILE_NAME: &str = "boxoffice.db";
+
+const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../migrations/0001_books.sql"))];
+/// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
+const READERS: usize = 4;
+/// How long SQLite waits for a lock that another process (a backup, a curious operator) holds, in milliseconds.
+const BUSY_TIMEOUT_MS: u32 = 5_000;
+
+/// What can go wrong with the books.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The file cannot be opened.
+    #[error("cannot open {path}: {source}; check that the folder exists and this user may write to it", path = path.display())]
+    Open {
+        /// The database file.
+        path: PathBuf,
+        /// SQLite's reason.
+        source: rusqlite::Error,
+    },
+    /// The file is something else or damaged.
+    #[error("{path} is not a healthy SQLite database; restore a backup, or move the file away: minted tickets are found again on the chain", path = path.display())]
+    Corrupt {
+        /// The database file.
+        path: PathBuf,
+    },
+    /// A later version of the program wrote the file.
+    #[error("{path} was written by a newer boxoffice (schema {found}, this one knows {known}); install that version again, or restore the backup from before the upgrade", path = path.display())]
+    Newer {
+        /// The database file.
+        path: PathBuf,
+        /// Schema version of the file.
+        found: usize,
+        /// Newest schema version of this program.
+        known: usize,
+    },
+    /// The schema cannot be brought up to date.
+    #[error("cannot upgrade {path}: {source}", path = path.display())]
+    Migration {
+        /// The database file.
+        path: PathBuf,
+        /// The migration's reason.
+        source: rusqlite_migration::Error,
+    },
+    /// No space left; nothing of the refused write is kept.
+    #[error("the disk that holds the data folder is full; free some space, and everything goes on by itself")]
+    DiskFull,
+    /// The database is bound to another chain or wallet.
+    #[error(
+        "this data folder belongs to {what} {bound}, but the settings lead to {found}; \
+         use another DATA_DIR for another chain or wallet, or correct {setting}"
+    )]
+    OtherIdentity {
+        /// What differs: "the chain with genesis hash" or "the wallet".
+        what: &'static str,
+        /// What the database is bound to.
+        bound: String,
+        /// What the settings lead to.
+        found: String,
+        /// The setting to correct.
+        setting: &'static str,
+    },
+    /// Another process holds the lock for too long, or a neighbour's write met a full disk.
+    #[error("the database is busy or its disk has failed; the same request may be sent again")]
+    Unavailable,
+    /// A batch would cost more than may be spent.
+    #[error(transparent)]
+    Refused(#[from] crate::domain::spending::Refusal),
+    /// A row changed under a writer that relied on it: a bug, never a user's fault.
+    #[error("the books changed underneath a write ({0}); nothing was written")]
+    Conflict(&'static str),
+    /// Any other fault of SQLite.
+    #[error("the database refused: {0}")]
+    Sqlite(#[source] rusqlite::Error),
+    /// The writer has ended: the process is shutting down.
+    #[error("the database is closed")]
+    Closed,
+}
+
+impl From<rusqlite::Error> for StoreError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::DiskFull) => Self::DiskFull,
+            _ => Self::Sqlite(error),
+        }
+    }
+}
+
+/// The books. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Store {
+    writer: Writer,
+    readers: Readers,
+}
+
+impl Store {
+    /// Opens the database in a data folder, creates it if it is missing, and brings its schema up to date.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; each names the file and the remedy.
+    pub fn open(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(FILE_NAME);
+        let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
+        connection
+            .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
+            .and_then(|_mode| connection.pragma_update(None, "synchronous", "full"))
+            .map_err(|source| unhealthy(&path, source))?;
+        migrate(&path, &mut connection)?;
+        let readers = Readers::open(READERS, || connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+        Ok(Self { writer: Writer::start(connection), readers })
+    }
+
+    /// Waits for writes under way and closes the file.
+    pub async fn close(&self) {
+        self.writer.close().await;
+    }
+}
+
+/// Reads the counts of a data folder without taking it from the process that owns it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn peek(folder: &Path) -> Result<(Option<Identity>, Counts), StoreError> {
+    let path = folder.join(FILE_NAME);
+    let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    let read = || Ok((identity::read(&connection)?, mints::counts(&connection, None)?));
+    read().map_err(|error| match error {
+        StoreError::Sqlite(source) => unhealthy(&path, source),
+        other => other,
+    })
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
+    let open = || {
+        let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        connection.busy_timeout(std::time::Duration::from_millis(BUSY_TIMEOUT_MS.into()))?;
+        connection.pragma_update(None, "foreign_keys", true)?;
+        connection.pragma_update(None, "temp_store", "memory")?;
+        connection.set_prepared_statement_cache_capacity(64);
+        Ok(connection)
+    };
+    open().map_err(|source: rusqlite::Error| unhealthy(path, source))
+}
+
+fn unhealthy(path: &Path, source: rusqlite::Error) -> StoreError {
+    match source.sqlite_error_code() {
+        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => StoreError::Corrupt { path: path.to_owned() },
+        Some(ErrorCode::DiskFull) => StoreError::DiskFull,
+        _ => StoreError::Open { path: path.to_owned(), source },
+    }
+}
+
+fn migrate(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
+    let migrations = Migrations::from_slice(MIGRATIONS);
+    let failed = |source| match source {
+        rusqlite_migration::Error::RusqliteError { err, .. }
+            if matches!(err.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)) =>
+        {
+            StoreError::Corrupt { path: path.to_owned() }
+        }
+        source => StoreError::Migration { path: path.to_owned(), source },
+    };
+    if let SchemaVersion::Outside(found) = migrations.current_version(connection).map_err(failed)? {
+        return Err(StoreError::Newer { path: path.to_owned(), found: found.get(), known: MIGRATIONS.len() });
+    }
+    migrations.to_latest(connection).map_err(failed)
+}

@@ -1,0 +1,271 @@
+//! Acceptance: a batch becomes a promise in one transaction.
+
+use rusqlite::{Connection, OptionalExtension as _, params};
+use uuid::Uuid;
+
+use super::{Store, StoreError, spending};
+use crate::domain::{
+    failure::{Failure, FailureCode},
+    ids::VenueId,
+    lamports::Lamports,
+    mint::MintStatus,
+    spending::{SpendingLimits, check},
+    ticket::Fault,
+};
+
+/// A batch as it arrives at the books.
+#[derive(Debug)]
+pub struct NewBatch {
+    /// The venue that sells.
+    pub venue_id: VenueId,
+    /// Its entries, in the order sent.
+    pub entries: Vec<Entry>,
+}
+
+/// One entry of a batch.
+#[derive(Debug)]
+pub enum Entry {
+    /// A ticket that passed all checks.
+    Ticket(NewTicket),
+    /// One that did not: it is kept in the batch's record, and nothing is minted for it.
+    Faulty {
+        /// The id as it was sent.
+        ticket_id: String,
+        /// Why it was not taken.
+        failure: Failure,
+        /// Everything that is wrong with it.
+        faults: Vec<Fault>,
+    },
+}
+
+/// A checked ticket on its way into the books.
+#[derive(Debug)]
+pub struct NewTicket {
+    /// The ticket's id.
+    pub ticket_id: String,
+    /// Its event.
+    pub event_id: String,
+    /// Canonical JSON of what was sold.
+    pub ticket: String,
+    /// SHA-256 of it.
+    pub content_digest: [u8; 32],
+    /// Where it will live on the chain, base58.
+    pub mint_address: String,
+}
+
+/// What is needed to decide about money inside the transaction.
+#[derive(Clone, Debug)]
+pub struct SpendingRules {
+    /// What one ticket costs.
+    pub price: Lamports,
+    /// The wallet's address.
+    pub wallet: String,
+    /// What it holds.
+    pub balance: Lamports,
+    /// What the operator allows.
+    pub limits: SpendingLimits,
+}
+
+/// A batch in the books.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// The row.
+    pub batch_id: i64,
+    /// The name that clients know.
+    pub public_id: String,
+    /// Tickets that will be minted for this batch.
+    pub new_tickets: u64,
+}
+
+/// Batches up to this size ride ahead of bulk work: someone is waiting at the door.
+const DOOR_BATCH: usize = 25;
+
+impl Store {
+    /// Whether any entry of a batch would have to be minted.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn needs_minting(&self, venue_id: VenueId, ticket_ids: Vec<String>) -> Result<bool, StoreError> {
+        self.read(move |connection| {
+            for ticket_id in ticket_ids {
+                let known = known_mint(connection, venue_id.as_str(), &ticket_id)?;
+                if known.is_none_or(|mint| mint.can_be_retried()) {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })
+        .await
+    }
+
+    /// Writes a batch down: all of it or nothing. Known tickets are linked, not minted again; failed ones that a retry can
+    /// help are queued again. `rules` are checked against the new tickets before anything is kept.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when the money does not reach, [`StoreError::DiskFull`], or another database fault.
+    pub async fn accept(
+        &self,
+        batch: NewBatch,
+        rules: Option<SpendingRules>,
+        public_id: Uuid,
+        now_ms: i64,
+    ) -> Result<Accepted, StoreError> {
+        self.write(move |connection| accept(connection, &batch, rules.as_ref(), public_id, now_ms)).await
+    }
+}
+
+fn accept(
+    connection: &Connection,
+    batch: &NewBatch,
+    rules: Option<&SpendingRules>,
+    public_id: Uuid,
+    now_ms: i64,
+) -> Result<Accepted, StoreError> {
+    let commitments = spending::commitments(connection, now_ms)?;
+    let public_id = public_id.to_string();
+    connection.execute(
+        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at) VALUES (?, ?, ?, 0, ?)",
+        params![public_id, batch.venue_id.as_str(), batch.entries.len(), now_ms],
+    )?;
+    let batch_id = connection.last_insert_rowid();
+    let lane = i64::from(batch.entries.len() > DOOR_BATCH);
+    let mut new_tickets = 0_u64;
+    for (position, entry) in batch.entries.iter().enumerate() {
+        let link = match entry {
+            Entry::Faulty { ticket_id, failure, faults } => Link::faulty(ticket_id, failure, faults),
+            Entry::Ticket(ticket) => take(connection, &batch.venue_id, ticket, lane, now_ms)?,
+        };
+        new_tickets = new_tickets.saturating_add(u64::from(link.is_new));
+        link.insert(connection, batch_id, position)?;
+    }
+    if new_tickets > 0 {
+        // Without rules the caller saw only settled tickets; one has failed since, and the request may be repeated.
+        let rules = rules.ok_or(StoreError::Unavailable)?;
+        check(new_tickets, rules.price, &rules.wallet, rules.balance, &rules.limits, &commitments)?;
+        let estimate = rules.price * new_tickets;
+        connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
+    }
+    connection.execute("UPDATE batches SET finished_at = ? WHERE id = ? AND open = 0", params![now_ms, batch_id])?;
+    Ok(Accepted { batch_id, public_id, new_tickets })
+}
+
+/// What the books know of a ticket.
+struct KnownMint {
+    id: i64,
+    content_digest: Vec<u8>,
+    status: String,
+    error_code: Option<String>,
+}
+
+impl KnownMint {
+    fn can_be_retried(&self) -> bool {
+        let code = self.error_code.as_deref().and_then(FailureCode::parse);
+        self.status == MintStatus::Failed.as_str() && code.is_some_and(FailureCode::retryable)
+    }
+}
+
+fn known_mint(connection: &Connection, venue_id: &str, ticket_id: &str) -> Result<Option<KnownMint>, StoreError> {
+    let known = connection
+        .prepare_cached(
+            "SELECT id, content_digest, status, error_code FROM mints
+             WHERE venue_id = ? AND ticket_id = ? ORDER BY generation DESC LIMIT 1",
+        )?
+        .query_row([venue_id, ticket_id], |row| {
+            Ok(KnownMint { id: row.get(0)?, content_digest: row.get(1)?, status: row.get(2)?, error_code: row.get(3)? })
+        })
+        .optional()?;
+    Ok(known)
+}
+
+/// A row of `batch_entries` in the making.
+struct Link<'a> {
+    ticket_id: &'a str,
+    mint_id: Option<i64>,
+    is_new: bool,
+    replayed: bool,
+    failure: Option<Failure>,
+    faults: &'a [Fault],
+}
+
+impl<'a> Link<'a> {
+    fn faulty(ticket_id: &'a str, failure: &Failure, faults: &'a [Fault]) -> Self {
+        Self { ticket_id, mint_id: None, is_new: false, replayed: false, failure: Some(failure.clone()), faults }
+    }
+
+    fn insert(&self, connection: &Connection, batch_id: i64, position: usize) -> Result<(), StoreError> {
+        // A list of plain strings: serialising cannot fail.
+        let faults = (!self.faults.is_empty()).then(|| serde_json::to_string(self.faults).unwrap_or_default());
+        connection
+            .prepare_cached(
+                "INSERT INTO batch_entries
+                     (batch_id, position, ticket_id, mint_id, replayed, error_code, error_message, faults)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                batch_id,
+                position,
+                self.ticket_id,
+                self.mint_id,
+                self.replayed,
+                self.failure.as_ref().map(|failure| failure.code.as_str()),
+                self.failure.as_ref().map(|failure| failure.message.as_str()),
+                faults,
+            ])?;
+        Ok(())
+    }
+}
+
+fn take<'a>(
+    connection: &Connection,
+    venue_id: &VenueId,
+    ticket: &'a NewTicket,
+    lane: i64,
+    now_ms: i64,
+) -> Result<Link<'a>, StoreError> {
+    let link = |mint_id, is_new, replayed| Link {
+        ticket_id: &ticket.ticket_id,
+        mint_id: Some(mint_id),
+        is_new,
+        replayed,
+        failure: None,
+        faults: &[],
+    };
+    let Some(known) = known_mint(connection, venue_id.as_str(), &ticket.ticket_id)? else {
+        connection
+            .prepare_cached(
+                "INSERT INTO mints
+                     (venue_id, ticket_id, event_id, ticket, content_digest, mint_address, lane, created_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            )?
+            .execute(params![
+                venue_id.as_str(),
+                ticket.ticket_id,
+                ticket.event_id,
+                ticket.ticket,
+                ticket.content_digest,
+                ticket.mint_address,
+                lane,
+                now_ms
+            ])?;
+        return Ok(link(connection.last_insert_rowid(), true, false));
+    };
+    if known.content_digest != ticket.content_digest {
+        let failure = Failure::new(
+            FailureCode::ContentConflict,
+            "this ticket id is already known with other content, and a ticket cannot be changed once it is accepted; \
+             send it as it was, or sell under a new id",
+        );
+        return Ok(Link { failure: Some(failure), mint_id: None, ..link(known.id, false, false) });
+    }
+    if known.can_be_retried() {
+        connection
+            .prepare_cached(
+                "UPDATE mints SET status = 'pending', lane = ?, attempts = 0, error_code = NULL, error_message = NULL,
+                                  settled_at = NULL
+                 WHERE id = ?",
+            )?
+            .execute(params![lane, known.id])?;
+        return Ok(link(known.id, true, false));
+    }
+    Ok(link(known.id, false, true))
+}

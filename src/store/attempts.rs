@@ -1,0 +1,345 @@
+//! The write-ahead log of signed transactions, and how each of them ended.
+
+use fail::fail_point;
+use rusqlite::{Connection, Row, params, types::Type};
+use solana_hash::Hash;
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+
+use super::{Store, StoreError, spending};
+use crate::domain::{
+    address::Generation, failure::Failure, lamports::Lamports, mint::AttemptState, mint::MintStatus, ticket::Ticket,
+};
+
+/// An accepted ticket that nothing is signed for.
+#[derive(Clone, Debug)]
+pub struct PendingMint {
+    /// The row.
+    pub id: i64,
+    /// The venue, as it was sent.
+    pub venue_id: String,
+    /// Which issue of the ticket.
+    pub generation: Generation,
+    /// What was sold.
+    pub ticket: Ticket,
+    /// Where it will live.
+    pub mint_address: Pubkey,
+    /// Transactions signed for it so far, all of them dead or rejected.
+    pub attempts: u32,
+}
+
+/// What is public about a ticket once its metadata is published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Published {
+    /// Name on the chain.
+    pub name: String,
+    /// `ipfs://` address of the metadata JSON.
+    pub uri: String,
+}
+
+/// A signed transaction that is about to be written ahead.
+#[derive(Clone, Debug)]
+pub struct NewAttempt {
+    /// Its first signature, which names it on the chain.
+    pub signature: Signature,
+    /// The bytes that will be sent, always the same.
+    pub bytes: Vec<u8>,
+    /// The blockhash it is signed with.
+    pub blockhash: Hash,
+    /// It can land in no block above this height.
+    pub last_valid_block_height: u64,
+    /// The tickets that ride in it.
+    pub tickets: Vec<(i64, Published)>,
+}
+
+/// A recorded transaction whose end is not known.
+#[derive(Clone, Debug)]
+pub struct OpenAttempt {
+    /// The row.
+    pub id: i64,
+    /// Its name on the chain.
+    pub signature: Signature,
+    /// The bytes to send again.
+    pub bytes: Vec<u8>,
+    /// It can land in no block above this height.
+    pub last_valid_block_height: u64,
+    /// The tickets that ride in it.
+    pub tickets: Vec<OpenTicket>,
+}
+
+/// A ticket inside an open attempt.
+#[derive(Clone, Debug)]
+pub struct OpenTicket {
+    /// The row of the mint.
+    pub mint_id: i64,
+    /// Where it lives.
+    pub mint_address: Pubkey,
+    /// Who will hold it; the box's wallet when absent.
+    pub owner: Option<Pubkey>,
+    /// Transactions signed for it, this one included.
+    pub attempts: u32,
+    /// What was published for it.
+    pub published: Published,
+}
+
+/// How an attempt, or a look at the chain, ended.
+#[derive(Clone, Debug)]
+pub struct Settlement {
+    /// The attempt and its last state; none when a ticket was found on the chain before anything was signed.
+    pub attempt: Option<(i64, AttemptState)>,
+    /// The slot in which it ended, if it reached the chain.
+    pub slot: Option<u64>,
+    /// What the chain said, for the record.
+    pub error: Option<String>,
+    /// What left the wallet.
+    pub spent: Lamports,
+    /// What it means for each ticket in it.
+    pub tickets: Vec<TicketVerdict>,
+}
+
+/// What a settlement means for one ticket.
+#[derive(Clone, Debug)]
+pub struct TicketVerdict {
+    /// The row of the mint.
+    pub mint_id: i64,
+    /// What it cost, rejected attempts included one by one.
+    pub cost: Lamports,
+    /// How it goes on.
+    pub verdict: Verdict,
+}
+
+/// How a ticket goes on.
+#[derive(Clone, Debug)]
+pub enum Verdict {
+    /// The chain holds it.
+    Minted {
+        /// The transaction that minted it, if the chain still knows.
+        signature: Option<Signature>,
+        /// Found on the chain rather than minted by an attempt of these books.
+        adopted: Option<Published>,
+    },
+    /// It is given up.
+    Failed(Failure),
+    /// It may be signed for again.
+    Again,
+}
+
+impl Store {
+    /// The next tickets to sign for: those that someone waits for first, then in order of acceptance.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn next_pending(&self, limit: usize) -> Result<Vec<PendingMint>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT id, venue_id, generation, ticket, mint_address, attempts FROM mints
+                 WHERE status = 'pending' ORDER BY lane, id LIMIT ?",
+            )?;
+            let rows = statement.query_map([limit], |row| {
+                Ok(PendingMint {
+                    id: row.get(0)?,
+                    venue_id: row.get(1)?,
+                    generation: Generation(row.get(2)?),
+                    ticket: read_ticket(row, 3)?,
+                    mint_address: parse(row, 4)?,
+                    attempts: row.get(5)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Writes signed transactions ahead: one commit for all of them. Only when this returns may their bytes leave the box.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if a ticket is no longer pending, or a database fault; nothing is kept then.
+    pub async fn record(&self, attempts: Vec<NewAttempt>, now_ms: i64) -> Result<Vec<i64>, StoreError> {
+        self.write(move |connection| {
+            fail_point!("record.inside");
+            attempts.iter().map(|attempt| record(connection, attempt, now_ms)).collect()
+        })
+        .await
+    }
+
+    /// Every attempt whose end is not known, oldest first: where a process that was killed goes on.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn open_attempts(&self) -> Result<Vec<OpenAttempt>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare(
+                "SELECT id, signature, transaction_bytes, last_valid_block_height FROM attempts
+                 WHERE state IN ('recorded', 'sent', 'unknown') ORDER BY id",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok(OpenAttempt {
+                    id: row.get(0)?,
+                    signature: parse(row, 1)?,
+                    bytes: row.get(2)?,
+                    last_valid_block_height: row.get(3)?,
+                    tickets: Vec::new(),
+                })
+            })?;
+            let mut attempts = rows.collect::<Result<Vec<_>, _>>()?;
+            for attempt in &mut attempts {
+                attempt.tickets = open_tickets(connection, attempt.id)?;
+            }
+            Ok(attempts)
+        })
+        .await
+    }
+
+    /// Notes how far open attempts have come, and settles those that ended: one commit for all.
+    ///
+    /// # Errors
+    /// A database fault; nothing is kept then, and the same settlements may be tried again.
+    pub async fn settle(
+        &self,
+        progress: Vec<(i64, AttemptState)>,
+        settlements: Vec<Settlement>,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            fail_point!("settle.inside");
+            for (attempt_id, state) in progress {
+                connection
+                    .prepare_cached("UPDATE attempts SET state = ? WHERE id = ? AND settled_at IS NULL")?
+                    .execute(params![state.as_str(), attempt_id])?;
+            }
+            for settlement in &settlements {
+                settle(connection, settlement, now_ms)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+}
+
+fn record(connection: &Connection, attempt: &NewAttempt, now_ms: i64) -> Result<i64, StoreError> {
+    connection
+        .prepare_cached(
+            "INSERT INTO attempts (signature, transaction_bytes, blockhash, last_valid_block_height, state, recorded_at)
+             VALUES (?, ?, ?, ?, 'recorded', ?)",
+        )?
+        .execute(params![
+            attempt.signature.to_string(),
+            attempt.bytes,
+            attempt.blockhash.to_string(),
+            attempt.last_valid_block_height,
+            now_ms
+        ])?;
+    let attempt_id = connection.last_insert_rowid();
+    for (mint_id, published) in &attempt.tickets {
+        let claimed = connection
+            .prepare_cached(
+                "UPDATE mints SET status = 'minting', attempts = attempts + 1, name = ?, metadata_uri = ?
+                 WHERE id = ? AND status = 'pending'",
+            )?
+            .execute(params![published.name, published.uri, mint_id])?;
+        if claimed != 1 {
+            return Err(StoreError::Conflict("a ticket to sign for is not pending"));
+        }
+        connection
+            .prepare_cached("INSERT INTO attempt_tickets (attempt_id, mint_id) VALUES (?, ?)")?
+            .execute([attempt_id, *mint_id])?;
+    }
+    Ok(attempt_id)
+}
+
+fn open_tickets(connection: &Connection, attempt_id: i64) -> Result<Vec<OpenTicket>, StoreError> {
+    let mut statement = connection.prepare_cached(
+        "SELECT m.id, m.mint_address, m.ticket, m.attempts, m.name, m.metadata_uri
+         FROM attempt_tickets t JOIN mints m ON m.id = t.mint_id WHERE t.attempt_id = ?",
+    )?;
+    let rows = statement.query_map([attempt_id], |row| {
+        Ok(OpenTicket {
+            mint_id: row.get(0)?,
+            mint_address: parse(row, 1)?,
+            owner: read_ticket(row, 2)?.owner(),
+            attempts: row.get(3)?,
+            published: Published { name: row.get(4)?, uri: row.get(5)? },
+        })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn settle(connection: &Connection, settlement: &Settlement, now_ms: i64) -> Result<(), StoreError> {
+    if let Some((attempt_id, state)) = settlement.attempt {
+        let settled = connection
+            .prepare_cached(
+                "UPDATE attempts SET state = ?, slot = ?, error = ?, settled_at = ?, transaction_bytes = x''
+                 WHERE id = ? AND settled_at IS NULL",
+            )?
+            .execute(params![state.as_str(), settlement.slot, settlement.error, now_ms, attempt_id])?;
+        if settled != 1 {
+            return Err(StoreError::Conflict("an attempt was settled twice"));
+        }
+    }
+    spending::book(connection, settlement.spent, now_ms)?;
+    settlement.tickets.iter().try_for_each(|ticket| settle_ticket(connection, ticket, settlement.slot, now_ms))
+}
+
+fn settle_ticket(
+    connection: &Connection,
+    ticket: &TicketVerdict,
+    slot: Option<u64>,
+    now_ms: i64,
+) -> Result<(), StoreError> {
+    let cost = ticket.cost.0;
+    let changed = match &ticket.verdict {
+        Verdict::Minted { signature, adopted } => connection
+            .prepare_cached(
+                "UPDATE mints SET status = 'minted', signature = ?, slot = ?, adopted = ?, settled_at = ?,
+                        cost_lamports = cost_lamports + ?, name = coalesce(?, name),
+                        metadata_uri = coalesce(?, metadata_uri), error_code = NULL, error_message = NULL
+                 WHERE id = ? AND status IN ('pending', 'minting')",
+            )?
+            .execute(params![
+                signature.map(|signature| signature.to_string()),
+                slot,
+                adopted.is_some(),
+                now_ms,
+                cost,
+                adopted.as_ref().map(|published| &published.name),
+                adopted.as_ref().map(|published| &published.uri),
+                ticket.mint_id
+            ])?,
+        Verdict::Failed(failure) => connection
+            .prepare_cached(
+                "UPDATE mints SET status = 'failed', error_code = ?, error_message = ?, settled_at = ?,
+                        cost_lamports = cost_lamports + ?
+                 WHERE id = ? AND status IN ('pending', 'minting')",
+            )?
+            .execute(params![failure.code.as_str(), failure.message, now_ms, cost, ticket.mint_id])?,
+        Verdict::Again => connection
+            .prepare_cached(
+                "UPDATE mints SET status = 'pending', cost_lamports = cost_lamports + ?
+                 WHERE id = ? AND status IN ('pending', 'minting')",
+            )?
+            .execute(params![cost, ticket.mint_id])?,
+    };
+    if changed == 1 { Ok(()) } else { Err(StoreError::Conflict("a ticket was settled twice")) }
+}
+
+/// A column in base58.
+pub(super) fn parse<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    text.parse().map_err(|_| {
+        let reason = format!("{text:?} is not base58 of the right length");
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, reason.into())
+    })
+}
+
+pub(super) fn read_ticket(row: &Row<'_>, column: usize) -> rusqlite::Result<Ticket> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text)
+        .map_err(|error| rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error)))
+}
+
+pub(super) fn read_status(row: &Row<'_>, column: usize) -> rusqlite::Result<MintStatus> {
+    let text: String = row.get(column)?;
+    MintStatus::parse(&text).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, format!("unknown status {text:?}").into())
+    })
+}

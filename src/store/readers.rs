@@ -1,0 +1,50 @@
+//! Connections that read, each used by one query at a time.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use rusqlite::Connection;
+use tokio::sync::Semaphore;
+
+use super::{Store, StoreError};
+
+#[derive(Clone)]
+pub(super) struct Readers {
+    idle: Arc<Mutex<Vec<Connection>>>,
+    permits: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Readers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Readers")
+    }
+}
+
+impl Readers {
+    pub(super) fn open(count: usize, open: impl Fn() -> Result<Connection, StoreError>) -> Result<Self, StoreError> {
+        let idle = std::iter::repeat_with(open).take(count).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(count)) })
+    }
+}
+
+impl Store {
+    /// Runs a query on a connection that sees the last commit and never blocks the writer.
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        query: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.readers.permits).acquire_owned().await.map_err(|_closed| StoreError::Closed)?;
+        let idle = Arc::clone(&self.readers.idle);
+        let work = tokio::task::spawn_blocking(move || {
+            let take = || idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+            let connection = take().ok_or(StoreError::Closed)?;
+            let result = query(&connection);
+            idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
+            drop(permit);
+            result
+        });
+        work.await.map_err(|_panicked| StoreError::Closed)?
+    }
+}

@@ -1,0 +1,132 @@
+//! The one connection that writes, on a thread of its own.
+//!
+//! Writes that are waiting when a commit begins join it: a thousand small requests cost a handful of fsyncs. Each runs in
+//! a savepoint, so one that fails takes nothing of its neighbours with it, and each is answered only after the commit.
+
+use std::{fmt, thread};
+
+use fail::fail_point;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Store, StoreError};
+
+/// Most writes that share one commit.
+const MAX_GROUP: usize = 256;
+/// Writes that may wait before callers are held back.
+const QUEUE: usize = 1_024;
+
+/// Runs one write; returns the answer to give once the commit is known to have worked or failed.
+type Job = Box<dyn FnOnce(&Connection) -> Answer + Send>;
+type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+
+#[derive(Clone)]
+pub(super) struct Writer {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl fmt::Debug for Writer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Writer")
+    }
+}
+
+impl Writer {
+    pub(super) fn start(connection: Connection) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE);
+        thread::spawn(move || run(&connection, queue));
+        Self { jobs }
+    }
+
+    pub(super) async fn close(&self) {
+        // An empty job behind all others: its answer means that they are on disk.
+        drop(self.write(|_| Ok(())).await);
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let job: Job = Box::new(move |connection| {
+            let result = in_savepoint(connection, work);
+            Box::new(move |committed| {
+                // Nobody waits any more when a request was dropped; the write holds all the same.
+                drop(reply.send(result.and_then(|value| committed.map(|()| value))));
+            })
+        });
+        self.jobs.send(job).await.map_err(|_closed| StoreError::Closed)?;
+        answer.await.map_err(|_closed| StoreError::Closed)?
+    }
+}
+
+impl Store {
+    /// Runs a write and waits until it is durable.
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        self.writer.write(work).await
+    }
+}
+
+fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
+    while let Some(first) = queue.blocking_recv() {
+        let begun = connection.execute_batch("BEGIN IMMEDIATE");
+        let mut answers = Vec::new();
+        let mut next = Some(first);
+        while let Some(job) = next {
+            answers.push(job(connection));
+            next = if answers.len() < MAX_GROUP { queue.try_recv().ok() } else { None };
+        }
+        fail_point!("store.before_commit");
+        let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
+        fail_point!("store.after_commit");
+        if committed.is_err() && !connection.is_autocommit() {
+            drop(connection.execute_batch("ROLLBACK"));
+        }
+        let failure = committed.err().map(StoreFailure::from);
+        for answer in answers {
+            answer(failure.as_ref().map_or(Ok(()), |failure| Err(failure.to_error())));
+        }
+    }
+}
+
+fn in_savepoint<T>(
+    connection: &Connection,
+    work: impl FnOnce(&Connection) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    if connection.is_autocommit() {
+        // BEGIN failed, or the fault of an earlier write in this group (a full disk) ended the transaction.
+        return Err(StoreError::Unavailable);
+    }
+    connection.execute_batch("SAVEPOINT job")?;
+    let result = work(connection);
+    let end = if result.is_ok() { "RELEASE job" } else { "ROLLBACK TO job; RELEASE job" };
+    if !connection.is_autocommit() {
+        connection.execute_batch(end)?;
+    }
+    result
+}
+
+/// A commit's fault, told to each of the writes that shared it.
+struct StoreFailure {
+    code: rusqlite::ffi::Error,
+    message: Option<String>,
+}
+
+impl From<rusqlite::Error> for StoreFailure {
+    fn from(error: rusqlite::Error) -> Self {
+        let message = Some(error.to_string());
+        match error {
+            rusqlite::Error::SqliteFailure(code, message) => Self { code, message },
+            _ => Self { code: rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR), message },
+        }
+    }
+}
+
+impl StoreFailure {
+    fn to_error(&self) -> StoreError {
+        rusqlite::Error::SqliteFailure(self.code, self.message.clone()).into()
+    }
+}

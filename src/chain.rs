@@ -1,0 +1,204 @@
+//! The chain: what the product asks of it, and the adapters that answer.
+//!
+//! Services speak to the [`Chain`] trait. [`rpc`] implements it over JSON-RPC; tests script it where the real chain cannot be
+//! made to fail on demand. Building and signing transactions ([`instructions`], [`wallet`]) needs no network.
+
+pub mod instructions;
+#[cfg(feature = "localnet")]
+pub mod local;
+pub mod rpc;
+pub mod ticket;
+pub mod wallet;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use solana_hash::Hash;
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+use solana_transaction_error::TransactionError;
+use thiserror::Error;
+
+use crate::domain::lamports::Lamports;
+
+/// Something the chain said, and the slot as of which it is true.
+#[derive(Clone, Debug)]
+pub struct Observed<T> {
+    /// The slot.
+    pub slot: u64,
+    /// What was said.
+    pub value: T,
+}
+
+/// The end of the chain at the configured commitment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tip {
+    /// Its slot.
+    pub slot: u64,
+    /// Its block height, the scale of `last_valid_block_height`.
+    pub block_height: u64,
+}
+
+/// A blockhash to sign with.
+#[derive(Clone, Copy, Debug)]
+pub struct RecentBlockhash {
+    /// The hash.
+    pub hash: Hash,
+    /// A transaction signed with it can land in no block above this height.
+    pub last_valid_block_height: u64,
+}
+
+/// What became of a transaction that reached the chain.
+#[derive(Clone, Debug)]
+pub struct Landed {
+    /// The slot it is in.
+    pub slot: u64,
+    /// Whether the configured commitment is reached; before that it may still vanish in a fork.
+    pub settled: bool,
+    /// Why it failed, if it did: it paid its fee and changed nothing.
+    pub error: Option<TransactionError>,
+}
+
+/// An account as it is on the chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    /// The program that owns it.
+    pub owner: Pubkey,
+    /// What it holds.
+    pub lamports: Lamports,
+    /// Its data.
+    pub data: Vec<u8>,
+}
+
+/// What to do about a fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextStep {
+    /// Wait and ask again; it says nothing about any transaction's fate.
+    Retry,
+    /// Asking the same again will be answered the same.
+    GiveUp,
+}
+
+/// Why the chain did not answer. Endpoints are named by host only: their paths often hold keys.
+#[derive(Debug, Error)]
+pub enum ChainError {
+    /// No connection, a timeout, or a broken one.
+    #[error("the RPC endpoint {endpoint} cannot be reached ({reason}); check SOLANA_RPC_URLS and the network", reason = root_cause(source))]
+    Unreachable {
+        /// Scheme, host and port.
+        endpoint: String,
+        /// Without its URL.
+        source: reqwest::Error,
+    },
+    /// The plan's limit is reached.
+    #[error("the RPC endpoint {endpoint} limits our rate (HTTP 429)")]
+    RateLimited {
+        /// Scheme, host and port.
+        endpoint: String,
+        /// What the endpoint asks for.
+        retry_after: Option<Duration>,
+    },
+    /// Another HTTP status than 200.
+    #[error("the RPC endpoint {endpoint} answered HTTP {status}; check the key in SOLANA_RPC_URLS")]
+    Http {
+        /// Scheme, host and port.
+        endpoint: String,
+        /// The status.
+        status: u16,
+    },
+    /// An error by the node.
+    #[error("the RPC endpoint {endpoint} refused {method} with code {code}: {message}")]
+    Refused {
+        /// Scheme, host and port.
+        endpoint: String,
+        /// The JSON-RPC method.
+        method: &'static str,
+        /// The JSON-RPC code.
+        code: i64,
+        /// The node's words.
+        message: String,
+    },
+    /// An answer that is not what the method promises.
+    #[error("the RPC endpoint {endpoint} gave an answer to {method} that makes no sense: {source}")]
+    Malformed {
+        /// Scheme, host and port.
+        endpoint: String,
+        /// The JSON-RPC method.
+        method: &'static str,
+        /// What is wrong with it.
+        source: serde_json::Error,
+    },
+    /// An answer with fewer or more entries than were asked for.
+    #[error("the RPC endpoint {endpoint} answered {method} with {found} entries instead of {wanted}")]
+    WrongCount {
+        /// Scheme, host and port.
+        endpoint: String,
+        /// The JSON-RPC method.
+        method: &'static str,
+        /// How many were asked for.
+        wanted: usize,
+        /// How many came.
+        found: usize,
+    },
+}
+
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
+}
+
+impl ChainError {
+    /// What to do about it. Faults of the way there can pass; a node that refuses a request as such will refuse it again.
+    #[must_use]
+    pub fn next_step(&self) -> NextStep {
+        use solana_rpc_client_api::custom_error as codes;
+        match self {
+            Self::Refused { code, .. } => match *code {
+                codes::JSON_RPC_SERVER_ERROR_NODE_UNHEALTHY
+                | codes::JSON_RPC_SERVER_ERROR_BLOCK_NOT_AVAILABLE
+                | codes::JSON_RPC_SERVER_ERROR_MIN_CONTEXT_SLOT_NOT_REACHED
+                | codes::JSON_RPC_SERVER_ERROR_SEND_TRANSACTION_PREFLIGHT_FAILURE
+                // "Internal error" of JSON-RPC 2.0: the node's trouble, not the request's.
+                | -32603 => NextStep::Retry,
+                _ => NextStep::GiveUp,
+            },
+            Self::Http { status, .. } if (400..500).contains(status) => NextStep::GiveUp,
+            Self::Unreachable { .. }
+            | Self::RateLimited { .. }
+            | Self::Http { .. }
+            | Self::Malformed { .. }
+            | Self::WrongCount { .. } => NextStep::Retry,
+        }
+    }
+}
+
+/// What the product asks of a chain. Reads are at the configured commitment.
+#[async_trait]
+pub trait Chain: Send + Sync {
+    /// The hash that tells chains apart.
+    async fn genesis_hash(&self) -> Result<Hash, ChainError>;
+    /// The end of the chain.
+    async fn tip(&self) -> Result<Tip, ChainError>;
+    /// A blockhash to sign with.
+    async fn latest_blockhash(&self) -> Result<RecentBlockhash, ChainError>;
+    /// What an address holds.
+    async fn balance(&self, address: &Pubkey) -> Result<Lamports, ChainError>;
+    /// What an account of `size` bytes must hold to live for ever.
+    async fn rent(&self, size: usize) -> Result<Lamports, ChainError>;
+    /// Accounts in bulk, 100 to a call; the slot is the oldest of the answers.
+    async fn accounts(&self, addresses: &[Pubkey]) -> Result<Observed<Vec<Option<Account>>>, ChainError>;
+    /// What became of transactions, 256 to a call; the slot is the oldest of the answers. Without `search_history` only the
+    /// last minutes are looked at.
+    async fn statuses(
+        &self,
+        signatures: &[Signature],
+        search_history: bool,
+    ) -> Result<Observed<Vec<Option<Landed>>>, ChainError>;
+    /// Hands a signed transaction to the network. Success means no more than that.
+    async fn send(&self, transaction: &[u8]) -> Result<(), ChainError>;
+    /// The oldest successful transaction that touched an address: for a mint, the one that created it.
+    async fn first_signature(&self, address: &Pubkey) -> Result<Option<(Signature, u64)>, ChainError>;
+}

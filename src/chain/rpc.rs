@@ -1,0 +1,285 @@
+//! The chain over JSON-RPC.
+//!
+//! Every call is counted by method. Several endpoints may be named; a call whose endpoint fails is put to the next one, and
+//! the one that answered is preferred from then on. Sending the same bytes twice is harmless: the chain takes them once.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use reqwest::{StatusCode, Url, header::RETRY_AFTER};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use solana_account_decoder_client_types::UiAccount;
+use solana_commitment_config::CommitmentConfig;
+use solana_hash::Hash;
+use solana_pubkey::Pubkey;
+use solana_rpc_client_api::response::{Response, RpcBlockhash, RpcConfirmedTransactionStatusWithSignature};
+use solana_signature::Signature;
+use solana_transaction_status_client_types::TransactionStatus;
+
+use super::{Account, Chain, ChainError, Landed, NextStep, Observed, RecentBlockhash, Tip};
+use crate::domain::lamports::Lamports;
+
+/// Accounts in one `getMultipleAccounts` (Agave's `MAX_MULTIPLE_ACCOUNTS`).
+const ACCOUNTS_PER_CALL: usize = 100;
+/// Signatures in one `getSignatureStatuses` (Agave's `MAX_GET_SIGNATURE_STATUSES_QUERY_ITEMS`).
+const STATUSES_PER_CALL: usize = 256;
+/// Bulk calls under way at once for one question.
+const PARALLEL_CALLS: usize = 8;
+/// A call without an answer for this long has failed.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// Pages of an address's history that are read before giving up; a thousand transactions each.
+const HISTORY_PAGES: usize = 20;
+
+/// A JSON-RPC client for one or more endpoints of the same chain.
+pub struct RpcChain {
+    http: reqwest::Client,
+    endpoints: Vec<Url>,
+    preferred: AtomicUsize,
+    commitment: CommitmentConfig,
+    calls: Mutex<BTreeMap<&'static str, u64>>,
+}
+
+impl fmt::Debug for RpcChain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let endpoints: Vec<_> = self.endpoints.iter().map(redacted).collect();
+        f.debug_struct("RpcChain").field("endpoints", &endpoints).finish_non_exhaustive()
+    }
+}
+
+/// An endpoint by scheme, host and port: paths, queries and passwords often hold keys.
+#[must_use]
+pub fn redacted(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
+#[derive(Deserialize)]
+struct Envelope<T> {
+    result: Option<T>,
+    error: Option<NodeError>,
+}
+
+#[derive(Deserialize)]
+struct NodeError {
+    code: i64,
+    #[serde(default)]
+    message: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct EpochInfo {
+    absolute_slot: u64,
+    block_height: u64,
+}
+
+impl RpcChain {
+    /// A client for `endpoints`, the first preferred.
+    ///
+    /// # Errors
+    /// When the platform's TLS or sockets cannot be set up.
+    pub fn new(endpoints: Vec<Url>, commitment: CommitmentConfig) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .connect_timeout(Duration::from_secs(5))
+            .tcp_nodelay(true)
+            .user_agent(concat!("boxoffice/", env!("CARGO_PKG_VERSION")))
+            .build()?;
+        let calls = Mutex::new(BTreeMap::new());
+        Ok(Self { http, endpoints, preferred: AtomicUsize::new(0), commitment, calls })
+    }
+
+    /// Calls made so far, by method; one that was put to two endpoints counts twice.
+    pub fn calls(&self) -> BTreeMap<&'static str, u64> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn call<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, ChainError> {
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params }).to_string();
+        let first = self.preferred.load(Ordering::Relaxed);
+        let mut failed = None;
+        for (index, endpoint) in self.endpoints.iter().enumerate().cycle().skip(first).take(self.endpoints.len()) {
+            match self.call_one(endpoint, method, body.clone()).await {
+                Ok(answer) => {
+                    self.preferred.store(index, Ordering::Relaxed);
+                    return Ok(answer);
+                }
+                Err(error) if error.next_step() == NextStep::GiveUp => return Err(error),
+                // The preferred endpoint's fault is the one to tell of.
+                Err(error) => failed = failed.or(Some(error)),
+            }
+        }
+        Err(failed.unwrap_or_else(|| ChainError::Http { endpoint: "(none)".into(), status: 0 }))
+    }
+
+    async fn call_one<T: DeserializeOwned>(
+        &self,
+        url: &Url,
+        method: &'static str,
+        body: String,
+    ) -> Result<T, ChainError> {
+        let endpoint = || redacted(url);
+        let unreachable =
+            |source: reqwest::Error| ChainError::Unreachable { endpoint: endpoint(), source: source.without_url() };
+        {
+            let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
+            let count = calls.entry(method).or_default();
+            *count = count.saturating_add(1);
+        }
+        let request = self.http.post(url.clone()).header("content-type", "application/json").body(body);
+        let response = request.send().await.map_err(unreachable)?;
+        match response.status() {
+            StatusCode::TOO_MANY_REQUESTS => {
+                let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+                return Err(ChainError::RateLimited {
+                    endpoint: endpoint(),
+                    retry_after: seconds.map(Duration::from_secs),
+                });
+            }
+            status if !status.is_success() => {
+                return Err(ChainError::Http { endpoint: endpoint(), status: status.as_u16() });
+            }
+            _ => {}
+        }
+        let bytes = response.bytes().await.map_err(unreachable)?;
+        let malformed = |source| ChainError::Malformed { endpoint: endpoint(), method, source };
+        let envelope: Envelope<T> = serde_json::from_slice(&bytes).map_err(malformed)?;
+        match envelope {
+            Envelope { error: Some(NodeError { code, message }), .. } => {
+                Err(ChainError::Refused { endpoint: endpoint(), method, code, message })
+            }
+            Envelope { result: Some(result), .. } => Ok(result),
+            Envelope { result: None, error: None } => serde_json::from_value(Value::Null).map_err(malformed),
+        }
+    }
+
+    /// Puts a question about many things in calls of at most `size`; the answer is as old as its oldest part.
+    async fn in_bulk<A: fmt::Display + Sync, T: DeserializeOwned>(
+        &self,
+        method: &'static str,
+        subjects: &[A],
+        size: usize,
+        config: &Value,
+    ) -> Result<Observed<Vec<Option<T>>>, ChainError> {
+        let calls = subjects.chunks(size).map(|chunk| async move {
+            let names: Vec<String> = chunk.iter().map(A::to_string).collect();
+            let answer: Response<Vec<Option<T>>> = self.call(method, json!([names, config])).await?;
+            if answer.value.len() == chunk.len() {
+                return Ok(answer);
+            }
+            let endpoint = self.endpoints.first().map(redacted).unwrap_or_default();
+            Err(ChainError::WrongCount { endpoint, method, wanted: chunk.len(), found: answer.value.len() })
+        });
+        let calls: Vec<_> = calls.collect();
+        let answers: Vec<Response<Vec<Option<T>>>> =
+            stream::iter(calls).buffered(PARALLEL_CALLS).try_collect().await?;
+        let slot = answers.iter().map(|answer| answer.context.slot).min().unwrap_or_default();
+        Ok(Observed { slot, value: answers.into_iter().flat_map(|answer| answer.value).collect() })
+    }
+}
+
+#[async_trait]
+impl Chain for RpcChain {
+    async fn genesis_hash(&self) -> Result<Hash, ChainError> {
+        let hash: String = self.call("getGenesisHash", json!([])).await?;
+        hash.parse().map_err(|_not_base58| ChainError::Malformed {
+            endpoint: self.endpoints.first().map(redacted).unwrap_or_default(),
+            method: "getGenesisHash",
+            source: serde::de::Error::custom("not a hash in base58"),
+        })
+    }
+
+    async fn tip(&self) -> Result<Tip, ChainError> {
+        let info: EpochInfo = self.call("getEpochInfo", json!([self.commitment])).await?;
+        Ok(Tip { slot: info.absolute_slot, block_height: info.block_height })
+    }
+
+    async fn latest_blockhash(&self) -> Result<RecentBlockhash, ChainError> {
+        // Always `confirmed`: a finalized blockhash is half as old already when it arrives.
+        let method = "getLatestBlockhash";
+        let answer: Response<RpcBlockhash> = self.call(method, json!([CommitmentConfig::confirmed()])).await?;
+        let hash = answer.value.blockhash.parse().map_err(|_not_base58| ChainError::Malformed {
+            endpoint: self.endpoints.first().map(redacted).unwrap_or_default(),
+            method,
+            source: serde::de::Error::custom("not a blockhash in base58"),
+        })?;
+        Ok(RecentBlockhash { hash, last_valid_block_height: answer.value.last_valid_block_height })
+    }
+
+    async fn balance(&self, address: &Pubkey) -> Result<Lamports, ChainError> {
+        let params = json!([address.to_string(), CommitmentConfig::confirmed()]);
+        let answer: Response<u64> = self.call("getBalance", params).await?;
+        Ok(Lamports(answer.value))
+    }
+
+    async fn rent(&self, size: usize) -> Result<Lamports, ChainError> {
+        self.call("getMinimumBalanceForRentExemption", json!([size])).await.map(Lamports)
+    }
+
+    async fn accounts(&self, addresses: &[Pubkey]) -> Result<Observed<Vec<Option<Account>>>, ChainError> {
+        let config = json!({ "encoding": "base64", "commitment": self.commitment.commitment });
+        let method = "getMultipleAccounts";
+        let answer = self.in_bulk::<_, UiAccount>(method, addresses, ACCOUNTS_PER_CALL, &config).await?;
+        let decode = |account: UiAccount| {
+            let (owner, data) = (account.owner.parse().ok()?, account.data.decode()?);
+            Some(Account { owner, lamports: Lamports(account.lamports), data })
+        };
+        let malformed = || ChainError::Malformed {
+            endpoint: self.endpoints.first().map(redacted).unwrap_or_default(),
+            method,
+            source: serde::de::Error::custom("an account that cannot be decoded"),
+        };
+        let decoded = answer.value.into_iter().map(|account| account.map(|a| decode(a).ok_or_else(malformed)).transpose());
+        Ok(Observed { slot: answer.slot, value: decoded.collect::<Result<_, _>>()? })
+    }
+
+    async fn statuses(
+        &self,
+        signatures: &[Signature],
+        search_history: bool,
+    ) -> Result<Observed<Vec<Option<Landed>>>, ChainError> {
+        let config = json!({ "searchTransactionHistory": search_history });
+        let method = "getSignatureStatuses";
+        let answer = self.in_bulk::<_, TransactionStatus>(method, signatures, STATUSES_PER_CALL, &config).await?;
+        let landed = |status: TransactionStatus| Landed {
+            slot: status.slot,
+            settled: status.satisfies_commitment(self.commitment),
+            error: status.err.map(Into::into),
+        };
+        Ok(Observed { slot: answer.slot, value: answer.value.into_iter().map(|status| status.map(landed)).collect() })
+    }
+
+    async fn send(&self, transaction: &[u8]) -> Result<(), ChainError> {
+        // Without preflight: a lagging node's simulation proves nothing, and the status poll tells the truth for hundreds of
+        // transactions at once. Retries are ours, so that we know what is on its way.
+        let config = json!({ "encoding": "base64", "skipPreflight": true, "maxRetries": 0 });
+        let _signature: String =
+            self.call("sendTransaction", json!([STANDARD.encode(transaction), config])).await?;
+        Ok(())
+    }
+
+    async fn first_signature(&self, address: &Pubkey) -> Result<Option<(Signature, u64)>, ChainError> {
+        let mut oldest = None;
+        let mut before: Option<String> = None;
+        for _page in 0..HISTORY_PAGES {
+            let config = json!({ "commitment": self.commitment.commitment, "before": before });
+            let page: Vec<RpcConfirmedTransactionStatusWithSignature> =
+                self.call("getSignaturesForAddress", json!([address.to_string(), config])).await?;
+            let Some(last) = page.last() else { break };
+            before = Some(last.signature.clone());
+            let succeeded = page.iter().rev().find(|entry| entry.err.is_none());
+            oldest = succeeded.and_then(|entry| Some((entry.signature.parse().ok()?, entry.slot))).or(oldest);
+        }
+        Ok(oldest)
+    }
+}

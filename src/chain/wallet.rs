@@ -1,0 +1,192 @@
+//! The hot wallet: the key that signs and pays.
+
+use std::{
+    fmt,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use solana_hash::Hash;
+use solana_instruction::Instruction;
+use solana_keypair::Keypair;
+use solana_message::{Message, VersionedMessage};
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+use solana_signer::{Signer as _, SignerError};
+use solana_transaction::versioned::VersionedTransaction;
+use thiserror::Error;
+
+/// What can be wrong with a key file. None of these holds any of its content.
+#[derive(Debug, Error)]
+pub enum WalletError {
+    /// No such file.
+    #[error("there is no key file at {path}; make one with `boxoffice keygen {path}`, or correct WALLET_PATH", path = path.display())]
+    Missing {
+        /// `WALLET_PATH`.
+        path: PathBuf,
+    },
+    /// Unreadable for another reason.
+    #[error("cannot read the key file {path}: {source}", path = path.display())]
+    Io {
+        /// `WALLET_PATH`.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Others on this machine could steal the key.
+    #[error("the key file {path} can be read by others (mode {mode:03o}); run `chmod 600 {path}`", path = path.display())]
+    Exposed {
+        /// `WALLET_PATH`.
+        path: PathBuf,
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// Not a Solana CLI key file.
+    #[error("{path} is not a Solana key file (a JSON list of 64 numbers, as `solana-keygen` and `boxoffice keygen` write it)", path = path.display())]
+    NotAKey {
+        /// `WALLET_PATH`.
+        path: PathBuf,
+    },
+    /// `keygen` never overwrites.
+    #[error("{path} exists already; a key file is never overwritten, choose another path", path = path.display())]
+    Exists {
+        /// The path given to `keygen`.
+        path: PathBuf,
+    },
+}
+
+/// A transaction ready to be recorded and sent.
+#[derive(Clone, Debug)]
+pub struct SignedTransaction {
+    /// Its name on the chain.
+    pub signature: Signature,
+    /// Its bytes on the wire.
+    pub bytes: Vec<u8>,
+}
+
+/// The key that signs and pays. Prints as its public half.
+pub struct Wallet {
+    keypair: Keypair,
+}
+
+impl fmt::Debug for Wallet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Wallet").field(&self.address()).finish()
+    }
+}
+
+impl Wallet {
+    /// A new key that is nowhere on disk, for chains that vanish with the process.
+    #[must_use]
+    pub fn ephemeral() -> Self {
+        Self { keypair: Keypair::new() }
+    }
+
+    /// Reads a Solana CLI key file.
+    ///
+    /// # Errors
+    /// See [`WalletError`].
+    pub fn load(path: &Path) -> Result<Self, WalletError> {
+        let fault = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => WalletError::Missing { path: path.to_owned() },
+            _ => WalletError::Io { path: path.to_owned(), source },
+        };
+        let metadata = std::fs::metadata(path).map_err(fault)?;
+        refuse_exposed(path, &metadata)?;
+        let text = std::fs::read_to_string(path).map_err(fault)?;
+        let bytes: Option<Vec<u8>> = serde_json::from_str(&text).ok();
+        // Also checks that the public half belongs to the private one.
+        let keypair = bytes.and_then(|bytes| Keypair::try_from(bytes.as_slice()).ok());
+        keypair.map(|keypair| Self { keypair }).ok_or_else(|| WalletError::NotAKey { path: path.to_owned() })
+    }
+
+    /// Makes a new key file that only its owner can read.
+    ///
+    /// # Errors
+    /// [`WalletError::Exists`] rather than overwriting, or the system's reason.
+    pub fn create(path: &Path) -> Result<Self, WalletError> {
+        let keypair = Keypair::new();
+        let mut options = std::fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let json = serde_json::to_string(keypair.to_bytes().as_slice()).unwrap_or_default();
+        let written = options.open(path).and_then(|mut file| {
+            file.write_all(json.as_bytes())?;
+            file.sync_all()
+        });
+        match written {
+            Ok(()) => Ok(Self { keypair }),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(WalletError::Exists { path: path.to_owned() })
+            }
+            Err(source) => Err(WalletError::Io { path: path.to_owned(), source }),
+        }
+    }
+
+    /// The public key: the authority and payer of every mint.
+    #[must_use]
+    pub fn address(&self) -> Pubkey {
+        self.keypair.pubkey()
+    }
+
+    /// Signs a transaction that this wallet pays for.
+    ///
+    /// # Errors
+    /// When an instruction asks for another signature too.
+    pub fn sign(&self, instructions: &[Instruction], blockhash: &Hash) -> Result<SignedTransaction, SignerError> {
+        let message = Message::new_with_blockhash(instructions, Some(&self.address()), blockhash);
+        let transaction = VersionedTransaction::try_new(VersionedMessage::Legacy(message), &[&self.keypair])?;
+        let signature = transaction.signatures.first().copied().ok_or(SignerError::NotEnoughSigners)?;
+        let bytes = wincode::serialize(&transaction).map_err(|error| SignerError::Custom(error.to_string()))?;
+        Ok(SignedTransaction { signature, bytes })
+    }
+}
+
+#[cfg(unix)]
+fn refuse_exposed(path: &Path, metadata: &std::fs::Metadata) -> Result<(), WalletError> {
+    /// Permission bits, and those of group and others among them.
+    const PERMISSIONS: u32 = 0o777;
+    const OTHERS: u32 = 0o077;
+    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & PERMISSIONS;
+    if mode & OTHERS == 0 { Ok(()) } else { Err(WalletError::Exposed { path: path.to_owned(), mode }) }
+}
+
+#[cfg(not(unix))]
+fn refuse_exposed(_path: &Path, _metadata: &std::fs::Metadata) -> Result<(), WalletError> {
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn key_files_are_private_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.json");
+        let made = Wallet::create(&path).unwrap();
+        assert_eq!(Wallet::load(&path).unwrap().address(), made.address());
+        assert!(matches!(Wallet::create(&path), Err(WalletError::Exists { .. })));
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let exposed = Wallet::load(&path).unwrap_err();
+        assert!(exposed.to_string().contains("chmod 600"), "{exposed}");
+        assert!(matches!(Wallet::load(&folder.path().join("none")), Err(WalletError::Missing { .. })));
+    }
+
+    #[test]
+    fn half_a_key_file_is_no_key_and_nothing_of_it_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.json");
+        for text in ["", "[1,2,3", "{\"secret\":\"hunter2\"}", "[300]", &format!("{:?}", [7_u8; 64])] {
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+            let error = Wallet::load(&path).unwrap_err();
+            assert!(matches!(error, WalletError::NotAKey { .. }), "{text}: {error}");
+            assert!(!error.to_string().contains("hunter2"));
+        }
+        assert_eq!(format!("{:?}", Wallet::ephemeral()).len(), "Wallet()".len() + 44);
+    }
+}

@@ -1,0 +1,150 @@
+//! What tickets cost and how long they take, from the chain's own figures.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use serde::Serialize;
+use tokio::time::Instant;
+
+use crate::{
+    chain::{Chain, ChainError, instructions},
+    domain::{lamports::Lamports, spending::TicketPrice},
+};
+
+/// Rent changes by governance, not by the minute.
+const PRICE_LIFETIME: Duration = Duration::from_mins(10);
+
+/// The price of a ticket, asked from the chain and remembered for ten minutes.
+pub struct Prices {
+    chain: Arc<dyn Chain>,
+    known: Mutex<Option<(Instant, TicketPrice)>>,
+}
+
+impl fmt::Debug for Prices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prices").field("known", &self.known).finish_non_exhaustive()
+    }
+}
+
+impl Prices {
+    /// Prices on a chain.
+    #[must_use]
+    pub fn new(chain: Arc<dyn Chain>) -> Self {
+        Self { chain, known: Mutex::new(None) }
+    }
+
+    /// What one ticket costs.
+    ///
+    /// # Errors
+    /// When the chain does not answer.
+    pub async fn ticket(&self) -> Result<TicketPrice, ChainError> {
+        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((asked, price)) = known
+            && asked.elapsed() < PRICE_LIFETIME
+        {
+            return Ok(price);
+        }
+        let rent = |size| self.chain.rent(size);
+        let (mint, token_account, metadata, edition, fee) = tokio::try_join!(
+            rent(instructions::MINT_BYTES),
+            rent(instructions::TOKEN_ACCOUNT_BYTES),
+            rent(instructions::METADATA_BYTES),
+            rent(instructions::EDITION_BYTES),
+            rent(instructions::METAPLEX_FEE_BYTES),
+        )?;
+        let price = TicketPrice {
+            mint_rent_lamports: mint,
+            token_account_rent_lamports: token_account,
+            metadata_rent_lamports: metadata,
+            edition_rent_lamports: edition,
+            metaplex_fee_lamports: fee + instructions::METAPLEX_FEE_OFFSET,
+            signature_fee_lamports: instructions::SIGNATURE_FEE,
+        };
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), price));
+        Ok(price)
+    }
+}
+
+/// How fast transactions are sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Pacing {
+    /// Transactions in a wave (`MAX_BATCH_SIZE`).
+    pub wave_size: usize,
+    /// Gap between waves (`BATCH_DELAY_MS`).
+    pub wave_gap: Duration,
+    /// Time between two blocks of the chain.
+    pub slot: Duration,
+}
+
+/// Price and time of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Estimate {
+    /// Tickets.
+    pub count: u64,
+    /// Everything together, in SOL.
+    #[serde(rename = "estimatedSOL")]
+    pub estimated_sol: f64,
+    /// Everything together.
+    pub estimated_lamports: Lamports,
+    /// From the request to the last confirmation.
+    pub estimated_time_seconds: f64,
+    /// Where the money goes.
+    pub breakdown: Breakdown,
+}
+
+/// Where the money goes, for the whole batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Breakdown {
+    /// Rent of the mint accounts.
+    pub mint_rent_lamports: Lamports,
+    /// Rent of the owners' token accounts.
+    pub token_account_rent_lamports: Lamports,
+    /// Rent of the metadata accounts.
+    pub metadata_rent_lamports: Lamports,
+    /// Rent of the edition accounts.
+    pub edition_rent_lamports: Lamports,
+    /// Metaplex's fee for creating an NFT.
+    pub metaplex_fee_lamports: Lamports,
+    /// The network's fees.
+    pub signature_fee_lamports: Lamports,
+    /// What one ticket costs.
+    pub per_ticket_lamports: Lamports,
+}
+
+/// Slots from the last send until a status poll sees it confirmed: one to land, one to confirm, half a poll.
+const SETTLE_SLOTS: f64 = 2.5;
+/// Transactions a second that one RPC connection pool hands over when waves have no gap; an estimate is never quicker.
+const MOST_PER_SECOND: f64 = 400.0;
+
+impl Estimate {
+    /// The estimate for `count` tickets.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
+    pub fn new(count: u64, price: TicketPrice, pacing: Pacing) -> Self {
+        let total = price.total() * count;
+        let waves = count.div_ceil(pacing.wave_size.max(1) as u64);
+        let paced = pacing.wave_gap.as_secs_f64() * waves.saturating_sub(1) as f64;
+        let sending = paced.max(count as f64 / MOST_PER_SECOND);
+        let seconds = if count == 0 { 0.0 } else { pacing.slot.as_secs_f64().mul_add(SETTLE_SLOTS, sending) };
+        Self {
+            count,
+            estimated_sol: total.as_sol(),
+            estimated_lamports: total,
+            estimated_time_seconds: (seconds * 100.0).round() / 100.0,
+            breakdown: Breakdown {
+                mint_rent_lamports: price.mint_rent_lamports * count,
+                token_account_rent_lamports: price.token_account_rent_lamports * count,
+                metadata_rent_lamports: price.metadata_rent_lamports * count,
+                edition_rent_lamports: price.edition_rent_lamports * count,
+                metaplex_fee_lamports: price.metaplex_fee_lamports * count,
+                signature_fee_lamports: price.signature_fee_lamports * count,
+                per_ticket_lamports: price.total(),
+            },
+        }
+    }
+}

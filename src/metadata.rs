@@ -1,0 +1,114 @@
+//! Published content: every byte has an address that is a hash of it.
+//!
+//! Services speak to the [`Publisher`] trait. The local store ([`local`]) keeps content in a database of its own and serves
+//! it over HTTP; pinning services come behind the same trait.
+
+pub mod local;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use cid::Cid;
+use multihash::Multihash;
+use sha2::{Digest, Sha256};
+use thiserror::Error;
+
+/// Multicodec `raw`: the block is the file.
+const RAW: u64 = 0x55;
+/// Multicodec `sha2-256`.
+const SHA2_256: u64 = 0x12;
+
+/// The address of content: CIDv1, raw leaf, sha2-256, as `ipfs add --cid-version=1 --raw-leaves` gives for one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ContentId(Cid);
+
+impl ContentId {
+    /// The address of some bytes.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        // 32 bytes always fit into the 64 that a multihash may have.
+        let hash = Multihash::wrap(SHA2_256, &digest).unwrap_or_default();
+        Self(Cid::new_v1(RAW, hash))
+    }
+
+    /// Reads an address in any of IPFS's spellings (base32, base58btc, …).
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        Cid::try_from(text).ok().map(Self)
+    }
+
+    /// The `ipfs://` URI.
+    #[must_use]
+    pub fn uri(&self) -> String {
+        format!("ipfs://{}", self.0)
+    }
+}
+
+impl fmt::Display for ContentId {
+    /// In base32, the usual spelling of CIDv1.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A file to publish.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    /// Its address.
+    pub id: ContentId,
+    /// Its media type.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Content {
+    /// A file with the address that its bytes give it.
+    #[must_use]
+    pub fn new(media_type: impl Into<String>, bytes: Vec<u8>) -> Self {
+        Self { id: ContentId::of(&bytes), media_type: media_type.into(), bytes }
+    }
+}
+
+/// Why content could not be published or read.
+#[derive(Debug, Error)]
+pub enum PublishError {
+    /// The content store's database.
+    #[error("the content store {path} refused: {source}", path = path.display())]
+    Store {
+        /// Its file.
+        path: std::path::PathBuf,
+        /// SQLite's reason.
+        source: rusqlite::Error,
+    },
+    /// The disk is full.
+    #[error("the disk that holds the content store is full; free some space, and everything goes on by itself")]
+    DiskFull,
+    /// The process is shutting down.
+    #[error("the content store is closed")]
+    Closed,
+}
+
+/// A place where content can be fetched by its address.
+#[async_trait]
+pub trait Publisher: Send + Sync {
+    /// Publishes files; when it returns, each is durable and can be fetched. What is there already costs nothing.
+    async fn publish(&self, contents: Vec<Content>) -> Result<(), PublishError>;
+    /// A file by its address, if it is kept here.
+    async fn fetch(&self, id: ContentId) -> Result<Option<Content>, PublishError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_those_of_ipfs() {
+        // `printf 'hello world' | ipfs add --cid-version=1 --raw-leaves`, a value printed in IPFS's own documentation.
+        let id = ContentId::of(b"hello world");
+        assert_eq!(id.to_string(), "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e");
+        assert_eq!(ContentId::parse("zb2rhj7crUKTQYRGCRATFaQ6YFLTde2YzdqbbhAASkL9uRDXn"), Some(id));
+        assert_eq!(ContentId::parse("../../etc/passwd"), None);
+    }
+}

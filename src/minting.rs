@@ -1,0 +1,254 @@
+//! The minting engine: from an accepted ticket to an NFT, exactly once.
+//!
+//! ```text
+//! accept ──► books ──► prepare ──► record (write-ahead) ──► send ──► confirm ──► settle ──► books
+//!  (request)            publish, look up, sign               waves    one status poll per slot
+//! ```
+//!
+//! Three tasks share the work. [`prepare`] takes pending tickets from the books in chunks, publishes their metadata, asks the
+//! chain whether they exist already, signs, and commits the signed bytes. [`send`] hands them to the network in waves.
+//! [`confirm`] asks for all of them at once what became of them and settles them in one commit; it also begins with whatever
+//! an earlier process left open, so recovery is the normal path.
+//!
+//! Invariants, in the words of the protocol: bytes leave the box only after they are on disk; a ticket is signed for again
+//! only on proof that the earlier transaction is dead; where the chain holds the ticket, it is minted.
+
+mod accept;
+mod confirm;
+mod flight;
+mod judge;
+mod lookup;
+mod prepare;
+mod send;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use thiserror::Error;
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use accept::{AcceptError, BatchRequest, MAX_BATCH_TICKETS};
+
+use crate::{
+    chain::{Chain, ChainError, wallet::Wallet},
+    clock::SharedClock,
+    domain::{lamports::Lamports, spending::SpendingLimits, ticket::TicketRules},
+    estimate::{Pacing, Prices},
+    metadata::{Content, PublishError, Publisher},
+    store::{Store, StoreError},
+};
+
+/// Transactions that may be under way at once: bounds memory, and what a status poll has to ask for.
+const MAX_IN_FLIGHT: usize = 1_024;
+/// Tickets prepared and recorded together at most: one publish, one look-up, one commit.
+const MAX_CHUNK: usize = 256;
+/// The picture of tickets that have none of their own.
+const DEFAULT_IMAGE: &[u8] = include_bytes!("../assets/ticket.svg");
+
+/// What the venue chose.
+#[derive(Clone, Debug)]
+pub struct MintingSettings {
+    /// Symbol on the chain.
+    pub symbol: String,
+    /// Royalty in hundredths of a percent.
+    pub seller_fee_basis_points: u16,
+    /// Which tickets are taken.
+    pub ticket_rules: TicketRules,
+    /// What may be spent.
+    pub limits: SpendingLimits,
+    /// How fast to send.
+    pub pacing: Pacing,
+}
+
+/// Whether minting goes on, and if not, why.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing is in the way.
+    #[default]
+    Clear,
+    /// Tickets wait; it goes on by itself once the cause is gone.
+    Held {
+        /// The cause and the remedy, for a person.
+        reason: String,
+    },
+}
+
+/// Why a step of the engine must be tried again.
+#[derive(Debug, Error)]
+enum StepError {
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Publish(#[from] PublishError),
+    #[error("a transaction cannot be signed: {0}")]
+    Sign(#[from] solana_signer::SignerError),
+    #[error("the wallet {wallet} has {balance}, too little for the next ticket: send it at least {missing}")]
+    LowBalance { wallet: String, balance: Lamports, missing: Lamports },
+}
+
+/// The minting service. Cheap to clone.
+#[derive(Clone)]
+pub struct Minter {
+    shared: Arc<Shared>,
+}
+
+/// What the tasks of the engine share.
+struct Shared {
+    store: Store,
+    chain: Arc<dyn Chain>,
+    publisher: Arc<dyn Publisher>,
+    wallet: Wallet,
+    prices: Arc<Prices>,
+    clock: SharedClock,
+    settings: MintingSettings,
+    default_image: Content,
+    /// Rung when tickets became pending.
+    work: Notify,
+    /// Counts settlements, so that those who wait know when to look.
+    settled: watch::Sender<u64>,
+    condition: watch::Sender<Condition>,
+    in_flight: Arc<Semaphore>,
+}
+
+impl fmt::Debug for Minter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Minter").field("wallet", &self.shared.wallet).finish_non_exhaustive()
+    }
+}
+
+impl Minter {
+    /// Puts the engine together; nothing runs before [`Minter::start`].
+    pub fn new(
+        store: Store,
+        chain: Arc<dyn Chain>,
+        publisher: Arc<dyn Publisher>,
+        wallet: Wallet,
+        prices: Arc<Prices>,
+        clock: SharedClock,
+        settings: MintingSettings,
+    ) -> Self {
+        let shared = Shared {
+            store,
+            chain,
+            publisher,
+            wallet,
+            prices,
+            clock,
+            settings,
+            default_image: Content::new("image/svg+xml", DEFAULT_IMAGE.to_vec()),
+            work: Notify::new(),
+            settled: watch::Sender::new(0),
+            condition: watch::Sender::new(Condition::Clear),
+            in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Starts the engine's tasks. They begin with what an earlier process left open.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub async fn start(&self, tasks: &TaskTracker, shutdown: &CancellationToken) -> Result<(), StoreError> {
+        let shared = &self.shared;
+        // Recorded but unsent transactions: about a second of them, so that a ticket sold at the door is not stuck behind a
+        // long queue of bulk work that is signed already.
+        let chunk = shared.chunk_size();
+        let (to_send, send_queue) = mpsc::channel(chunk);
+        let (to_confirm, confirm_queue) = mpsc::unbounded_channel();
+        // Sent again because nothing was heard of them; they yield to new ones.
+        let (to_resend, resend_queue) = mpsc::unbounded_channel();
+
+        let left_open = flight::recover(shared).await?;
+        tasks.spawn(prepare::run(Arc::clone(shared), to_send, to_confirm, shutdown.clone()));
+        tasks.spawn(send::run(Arc::clone(shared), send_queue, resend_queue));
+        tasks.spawn(confirm::run(Arc::clone(shared), left_open, confirm_queue, to_resend, shutdown.clone()));
+        Ok(())
+    }
+
+    /// Waits until every entry of a batch is settled.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub async fn finished(&self, batch_id: i64) -> Result<(), StoreError> {
+        let mut settled = self.shared.settled.subscribe();
+        while self.shared.store.open_entries(batch_id).await? > 0 {
+            if settled.changed().await.is_err() {
+                return Err(StoreError::Closed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether minting goes on, and why not.
+    #[must_use]
+    pub fn condition(&self) -> Condition {
+        self.shared.condition.borrow().clone()
+    }
+
+    /// Transactions under way.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        MAX_IN_FLIGHT.saturating_sub(self.shared.in_flight.available_permits())
+    }
+}
+
+impl Shared {
+    /// Tickets to take at once: about a second's worth of sending.
+    fn chunk_size(&self) -> usize {
+        let Pacing { wave_size, wave_gap, .. } = self.settings.pacing;
+        let waves = 1_000_u128.checked_div(wave_gap.as_millis()).unwrap_or(u128::MAX).max(1);
+        let a_second = u128::try_from(wave_size).unwrap_or(u128::MAX).saturating_mul(waves);
+        usize::try_from(a_second).unwrap_or(MAX_CHUNK).clamp(1, MAX_CHUNK)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.clock.now_ms()
+    }
+
+    fn clear(&self) {
+        let changed = self.condition.send_if_modified(|condition| {
+            let was_held = *condition != Condition::Clear;
+            *condition = Condition::Clear;
+            was_held
+        });
+        if changed {
+            tracing::info!("minting goes on");
+        }
+    }
+
+    fn hold(&self, cause: &StepError) {
+        let reason = cause.to_string();
+        let changed = self.condition.send_if_modified(|condition| {
+            let held = Condition::Held { reason: reason.clone() };
+            let changed = *condition != held;
+            *condition = held;
+            changed
+        });
+        if changed {
+            tracing::warn!(%reason, "minting is held");
+        }
+    }
+}
+
+/// Waits longer after each failure: a quarter of a second up to five seconds.
+#[derive(Debug, Default)]
+struct Backoff {
+    failures: u32,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(250);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    fn reset(&mut self) {
+        self.failures = 0;
+    }
+
+    fn next(&mut self) -> Duration {
+        let wait = Self::FIRST.saturating_mul(2_u32.saturating_pow(self.failures)).min(Self::LONGEST);
+        self.failures = self.failures.saturating_add(1);
+        wait
+    }
+}

@@ -1,0 +1,154 @@
+//! Acceptance: a request becomes a durable promise, or is refused as a whole before anything is spent.
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+use solana_pubkey::Pubkey;
+use thiserror::Error;
+use uuid::Uuid;
+
+use super::Minter;
+use crate::{
+    chain::ChainError,
+    domain::{
+        address::{Generation, mint_address},
+        failure::{Failure, FailureCode},
+        ids::VenueId,
+        ticket::{Fault, Ticket, TicketRules},
+    },
+    store::{Accepted, Entry, NewBatch, NewTicket, SpendingRules, StoreError},
+};
+
+/// Most tickets in one batch.
+pub const MAX_BATCH_TICKETS: usize = 10_000;
+/// Longest ticket as JSON, in bytes.
+const MAX_TICKET_BYTES: usize = 16_384;
+/// What is shown of an id that was sent, at most.
+const SHOWN_ID_CHARS: usize = 128;
+
+/// A batch as a client asks for it: the tickets are not looked into yet.
+#[derive(Clone, Debug)]
+pub struct BatchRequest {
+    /// The venue that sells.
+    pub venue_id: VenueId,
+    /// Its tickets as JSON objects.
+    pub tickets: Vec<Value>,
+}
+
+/// Why a batch was refused as a whole. Nothing of it is kept.
+#[derive(Debug, Error)]
+pub enum AcceptError {
+    /// No tickets, or too many.
+    #[error("a batch has 1 to {MAX_BATCH_TICKETS} tickets; this one has {found}")]
+    BatchSize {
+        /// Tickets sent.
+        found: usize,
+    },
+    /// The books refused: no money, no disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The price or the balance cannot be known.
+    #[error("nothing was accepted, because the chain does not answer: {0}")]
+    Chain(#[from] ChainError),
+}
+
+impl Minter {
+    /// Accepts a batch. When this returns, every ticket in it is on disk and will be minted exactly once, unless it was
+    /// faulty, which the batch's record then says.
+    ///
+    /// # Errors
+    /// See [`AcceptError`]: the whole batch is refused, and nothing is kept of it.
+    pub async fn accept(&self, request: BatchRequest) -> Result<Accepted, AcceptError> {
+        let found = request.tickets.len();
+        if found == 0 || found > MAX_BATCH_TICKETS {
+            return Err(AcceptError::BatchSize { found });
+        }
+        let shared = &self.shared;
+        let (authority, rules) = (shared.wallet.address(), shared.settings.ticket_rules);
+        let check = move || check(request, &authority, rules);
+        let batch = tokio::task::spawn_blocking(check).await.map_err(|_panicked| StoreError::Closed)?;
+
+        let ids = batch.entries.iter().filter_map(|entry| match entry {
+            Entry::Ticket(ticket) => Some(ticket.ticket_id.clone()),
+            Entry::Faulty { .. } => None,
+        });
+        let needs_minting = shared.store.needs_minting(batch.venue_id.clone(), ids.collect()).await?;
+        // A batch of known tickets is answered even when the chain is away.
+        let spending = if needs_minting { Some(self.spending_rules().await?) } else { None };
+        let accepted = shared.store.accept(batch, spending, Uuid::now_v7(), shared.now_ms()).await?;
+        if accepted.new_tickets > 0 {
+            shared.work.notify_one();
+        }
+        tracing::info!(batch = %accepted.public_id, tickets = found, new = accepted.new_tickets, "batch accepted");
+        Ok(accepted)
+    }
+
+    async fn spending_rules(&self) -> Result<SpendingRules, ChainError> {
+        let shared = &self.shared;
+        let address = shared.wallet.address();
+        let (price, balance) = tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address))?;
+        Ok(SpendingRules {
+            price: price.total(),
+            wallet: address.to_string(),
+            balance,
+            limits: shared.settings.limits,
+        })
+    }
+}
+
+/// Checks every ticket by itself and against its neighbours.
+fn check(request: BatchRequest, authority: &Pubkey, rules: TicketRules) -> NewBatch {
+    let mut first_seen = HashMap::new();
+    let mut entries = Vec::with_capacity(request.tickets.len());
+    for (position, json) in request.tickets.into_iter().enumerate() {
+        let ticket = match Ticket::from_json(&json, rules) {
+            Ok(ticket) => ticket,
+            Err(faults) => {
+                entries.push(faulty(&json, faults));
+                continue;
+            }
+        };
+        if let Some(first) = first_seen.get(&ticket.id) {
+            let message = format!(
+                "this batch names the ticket twice, as entries {first} and {position} (counted from 0); the first is taken"
+            );
+            let failure = Failure::new(FailureCode::DuplicateInBatch, message);
+            entries.push(Entry::Faulty { ticket_id: ticket.id, failure, faults: Vec::new() });
+            continue;
+        }
+        entries.push(new_ticket(&request.venue_id, ticket.clone(), authority));
+        first_seen.insert(ticket.id, position);
+    }
+    NewBatch { venue_id: request.venue_id, entries }
+}
+
+fn new_ticket(venue: &VenueId, ticket: Ticket, authority: &Pubkey) -> Entry {
+    let text = ticket.canonical_json();
+    let (Ok(ticket_id), true) = (ticket.ticket_id(), text.len() <= MAX_TICKET_BYTES) else {
+        let detail = format!("the ticket is {} bytes long as JSON; at most {MAX_TICKET_BYTES} fit", text.len());
+        let json = serde_json::json!({ "id": ticket.id });
+        return faulty(&json, vec![Fault { pointer: String::new(), detail }]);
+    };
+    Entry::Ticket(NewTicket {
+        content_digest: ticket.content_digest(),
+        mint_address: mint_address(authority, venue, &ticket_id, Generation(0)).to_string(),
+        ticket_id: ticket.id,
+        event_id: ticket.event_id,
+        ticket: text,
+    })
+}
+
+fn faulty(json: &Value, faults: Vec<Fault>) -> Entry {
+    let id = match json.get("id") {
+        Some(Value::String(id)) => id.clone(),
+        Some(Value::Number(id)) => id.to_string(),
+        _ => String::new(),
+    };
+    let ticket_id: String = id.chars().take(SHOWN_ID_CHARS).collect();
+    let told = faults.iter().map(|fault| match fault.pointer.trim_start_matches('/') {
+        "" => fault.detail.clone(),
+        field => format!("{field} {}", fault.detail),
+    });
+    let message = told.collect::<Vec<_>>().join("; ");
+    Entry::Faulty { ticket_id, failure: Failure::new(FailureCode::InvalidTicket, message), faults }
+}

@@ -1,0 +1,335 @@
+//! What became of each transaction: one poll for all of them, one commit for all that ended.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use fail::fail_point;
+use solana_signature::Signature;
+use tokio::{
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Shared, StepError,
+    flight::{Flight, Tracked},
+    judge::{MAX_ATTEMPTS, Rejection, judge},
+    lookup::{adopt, cost, look_at, look_up},
+};
+use crate::{
+    chain::{Landed, Tip, instructions::SIGNATURE_FEE, ticket::OnChain},
+    domain::{
+        failure::{Failure, FailureCode},
+        lamports::Lamports,
+        mint::AttemptState,
+    },
+    store::{OpenTicket, Settlement, TicketVerdict, Verdict},
+};
+
+/// Slots without news after which the same bytes are sent again.
+const RESEND_SLOTS: u32 = 5;
+/// Polls without news after which a transaction counts as unknown, and its end is looked into.
+const UNKNOWN_AFTER: u32 = 5;
+/// Polls between two looks at the end of the chain.
+const TIP_EVERY: u32 = 5;
+/// How long a shutdown waits for what is under way; the rest is parked, and the next start goes on with it.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+struct Confirmer {
+    shared: Arc<Shared>,
+    tracked: HashMap<Signature, Tracked>,
+    to_resend: mpsc::UnboundedSender<Arc<Flight>>,
+    /// How far attempts have come since the last commit.
+    progress: Vec<(i64, AttemptState)>,
+    polls_until_tip: u32,
+}
+
+/// Follows transactions until the shutdown, beginning with those that an earlier process left open.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    left_open: Vec<Tracked>,
+    mut new: mpsc::UnboundedReceiver<Tracked>,
+    to_resend: mpsc::UnboundedSender<Arc<Flight>>,
+    shutdown: CancellationToken,
+) {
+    let mut poll = interval(shared.settings.pacing.slot);
+    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let tracked = left_open.into_iter().map(|tracked| (tracked.flight.signature, tracked)).collect();
+    let mut confirmer = Confirmer { shared, tracked, to_resend, progress: Vec::new(), polls_until_tip: 0 };
+    for tracked in confirmer.tracked.values() {
+        confirmer.resend(tracked);
+    }
+    let mut deadline = None;
+    loop {
+        tokio::select! {
+            biased;
+            Some(tracked) = new.recv() => drop(confirmer.tracked.insert(tracked.flight.signature, tracked)),
+            _ = poll.tick(), if !confirmer.tracked.is_empty() => confirmer.poll().await,
+            () = shutdown.cancelled(), if deadline.is_none() => deadline = Some(Instant::now() + SHUTDOWN_GRACE),
+            else => return,
+        }
+        let over = deadline.is_some_and(|deadline| Instant::now() >= deadline || confirmer.tracked.is_empty());
+        if over {
+            let parked = confirmer.tracked.len();
+            tracing::info!(parked, "minting stopped; the next start goes on with what is parked");
+            return;
+        }
+    }
+}
+
+impl Confirmer {
+    async fn poll(&mut self) {
+        match self.step().await {
+            Ok(0) => {}
+            Ok(_settled) => {
+                self.shared.clear();
+                self.shared.settled.send_modify(|count| *count = count.wrapping_add(1));
+            }
+            // Nothing was changed: the next poll asks again.
+            Err(error) => self.shared.hold(&error),
+        }
+    }
+
+    /// One look at everything under way; returns how many transactions were settled.
+    async fn step(&mut self) -> Result<usize, StepError> {
+        let signatures: Vec<Signature> =
+            self.tracked.values().filter(|t| t.recovered || t.flight.first_sent().is_some()).map(|t| t.flight.signature).collect();
+        if signatures.is_empty() {
+            return Ok(0);
+        }
+        let statuses = self.shared.chain.statuses(&signatures, false).await?;
+        let mut found = Vec::new();
+        for (signature, status) in signatures.iter().zip(statuses.value) {
+            let Some(tracked) = self.tracked.get_mut(signature) else { continue };
+            match status {
+                Some(landed) => {
+                    tracked.missed = 0;
+                    if landed.settled {
+                        found.push((Arc::clone(&tracked.flight), landed));
+                    }
+                }
+                None => {
+                    tracked.missed = tracked.missed.saturating_add(1);
+                    let state = match tracked.missed {
+                        1 => Some(AttemptState::Sent),
+                        UNKNOWN_AFTER => Some(AttemptState::Unknown),
+                        _ => None,
+                    };
+                    self.progress.extend(state.map(|state| (tracked.flight.attempt_id, state)));
+                }
+            }
+        }
+        let mut settlements = self.settle_landed(found).await?;
+        let suspects = self.resend_or_suspect();
+        settlements.extend(self.look_into(suspects).await?);
+        self.commit(settlements).await
+    }
+
+    async fn commit(&mut self, settlements: Vec<(Signature, Settlement)>) -> Result<usize, StepError> {
+        if settlements.is_empty() {
+            // How far attempts have come is worth a row, not an fsync of its own.
+            return Ok(0);
+        }
+        let progress = std::mem::take(&mut self.progress);
+        let (settled, rows): (Vec<Signature>, Vec<Settlement>) = settlements.into_iter().unzip();
+        fail_point!("settle.before");
+        let again = rows.iter().flat_map(|row| &row.tickets).any(|ticket| matches!(ticket.verdict, Verdict::Again));
+        self.shared.store.settle(progress, rows, self.shared.now_ms()).await?;
+        fail_point!("settle.after");
+        for signature in &settled {
+            if let Some(tracked) = self.tracked.remove(signature) {
+                tracked.flight.mark_settled();
+            }
+        }
+        if again {
+            self.shared.work.notify_one();
+        }
+        Ok(settled.len())
+    }
+
+    /// Settles transactions that are on the chain for good. Those that worked are read back, which also tells what they cost
+    /// to the lamport; one whose accounts a lagging node does not show yet is left to the next poll.
+    async fn settle_landed(
+        &self,
+        found: Vec<(Arc<Flight>, Landed)>,
+    ) -> Result<Vec<(Signature, Settlement)>, StepError> {
+        let wallet = self.shared.wallet.address();
+        let subjects: Vec<_> = found.iter().flat_map(|(flight, _)| flight.mints_and_owners(wallet)).collect();
+        let mut on_chain = look_at(&self.shared, &subjects).await?.value.into_iter();
+        let mut settlements = Vec::new();
+        for (flight, landed) in found {
+            let tickets: Vec<OnChain> = on_chain.by_ref().take(flight.tickets.len()).collect();
+            let settlement = match &landed.error {
+                None => self.minted(&flight, landed.slot, &tickets).await?,
+                Some(error) => {
+                    let rejection = judge(error);
+                    let message = error.to_string();
+                    Some(self.rejected(&flight, landed.slot, rejection, message, &tickets).await?)
+                }
+            };
+            settlements.extend(settlement.map(|settlement| (flight.signature, settlement)));
+        }
+        Ok(settlements)
+    }
+
+    async fn minted(
+        &self,
+        flight: &Flight,
+        slot: u64,
+        on_chain: &[OnChain],
+    ) -> Result<Option<Settlement>, StepError> {
+        let mut tickets = Vec::with_capacity(on_chain.len());
+        for (ticket, on_chain) in flight.tickets.iter().zip(on_chain) {
+            let OnChain::Ticket(on_chain) = on_chain else { return Ok(None) };
+            let cost = cost(&self.shared, on_chain).await?;
+            let verdict = Verdict::Minted { signature: Some(flight.signature), adopted: None };
+            tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost, verdict });
+        }
+        let spent = tickets.iter().map(|ticket| ticket.cost).sum();
+        let attempt = Some((flight.attempt_id, AttemptState::Landed));
+        Ok(Some(Settlement { attempt, slot: Some(slot), error: None, spent, tickets }))
+    }
+
+    /// A transaction that failed on the chain: its fee is gone. A ticket that exists all the same was minted by another
+    /// transaction, and is adopted.
+    async fn rejected(
+        &self,
+        flight: &Flight,
+        slot: u64,
+        rejection: Rejection,
+        error: String,
+        on_chain: &[OnChain],
+    ) -> Result<Settlement, StepError> {
+        let mut tickets = Vec::with_capacity(on_chain.len());
+        let mut fee = SIGNATURE_FEE;
+        for (ticket, on_chain) in flight.tickets.iter().zip(on_chain) {
+            let mut verdict = if matches!(on_chain, OnChain::Absent { .. }) {
+                let alone = flight.tickets.len() == 1;
+                let verdict = match rejection {
+                    Rejection::Impossible if alone => Verdict::Failed(Failure::new(
+                        FailureCode::RejectedByChain,
+                        format!("the chain refused the ticket's transaction {}: {error}", flight.signature),
+                    )),
+                    Rejection::Impossible | Rejection::OutOfFunds => again_or_give_up(ticket, &error),
+                };
+                TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, verdict }
+            } else {
+                adopt(&self.shared, ticket.mint_id, ticket.mint_address, on_chain, &ticket.published).await?.0
+            };
+            // The fee of the whole transaction is put on its first ticket.
+            verdict.cost = verdict.cost + std::mem::take(&mut fee);
+            tickets.push(verdict);
+        }
+        let attempt = Some((flight.attempt_id, AttemptState::Rejected));
+        Ok(Settlement { attempt, slot: Some(slot), error: Some(error), spent: SIGNATURE_FEE, tickets })
+    }
+
+    /// Sends again what was not heard of for a while; returns what has been silent for so long that it may be dead.
+    fn resend_or_suspect(&mut self) -> Vec<Arc<Flight>> {
+        let silence = self.shared.settings.pacing.slot.saturating_mul(RESEND_SLOTS);
+        let mut suspects = Vec::new();
+        for tracked in self.tracked.values() {
+            if tracked.missed >= UNKNOWN_AFTER {
+                suspects.push(Arc::clone(&tracked.flight));
+            }
+            let silent = tracked.flight.last_sent().is_some_and(|sent| sent.elapsed() >= silence);
+            if tracked.missed > 0 && silent {
+                self.resend(tracked);
+            }
+        }
+        if suspects.is_empty() {
+            return suspects;
+        }
+        match self.polls_until_tip.checked_sub(1) {
+            Some(left) => {
+                self.polls_until_tip = left;
+                Vec::new()
+            }
+            None => {
+                self.polls_until_tip = TIP_EVERY;
+                suspects
+            }
+        }
+    }
+
+    fn resend(&self, tracked: &Tracked) {
+        tracked.flight.note_queued();
+        // Only a shutdown closes the queue; the next start sends it again.
+        drop(self.to_resend.send(Arc::clone(&tracked.flight)));
+    }
+
+    /// Looks for the end of transactions that were silent for long: landed after all, or provably dead.
+    ///
+    /// Proof of death is all of: the chain is past the last block in which the transaction could land; the signature is
+    /// unknown, history included; and the mint accounts do not exist. The three are observed in this order, and the later
+    /// two by nodes that have seen at least the block of the first: an answer from further back proves nothing.
+    async fn look_into(&self, suspects: Vec<Arc<Flight>>) -> Result<Vec<(Signature, Settlement)>, StepError> {
+        if suspects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let tip = self.shared.chain.tip().await?;
+        let expired = |flight: &Arc<Flight>| flight.last_valid_block_height < tip.block_height;
+        let suspects: Vec<_> = suspects.into_iter().filter(expired).collect();
+        if suspects.is_empty() {
+            return Ok(Vec::new());
+        }
+        let signatures: Vec<Signature> = suspects.iter().map(|flight| flight.signature).collect();
+        let statuses = self.shared.chain.statuses(&signatures, true).await?;
+        if statuses.slot < tip.slot {
+            return Ok(Vec::new());
+        }
+        let (mut found, mut unknown) = (Vec::new(), Vec::new());
+        for (flight, status) in suspects.into_iter().zip(statuses.value) {
+            match status {
+                Some(landed) if landed.settled => found.push((flight, landed)),
+                Some(_not_for_good_yet) => {}
+                None => unknown.push(flight),
+            }
+        }
+        let mut settlements = self.settle_landed(found).await?;
+        settlements.extend(self.bury(unknown, tip).await?);
+        Ok(settlements)
+    }
+
+    async fn bury(&self, unknown: Vec<Arc<Flight>>, tip: Tip) -> Result<Vec<(Signature, Settlement)>, StepError> {
+        let wallet = self.shared.wallet.address();
+        let subjects: Vec<_> = unknown.iter().flat_map(|flight| flight.mints_and_owners(wallet)).collect();
+        let on_chain = look_up(&self.shared, &subjects).await?;
+        if subjects.is_empty() || on_chain.slot < tip.slot {
+            return Ok(Vec::new());
+        }
+        let mut on_chain = on_chain.value.into_iter();
+        let mut settlements = Vec::new();
+        for flight in unknown {
+            let mut slot = None;
+            let mut tickets = Vec::with_capacity(flight.tickets.len());
+            for (ticket, on_chain) in flight.tickets.iter().zip(on_chain.by_ref()) {
+                if matches!(on_chain, OnChain::Absent { .. }) {
+                    let said = flight.send_error().unwrap_or_else(|| "the network never took it".into());
+                    let verdict = again_or_give_up(ticket, &said);
+                    tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, verdict });
+                } else {
+                    let (verdict, landed_in) =
+                        adopt(&self.shared, ticket.mint_id, ticket.mint_address, &on_chain, &ticket.published).await?;
+                    slot = landed_in;
+                    tickets.push(verdict);
+                }
+            }
+            let dead = tickets.iter().all(|ticket| matches!(ticket.verdict, Verdict::Again | Verdict::Failed(_)));
+            let state = if dead { AttemptState::Dead } else { AttemptState::Landed };
+            tracing::warn!(signature = %flight.signature, ?state, "a silent transaction was looked into");
+            let spent = tickets.iter().map(|ticket| ticket.cost).sum();
+            let attempt = Some((flight.attempt_id, state));
+            settlements.push((flight.signature, Settlement { attempt, slot, error: flight.send_error(), spent, tickets }));
+        }
+        Ok(settlements)
+    }
+}
+
+fn again_or_give_up(ticket: &OpenTicket, last_words: &str) -> Verdict {
+    if ticket.attempts < MAX_ATTEMPTS {
+        return Verdict::Again;
+    }
+    let message = format!("{MAX_ATTEMPTS} transactions for it came to nothing; the last time: {last_words}");
+    Verdict::Failed(Failure::new(FailureCode::NeverLanded, message))
+}

@@ -1,0 +1,127 @@
+//! A transaction under way: recorded on disk, and not settled.
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+use tokio::{
+    sync::OwnedSemaphorePermit,
+    time::Instant,
+};
+
+use super::Shared;
+use crate::store::{OpenAttempt, OpenTicket, StoreError};
+
+/// A transaction under way, shared by the tasks that send and confirm it.
+#[derive(Debug)]
+pub(super) struct Flight {
+    /// The row of the attempt.
+    pub(super) attempt_id: i64,
+    /// Its name on the chain.
+    pub(super) signature: Signature,
+    /// What is sent, every time the same.
+    pub(super) bytes: Vec<u8>,
+    /// It can land in no block above this height.
+    pub(super) last_valid_block_height: u64,
+    /// The tickets that ride in it.
+    pub(super) tickets: Vec<OpenTicket>,
+    sending: Mutex<Sending>,
+    settled: AtomicBool,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sending {
+    first: Option<Instant>,
+    last: Option<Instant>,
+    error: Option<String>,
+}
+
+impl Flight {
+    pub(super) fn new(attempt: OpenAttempt) -> Self {
+        Self {
+            attempt_id: attempt.id,
+            signature: attempt.signature,
+            bytes: attempt.bytes,
+            last_valid_block_height: attempt.last_valid_block_height,
+            tickets: attempt.tickets,
+            sending: Mutex::default(),
+            settled: AtomicBool::new(false),
+        }
+    }
+
+    /// Notes that the network took it, or what it said instead.
+    pub(super) fn note_sent(&self, error: Option<String>) {
+        let now = Instant::now();
+        let mut sending = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        sending.first.get_or_insert(now);
+        sending.last = Some(now);
+        sending.error = error;
+    }
+
+    /// Notes that it is about to be sent again, so that it is not queued twice.
+    pub(super) fn note_queued(&self) {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner).last = Some(Instant::now());
+    }
+
+    /// When its bytes first left the box, in this process.
+    pub(super) fn first_sent(&self) -> Option<Instant> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner).first
+    }
+
+    /// When its bytes last left the box, in this process.
+    pub(super) fn last_sent(&self) -> Option<Instant> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner).last
+    }
+
+    /// What the last send was answered, if that was a fault.
+    pub(super) fn send_error(&self) -> Option<String> {
+        self.sending.lock().unwrap_or_else(PoisonError::into_inner).error.clone()
+    }
+
+    /// Its end is in the books: it need not be sent any more.
+    pub(super) fn mark_settled(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
+    }
+
+    /// Mint and owner of each ticket; `wallet` holds those that name no owner.
+    pub(super) fn mints_and_owners(&self, wallet: Pubkey) -> impl Iterator<Item = (Pubkey, Pubkey)> + '_ {
+        self.tickets.iter().map(move |ticket| (ticket.mint_address, ticket.owner.unwrap_or(wallet)))
+    }
+}
+
+/// A flight and its place among those under way, given back when it is settled.
+#[derive(Debug)]
+pub(super) struct Tracked {
+    pub(super) flight: Arc<Flight>,
+    pub(super) _place: Option<OwnedSemaphorePermit>,
+    /// Left by an earlier process: whether it was ever sent is not known.
+    pub(super) recovered: bool,
+    /// Polls that did not find it.
+    pub(super) missed: u32,
+}
+
+impl Tracked {
+    pub(super) fn new(flight: Arc<Flight>, place: Option<OwnedSemaphorePermit>) -> Self {
+        Self { flight, _place: place, recovered: false, missed: 0 }
+    }
+}
+
+/// Everything that an earlier process left open.
+pub(super) async fn recover(shared: &Shared) -> Result<Vec<Tracked>, StoreError> {
+    let open = shared.store.open_attempts().await?;
+    if !open.is_empty() {
+        tracing::info!(transactions = open.len(), "going on with transactions of an earlier run");
+    }
+    let tracked = open.into_iter().map(|attempt| {
+        let place = Arc::clone(&shared.in_flight).try_acquire_owned().ok();
+        Tracked { recovered: true, ..Tracked::new(Arc::new(Flight::new(attempt)), place) }
+    });
+    Ok(tracked.collect())
+}

@@ -1,0 +1,45 @@
+//! What an answer of the chain means for a ticket. Pure, and from typed codes only: message texts decide nothing.
+
+use solana_instruction::error::InstructionError;
+use solana_transaction_error::TransactionError;
+
+/// `SystemError::ResultWithNegativeLamports`, also when a program's own transfer fails with it.
+const SYSTEM_NEGATIVE_LAMPORTS: u32 = 1;
+/// Transactions signed for one ticket before it is given up.
+pub(super) const MAX_ATTEMPTS: u32 = 5;
+
+/// What a transaction that landed and failed says of its tickets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rejection {
+    /// The wallet could not pay; the tickets are not to blame.
+    OutOfFunds,
+    /// Something in the transaction is impossible as it is written.
+    Impossible,
+}
+
+pub(super) fn judge(error: &TransactionError) -> Rejection {
+    match error {
+        TransactionError::InsufficientFundsForFee
+        | TransactionError::InsufficientFundsForRent { .. }
+        | TransactionError::AccountNotFound
+        | TransactionError::InstructionError(
+            _,
+            InstructionError::InsufficientFunds | InstructionError::Custom(SYSTEM_NEGATIVE_LAMPORTS),
+        ) => Rejection::OutOfFunds,
+        _ => Rejection::Impossible,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_wallet_is_no_fault_of_the_ticket() {
+        let at = |error| TransactionError::InstructionError(3, error);
+        assert_eq!(judge(&at(InstructionError::Custom(1))), Rejection::OutOfFunds);
+        assert_eq!(judge(&TransactionError::InsufficientFundsForFee), Rejection::OutOfFunds);
+        assert_eq!(judge(&at(InstructionError::Custom(0))), Rejection::Impossible);
+        assert_eq!(judge(&at(InstructionError::InvalidAccountData)), Rejection::Impossible);
+    }
+}

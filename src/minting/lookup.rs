@@ -1,0 +1,100 @@
+//! Asking the chain what it holds at tickets' addresses: the judge of everything.
+
+use solana_pubkey::Pubkey;
+
+use super::Shared;
+use crate::{
+    chain::{
+        ChainError, Observed, instructions,
+        ticket::{ACCOUNTS_PER_TICKET, OnChain, TicketOnChain, addresses, read},
+    },
+    domain::{
+        failure::{Failure, FailureCode},
+        lamports::Lamports,
+    },
+    store::{Published, TicketVerdict, Verdict},
+};
+
+/// What the chain holds at each of some tickets' addresses. Costs a call for 100 tickets that are not there, and one for 25
+/// that are.
+pub(super) async fn look_up(
+    shared: &Shared,
+    mints_and_owners: &[(Pubkey, Pubkey)],
+) -> Result<Observed<Vec<OnChain>>, ChainError> {
+    let mints: Vec<Pubkey> = mints_and_owners.iter().map(|(mint, _)| *mint).collect();
+    let first = shared.chain.accounts(&mints).await?;
+    let mut found: Vec<OnChain> = first.value.iter().map(|mint| read([mint.as_ref(), None, None, None])).collect();
+    let present = |on_chain: &OnChain| !matches!(on_chain, OnChain::Absent { .. });
+    let existing: Vec<usize> = found.iter().enumerate().filter(|(_, entry)| present(entry)).map(|(at, _)| at).collect();
+    let subjects: Vec<_> = existing.iter().filter_map(|at| mints_and_owners.get(*at).copied()).collect();
+    let whole = look_at(shared, &subjects).await?;
+    for (at, on_chain) in existing.into_iter().zip(whole.value) {
+        if let Some(entry) = found.get_mut(at) {
+            *entry = on_chain;
+        }
+    }
+    // Without anything to look at twice, the second answer has no slot.
+    let slot = if subjects.is_empty() { first.slot } else { first.slot.min(whole.slot) };
+    Ok(Observed { slot, value: found })
+}
+
+/// What the chain holds at the addresses of tickets that are expected to exist: a call for 25.
+pub(super) async fn look_at(
+    shared: &Shared,
+    mints_and_owners: &[(Pubkey, Pubkey)],
+) -> Result<Observed<Vec<OnChain>>, ChainError> {
+    let wanted: Vec<Pubkey> = mints_and_owners.iter().flat_map(|(mint, owner)| addresses(*mint, owner)).collect();
+    let answer = shared.chain.accounts(&wanted).await?;
+    let (tickets, _none_left_over) = answer.value.as_chunks::<ACCOUNTS_PER_TICKET>();
+    let tickets = tickets.iter().map(|accounts| read(accounts.each_ref().map(Option::as_ref)));
+    Ok(Observed { slot: answer.slot, value: tickets.collect() })
+}
+
+/// What an existing ticket has cost: all that its accounts hold, and the fee.
+pub(super) async fn cost(shared: &Shared, ticket: &TicketOnChain) -> Result<Lamports, ChainError> {
+    let missing_rent = if ticket.has_token_account {
+        Lamports::ZERO
+    } else {
+        // The owner has passed the ticket on and closed the account; its rent was paid all the same.
+        shared.prices.ticket().await?.token_account_rent_lamports
+    };
+    Ok(ticket.lamports + missing_rent + instructions::SIGNATURE_FEE)
+}
+
+/// The verdict on a ticket that the chain holds although these books did not see it land. The slot is that of the
+/// transaction which minted it, if the chain still knows.
+pub(super) async fn adopt(
+    shared: &Shared,
+    mint_id: i64,
+    mint: Pubkey,
+    on_chain: &OnChain,
+    published: &Published,
+) -> Result<(TicketVerdict, Option<u64>), ChainError> {
+    let failed = |code, message: String| {
+        let verdict = Verdict::Failed(Failure::new(code, message));
+        Ok((TicketVerdict { mint_id, cost: Lamports::ZERO, verdict }, None))
+    };
+    match on_chain {
+        OnChain::Ticket(ticket) if ticket.uri == published.uri => {
+            let created = shared.chain.first_signature(&mint).await?;
+            let verdict = Verdict::Minted {
+                signature: created.map(|(signature, _)| signature),
+                adopted: Some(Published { name: ticket.name.clone(), uri: ticket.uri.clone() }),
+            };
+            let cost = cost(shared, ticket).await?;
+            Ok((TicketVerdict { mint_id, cost, verdict }, created.map(|(_, slot)| slot)))
+        }
+        OnChain::Ticket(ticket) => failed(
+            FailureCode::ChainConflict,
+            format!(
+                "this ticket was minted before with other content: {mint} has the metadata {}, which these books did not \
+                 make; send it as it was sold then, or sell under a new id",
+                ticket.uri
+            ),
+        ),
+        OnChain::Foreign | OnChain::Absent { .. } => failed(
+            FailureCode::AddressTaken,
+            format!("the ticket's address {mint} holds an account that is no ticket; sell under a new id"),
+        ),
+    }
+}

@@ -1,0 +1,235 @@
+//! From pending to recorded: publish, look up, sign, write ahead.
+
+use std::sync::Arc;
+
+use fail::fail_point;
+use tokio::{
+    sync::{OwnedSemaphorePermit, mpsc},
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Backoff, Shared, StepError,
+    flight::{Flight, Tracked},
+    lookup::{adopt, look_up},
+};
+use crate::{
+    chain::{
+        RecentBlockhash,
+        instructions::{TicketMint, mint_tickets},
+        ticket::OnChain,
+    },
+    domain::{
+        address::mint_seed,
+        document::{chain_name, metadata_json},
+        ids::VenueId,
+        lamports::Lamports,
+    },
+    metadata::Content,
+    store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settlement, StoreError},
+};
+
+/// Takes pending tickets from the books until the shutdown, and hands recorded transactions on.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    to_send: mpsc::Sender<Arc<Flight>>,
+    to_confirm: mpsc::UnboundedSender<Tracked>,
+    shutdown: CancellationToken,
+) {
+    let work = async {
+        let mut backoff = Backoff::default();
+        loop {
+            match prepare_chunk(&shared).await {
+                Ok(flights) if flights.is_empty() => {
+                    backoff.reset();
+                    shared.work.notified().await;
+                }
+                Ok(flights) => {
+                    backoff.reset();
+                    shared.clear();
+                    for tracked in flights {
+                        let flight = Arc::clone(&tracked.flight);
+                        // Told first, so that its fate is followed even if this task ends here.
+                        if to_confirm.send(tracked).is_err() || to_send.send(flight).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Err(error) => {
+                    shared.hold(&error);
+                    // New tickets may arrive meanwhile; they are prepared with the rest.
+                    drop(timeout(backoff.next(), std::future::pending::<()>()).await);
+                }
+            }
+        }
+    };
+    shutdown.run_until_cancelled(work).await;
+}
+
+/// A ticket on its way to a transaction.
+struct Prepared {
+    mint: PendingMint,
+    published: Published,
+    prefunded: Option<Lamports>,
+}
+
+/// Takes the next pending tickets as far as they go: those that the chain has already are settled, the others recorded.
+/// Empty only if nothing is pending.
+async fn prepare_chunk(shared: &Arc<Shared>) -> Result<Vec<Tracked>, StepError> {
+    loop {
+        let mut pending = shared.store.next_pending(shared.chunk_size()).await?;
+        if pending.is_empty() {
+            return Ok(Vec::new());
+        }
+        let wanted = u32::try_from(pending.len()).unwrap_or(u32::MAX);
+        let places = Arc::clone(&shared.in_flight).acquire_many_owned(wanted).await;
+        let places = places.map_err(|_closed| StoreError::Closed)?;
+        let affordable = affordable(shared, pending.len()).await?;
+        pending.truncate(affordable);
+
+        let published = publish(shared, &pending).await?;
+        fail_point!("prepare.published");
+        let (prepared, settlements) = look_up_and_adopt(shared, pending, published).await?;
+        fail_point!("prepare.looked_up");
+        if !settlements.is_empty() {
+            tracing::info!(tickets = settlements.len(), "tickets found on the chain");
+            shared.store.settle(Vec::new(), settlements, shared.now_ms()).await?;
+            shared.settled.send_modify(|count| *count = count.wrapping_add(1));
+        }
+        if !prepared.is_empty() {
+            return sign_and_record(shared, prepared, places).await;
+        }
+    }
+}
+
+/// How many of `wanted` tickets the wallet can pay now. Those accepted were paid for when they were accepted, but money may
+/// have left the wallet by another hand, and a transaction that cannot be paid costs its fee.
+async fn affordable(shared: &Shared, wanted: usize) -> Result<usize, StepError> {
+    let address = shared.wallet.address();
+    let (price, balance) = tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address))?;
+    let price = price.total();
+    // What is under way counts as unpaid, though part of it may have left the balance: the next look is more exact.
+    let under_way = super::MAX_IN_FLIGHT.saturating_sub(shared.in_flight.available_permits()).saturating_sub(wanted);
+    let free = balance.saturating_sub(price * under_way as u64);
+    let payable = free.0.checked_div(price.0).unwrap_or_default();
+    match usize::try_from(payable).unwrap_or(usize::MAX).min(wanted) {
+        0 => {
+            let missing = price.saturating_sub(free);
+            Err(StepError::LowBalance { wallet: address.to_string(), balance, missing })
+        }
+        affordable => Ok(affordable),
+    }
+}
+
+async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Published>, StepError> {
+    let symbol = &shared.settings.symbol;
+    let image = shared.default_image.id.uri();
+    let documents: Vec<Content> = pending
+        .iter()
+        .map(|mint| Content::new("application/json", metadata_json(&mint.ticket, symbol, &image)))
+        .collect();
+    let published = pending.iter().zip(&documents).map(|(mint, document)| Published {
+        name: chain_name(&mint.ticket.ticket_data),
+        uri: document.id.uri(),
+    });
+    let published = published.collect();
+    let mut contents = documents;
+    contents.push(shared.default_image.clone());
+    shared.publisher.publish(contents).await?;
+    Ok(published)
+}
+
+/// Asks the chain which of the tickets it holds already: those are settled, never minted again.
+async fn look_up_and_adopt(
+    shared: &Shared,
+    pending: Vec<PendingMint>,
+    published: Vec<Published>,
+) -> Result<(Vec<Prepared>, Vec<Settlement>), StepError> {
+    let wallet = shared.wallet.address();
+    let subjects: Vec<_> =
+        pending.iter().map(|mint| (mint.mint_address, mint.ticket.owner().unwrap_or(wallet))).collect();
+    let found = look_up(shared, &subjects).await?;
+    let (mut prepared, mut settlements) = (Vec::new(), Vec::new());
+    for ((mint, published), on_chain) in pending.into_iter().zip(published).zip(found.value) {
+        if let OnChain::Absent { prefunded } = on_chain {
+            prepared.push(Prepared { mint, published, prefunded });
+            continue;
+        }
+        let (verdict, slot) = adopt(shared, mint.id, mint.mint_address, &on_chain, &published).await?;
+        // Paid for by an earlier life of these books: nothing leaves the wallet now.
+        let spent = Lamports::ZERO;
+        settlements.push(Settlement { attempt: None, slot, error: None, spent, tickets: vec![verdict] });
+    }
+    Ok((prepared, settlements))
+}
+
+async fn sign_and_record(
+    shared: &Arc<Shared>,
+    prepared: Vec<Prepared>,
+    mut places: OwnedSemaphorePermit,
+) -> Result<Vec<Tracked>, StepError> {
+    let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.ticket())?;
+    let signer = Arc::clone(shared);
+    let mint_rent = price.mint_rent_lamports;
+    let sign = move || prepared.into_iter().map(|ticket| sign(&signer, ticket, mint_rent, &blockhash)).collect();
+    let signed: Result<Vec<OpenAttempt>, StepError> =
+        tokio::task::spawn_blocking(sign).await.map_err(|_panicked| StoreError::Closed)?;
+    let mut attempts = signed?;
+
+    fail_point!("record.before");
+    let rows = attempts.iter().map(|attempt| NewAttempt {
+        signature: attempt.signature,
+        bytes: attempt.bytes.clone(),
+        blockhash: blockhash.hash,
+        last_valid_block_height: attempt.last_valid_block_height,
+        tickets: attempt.tickets.iter().map(|ticket| (ticket.mint_id, ticket.published.clone())).collect(),
+    });
+    let ids = shared.store.record(rows.collect(), shared.now_ms()).await?;
+    fail_point!("record.after");
+    for (attempt, id) in attempts.iter_mut().zip(ids) {
+        attempt.id = id;
+    }
+    Ok(attempts.into_iter().map(|attempt| Tracked::new(Arc::new(Flight::new(attempt)), places.split(1))).collect())
+}
+
+/// Builds and signs the transaction of one ticket.
+fn sign(
+    shared: &Shared,
+    ticket: Prepared,
+    mint_rent: Lamports,
+    blockhash: &RecentBlockhash,
+) -> Result<OpenAttempt, StepError> {
+    let Prepared { mint, published, prefunded } = ticket;
+    let authority = shared.wallet.address();
+    let owner = mint.ticket.owner();
+    let conflict = |_reason| StoreError::Conflict("an id in the books is not valid");
+    let venue = VenueId::new(mint.venue_id).map_err(conflict)?;
+    let ticket_id = mint.ticket.ticket_id().map_err(conflict)?;
+    let to_mint = TicketMint {
+        seed: mint_seed(&venue, &ticket_id, mint.generation),
+        mint: mint.mint_address,
+        owner: owner.unwrap_or(authority),
+        name: published.name.clone(),
+        symbol: shared.settings.symbol.clone(),
+        uri: published.uri.clone(),
+        seller_fee_basis_points: shared.settings.seller_fee_basis_points,
+        mint_rent,
+        prefunded,
+    };
+    let signed = shared.wallet.sign(&mint_tickets(&authority, &[to_mint]), &blockhash.hash)?;
+    let open = OpenTicket {
+        mint_id: mint.id,
+        mint_address: mint.mint_address,
+        owner,
+        attempts: mint.attempts.saturating_add(1),
+        published,
+    };
+    Ok(OpenAttempt {
+        id: 0,
+        signature: signed.signature,
+        bytes: signed.bytes,
+        last_valid_block_height: blockhash.last_valid_block_height,
+        tickets: vec![open],
+    })
+}

@@ -1,6 +1,31 @@
-//! boxoffice
-pub mod domain;
-pub mod store;
+//! boxoffice turns a venue's ticket sales into NFTs on Solana.
+//!
+//! The map, in the order in which things flow:
+//!
+//! ```text
+//! entrances   cli  http           translate, never decide
+//! wiring      app  config         builds everything once; the only reader of settings
+//! services    minting  estimate   no SQL, no HTTP types, no RPC types
+//!             reconcile
+//! adapters    store  chain        one module, one outside thing; they know nothing of each other
+//!             metadata  folder  clock  telemetry
+//! below all   domain              pure and synchronous
+//! ```
+//!
+//! Invariants: a ticket is minted at most once, for its address on the chain is derived from its identity; what was accepted
+//! is on disk; bytes leave the box only after they are on disk; a ticket whose fate is unknown is never guessed about.
+
+pub mod app;
 pub mod chain;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod domain;
+pub mod estimate;
+pub mod folder;
+mod http;
 pub mod metadata;
-pub mod clock;pub mod estimate;pub mod minting;
+pub mod minting;
+pub mod reconcile;
+pub mod store;
+pub mod telemetry;

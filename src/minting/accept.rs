@@ -16,7 +16,7 @@ use crate::{
         ids::VenueId,
         ticket::{Fault, Ticket, TicketRules},
     },
-    store::{Accepted, Entry, NewBatch, NewTicket, SpendingRules, StoreError},
+    store::{Accepted, Entry, NewBatch, NewTicket, Preview, SpendingRules, StoreError},
 };
 
 /// Most tickets in one batch.
@@ -60,27 +60,35 @@ impl Minter {
     /// See [`AcceptError`]: the whole batch is refused, and nothing is kept of it.
     pub async fn accept(&self, request: BatchRequest) -> Result<Accepted, AcceptError> {
         let found = request.tickets.len();
-        if found == 0 || found > MAX_BATCH_TICKETS {
-            return Err(AcceptError::BatchSize { found });
-        }
         let shared = &self.shared;
-        let (authority, rules) = (shared.wallet.address(), shared.settings.ticket_rules);
-        let check = move || check(request, &authority, rules);
-        let batch = tokio::task::spawn_blocking(check).await.map_err(|_panicked| StoreError::Closed)?;
-
-        let ids = batch.entries.iter().filter_map(|entry| match entry {
-            Entry::Ticket(ticket) => Some(ticket.ticket_id.clone()),
-            Entry::Faulty { .. } => None,
-        });
-        let needs_minting = shared.store.needs_minting(batch.venue_id.clone(), ids.collect()).await?;
+        let (preview, batch) = self.look_through(request).await?;
         // A batch of known tickets is answered even when the chain is away.
-        let spending = if needs_minting { Some(self.spending_rules().await?) } else { None };
+        let spending = if preview.new > 0 { Some(self.spending_rules().await?) } else { None };
         let accepted = shared.store.accept(batch, spending, Uuid::now_v7(), shared.now_ms()).await?;
         if accepted.new_tickets > 0 {
             shared.work.notify_one();
         }
         tracing::info!(batch = %accepted.public_id, tickets = found, new = accepted.new_tickets, "batch accepted");
         Ok(accepted)
+    }
+
+    /// Says what a batch would do, and does nothing.
+    ///
+    /// # Errors
+    /// [`AcceptError::BatchSize`], or a database fault.
+    pub async fn preview(&self, request: BatchRequest) -> Result<Preview, AcceptError> {
+        self.look_through(request).await.map(|(preview, _batch)| preview)
+    }
+
+    async fn look_through(&self, request: BatchRequest) -> Result<(Preview, NewBatch), AcceptError> {
+        let found = request.tickets.len();
+        if found == 0 || found > MAX_BATCH_TICKETS {
+            return Err(AcceptError::BatchSize { found });
+        }
+        let (authority, rules) = (self.shared.wallet.address(), self.shared.settings.ticket_rules);
+        let check = move || check(request, &authority, rules);
+        let batch = tokio::task::spawn_blocking(check).await.map_err(|_panicked| StoreError::Closed)?;
+        Ok(self.shared.store.preview(batch).await?)
     }
 
     async fn spending_rules(&self) -> Result<SpendingRules, ChainError> {

@@ -77,23 +77,44 @@ pub struct Accepted {
     pub new_tickets: u64,
 }
 
+/// What a batch would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Preview {
+    /// Tickets that would be minted.
+    pub new: u64,
+    /// Tickets that are in the books already, minted or on their way.
+    pub known: u64,
+    /// Ids that are in the books with other content.
+    pub conflicting: u64,
+    /// Entries that are faulty.
+    pub faulty: u64,
+}
+
 /// Batches up to this size ride ahead of bulk work: someone is waiting at the door.
 const DOOR_BATCH: usize = 25;
 
 impl Store {
-    /// Whether any entry of a batch would have to be minted.
+    /// What a batch would do, without doing it. Hands the batch back.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn needs_minting(&self, venue_id: VenueId, ticket_ids: Vec<String>) -> Result<bool, StoreError> {
+    pub async fn preview(&self, batch: NewBatch) -> Result<(Preview, NewBatch), StoreError> {
         self.read(move |connection| {
-            for ticket_id in ticket_ids {
-                let known = known_mint(connection, venue_id.as_str(), &ticket_id)?;
-                if known.is_none_or(|mint| mint.can_be_retried()) {
-                    return Ok(true);
-                }
+            let mut preview = Preview::default();
+            for entry in &batch.entries {
+                let count = match entry {
+                    Entry::Faulty { .. } => &mut preview.faulty,
+                    Entry::Ticket(ticket) => {
+                        match known_mint(connection, batch.venue_id.as_str(), &ticket.ticket_id)? {
+                            Some(mint) if mint.content_digest != ticket.content_digest => &mut preview.conflicting,
+                            Some(mint) if !mint.can_be_retried() => &mut preview.known,
+                            Some(_) | None => &mut preview.new,
+                        }
+                    }
+                };
+                *count = count.saturating_add(1);
             }
-            Ok(false)
+            Ok((preview, batch))
         })
         .await
     }

@@ -34,6 +34,17 @@ pub struct BatchRecord {
     pub finished_at_ms: Option<i64>,
 }
 
+/// What became of a batch so far, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BatchSums {
+    /// Entries whose ticket the chain holds.
+    pub succeeded: u64,
+    /// Entries that were given up or never taken.
+    pub failed: u64,
+    /// What its new tickets have cost.
+    pub spent: Lamports,
+}
+
 /// One entry with the state of its ticket.
 #[derive(Clone, Debug)]
 pub struct BatchEntry {
@@ -99,6 +110,27 @@ impl Store {
                 .prepare_cached("SELECT open FROM batches WHERE id = ?")?
                 .query_row([batch_id], |row| row.get(0))?;
             Ok(open)
+        })
+        .await
+    }
+
+    /// What became of a batch so far, in numbers.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn batch_sums(&self, batch_id: i64) -> Result<BatchSums, StoreError> {
+        self.read(move |connection| {
+            let sums = connection
+                .prepare_cached(
+                    "SELECT count(*) FILTER (WHERE m.status = 'minted'),
+                            count(*) FILTER (WHERE e.error_code IS NOT NULL OR m.status = 'failed'),
+                            coalesce(sum(m.cost_lamports) FILTER (WHERE e.replayed = 0 AND m.adopted = 0), 0)
+                     FROM batch_entries e LEFT JOIN mints m ON m.id = e.mint_id WHERE e.batch_id = ?",
+                )?
+                .query_row([batch_id], |row| {
+                    Ok(BatchSums { succeeded: row.get(0)?, failed: row.get(1)?, spent: Lamports(row.get(2)?) })
+                })?;
+            Ok(sums)
         })
         .await
     }

@@ -1,0 +1,251 @@
+//! The wiring: builds adapters and services once, serves them, and stops them in order.
+
+use std::{sync::Arc, time::Duration};
+
+use solana_pubkey::Pubkey;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    chain::{
+        Chain as _, ChainError, NextStep,
+        rpc::RpcChain,
+        wallet::{Wallet, WalletError},
+    },
+    clock::{SharedClock, SystemClock},
+    config::{Config, Network},
+    domain::{lamports::Lamports, ticket::TicketRules},
+    estimate::Prices,
+    folder::{DataFolder, FolderError},
+    http,
+    metadata::{PublishError, Publisher, local::LocalContent},
+    minting::{Minter, MintingSettings},
+    store::{Identity, Store, StoreError},
+};
+
+/// Tries to reach the chain at start-up, and the pause between them.
+const START_TRIES: u32 = 4;
+const START_PAUSE: Duration = Duration::from_secs(1);
+/// How long a stop waits for tasks; what is under way is on disk, so nothing is lost by ending them.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
+/// What the wallet of an embedded chain begins with.
+#[cfg(feature = "localnet")]
+const EMBEDDED_FUNDS: Lamports = Lamports(10_000_000_000_000);
+
+/// Why the appliance does not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    /// The key file.
+    #[error(transparent)]
+    Wallet(#[from] WalletError),
+    /// The books.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The content store.
+    #[error(transparent)]
+    Content(#[from] PublishError),
+    /// The chain does not answer.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// The HTTP client cannot be set up.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(#[from] reqwest::Error),
+    /// The endpoint serves another cluster than the setting says.
+    #[error("NETWORK is {configured}, but SOLANA_RPC_URLS leads to {found}; correct one of them")]
+    WrongCluster {
+        /// `NETWORK`.
+        configured: Network,
+        /// The cluster by its genesis hash.
+        found: String,
+    },
+    /// The embedded chain does not start.
+    #[cfg(feature = "localnet")]
+    #[error(transparent)]
+    Local(#[from] crate::chain::local::LocalChainError),
+    /// No temporary folder for the embedded chain's books.
+    #[error("cannot make a temporary data folder: {0}")]
+    Temporary(std::io::Error),
+    /// The embedded chain is not in this build.
+    #[error("NETWORK=embedded needs the cargo feature `localnet`, which this build lacks; choose another NETWORK")]
+    NoEmbeddedChain,
+    /// The process is ending.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// The whole appliance.
+#[derive(Debug)]
+pub struct App {
+    /// The settings it runs with.
+    pub config: Config,
+    /// The minting service.
+    pub minter: Minter,
+    /// The books.
+    pub store: Store,
+    /// The chain.
+    pub chain: Arc<RpcChain>,
+    /// Published content.
+    pub content: LocalContent,
+    /// What tickets cost.
+    pub prices: Arc<Prices>,
+    /// The time.
+    pub clock: SharedClock,
+    /// The wallet's public key.
+    pub authority: Pubkey,
+    tasks: TaskTracker,
+    shutdown: CancellationToken,
+    embedded: Embedded,
+    _folder: DataFolder,
+}
+
+/// What lives and ends with an embedded chain; empty for all other networks.
+#[derive(Debug, Default)]
+pub struct Embedded {
+    #[cfg(feature = "localnet")]
+    _chain: Option<crate::chain::local::LocalChain>,
+    /// Its books: lasting ones would outlive the chain that they speak of.
+    temporary: Option<tempfile::TempDir>,
+}
+
+impl App {
+    /// Builds everything, checks that wallet, chain and books belong together, and starts the engine.
+    ///
+    /// # Errors
+    /// See [`StartError`]; each names the thing and the remedy.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let wallet = match &config.wallet_path {
+            Some(path) => Wallet::load(path)?,
+            // Only the embedded chain goes without a key file: the settings refuse it for every other network.
+            None => Wallet::ephemeral(),
+        };
+        let authority = wallet.address();
+        let (chain, embedded) = connect(&config, Some(authority)).await?;
+        let chain = Arc::new(chain);
+        let folder = DataFolder::take(embedded.temporary.as_ref().map_or(config.data_dir.as_path(), |dir| dir.path()))?;
+        let store = Store::open(folder.path())?;
+        let content = LocalContent::open(folder.path())?;
+        let clock: SharedClock = Arc::new(SystemClock);
+        let identity = identify(&config, &chain, authority).await?;
+        store.bind(identity, clock.now_ms()).await?;
+
+        let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
+        let settings = MintingSettings {
+            symbol: config.symbol.clone(),
+            seller_fee_basis_points: config.seller_fee_basis_points,
+            ticket_rules: TicketRules { allow_off_curve_owners: config.allow_off_curve_owners },
+            limits: config.limits,
+            pacing: config.pacing,
+        };
+        let publisher: Arc<dyn Publisher> = Arc::new(content.clone());
+        let minter = Minter::new(
+            store.clone(),
+            Arc::clone(&chain) as _,
+            publisher,
+            wallet,
+            Arc::clone(&prices),
+            Arc::clone(&clock),
+            settings,
+        );
+        let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+        minter.start(&tasks, &shutdown).await?;
+        tracing::info!(network = %config.network, wallet = %authority, data = %folder.path().display(), "started");
+        Ok(Self {
+            config,
+            minter,
+            store,
+            chain,
+            content,
+            prices,
+            clock,
+            authority,
+            tasks,
+            shutdown,
+            embedded,
+            _folder: folder,
+        })
+    }
+
+    /// Serves the HTTP API until `stop` is cancelled; requests under way are finished first.
+    ///
+    /// # Errors
+    /// When the listener fails.
+    pub async fn serve(self: &Arc<Self>, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
+        let router = http::router(Arc::clone(self), stop.clone());
+        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+
+    /// Whether the books are kept only as long as the process runs.
+    #[must_use]
+    pub fn is_temporary(&self) -> bool {
+        self.embedded.temporary.is_some()
+    }
+
+    /// Stops the engine: nothing new is begun, what is under way is settled or parked, and the books are closed.
+    pub async fn stop(&self) {
+        self.shutdown.cancel();
+        self.tasks.close();
+        if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await.is_err() {
+            tracing::warn!("some work did not end in time; it is on disk, and the next start goes on with it");
+        }
+        self.store.close().await;
+    }
+}
+
+/// Connects to the chain of the settings; the embedded one is started first, and `fund` begins with money there.
+///
+/// # Errors
+/// When the embedded chain does not start, or the HTTP client cannot be set up.
+pub async fn connect(config: &Config, fund: Option<Pubkey>) -> Result<(RpcChain, Embedded), StartError> {
+    if config.network == Network::Embedded {
+        return start_embedded(config, fund).await;
+    }
+    Ok((RpcChain::new(config.rpc_urls.clone(), config.commitment)?, Embedded::default()))
+}
+
+#[cfg(feature = "localnet")]
+async fn start_embedded(config: &Config, fund: Option<Pubkey>) -> Result<(RpcChain, Embedded), StartError> {
+    use crate::chain::local::{LocalChain, LocalChainOptions};
+
+    let temporary = tempfile::Builder::new().prefix("boxoffice-").tempdir().map_err(StartError::Temporary)?;
+    let options = LocalChainOptions {
+        slot_ms: u64::try_from(config.pacing.slot.as_millis()).unwrap_or(u64::MAX),
+        fund: fund.map(|address| (address, EMBEDDED_FUNDS)).into_iter().collect(),
+        ..LocalChainOptions::default()
+    };
+    let start = tokio::task::spawn_blocking(move || LocalChain::start(&options));
+    let local = start.await.map_err(|_panicked| StartError::Interrupted)??;
+    let chain = RpcChain::new(vec![local.rpc_url().clone()], config.commitment)?;
+    Ok((chain, Embedded { _chain: Some(local), temporary: Some(temporary) }))
+}
+
+#[cfg(not(feature = "localnet"))]
+async fn start_embedded(_config: &Config, _fund: Option<Pubkey>) -> Result<(RpcChain, Embedded), StartError> {
+    Err(StartError::NoEmbeddedChain)
+}
+
+/// Asks the chain who it is, and refuses one that is not the network that was configured.
+async fn identify(config: &Config, chain: &RpcChain, authority: Pubkey) -> Result<Identity, StartError> {
+    let mut tries = 0_u32;
+    let hash = loop {
+        tries = tries.saturating_add(1);
+        match chain.genesis_hash().await {
+            Ok(hash) => break hash.to_string(),
+            Err(error) if tries < START_TRIES && error.next_step() == NextStep::Retry => {
+                tracing::warn!(%error, "the chain does not answer yet");
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    };
+    let found = Network::of_genesis(&hash);
+    let expected = config.network.genesis_hash();
+    if found.is_some_and(|found| found != config.network) || expected.is_some_and(|expected| expected != hash) {
+        let found = found.map_or_else(|| format!("a chain with genesis hash {hash}"), |found| found.to_string());
+        return Err(StartError::WrongCluster { configured: config.network, found });
+    }
+    Ok(Identity { genesis_hash: hash, authority: authority.to_string(), network: config.network.to_string() })
+}

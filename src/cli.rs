@@ -1,0 +1,171 @@
+//! The command line: one file for each command, and the only place that prints.
+//!
+//! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 an error, 2 wrong usage, settings
+//! or input, 3 finished but some tickets could not be minted, 130 interrupted.
+
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the part that talks to people")]
+
+mod address;
+mod check_config;
+mod client;
+#[cfg(feature = "localnet")]
+mod demo;
+mod estimate;
+mod keygen;
+#[cfg(feature = "localnet")]
+mod localnet;
+mod mint;
+mod serve;
+mod status;
+mod ticket_file;
+
+use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+
+use anyhow::Context as _;
+use clap::{Args, Parser, Subcommand};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, ConfigErrors, Sources},
+    telemetry,
+};
+
+/// Something is wrong with what the user typed, set or handed over.
+const USAGE: u8 = 2;
+/// Done, but some tickets could not be minted.
+const SOME_FAILED: u8 = 3;
+/// Stopped by Ctrl-C or SIGTERM.
+const INTERRUPTED: u8 = 130;
+
+/// Turns a venue's ticket sales into NFTs on Solana: exactly once, at an honest price.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Settings come from boxoffice.toml, .env and the environment; see `boxoffice check-config`.")]
+pub struct Cli {
+    #[command(flatten)]
+    settings: SettingFlags,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where settings come from.
+#[derive(Debug, Args)]
+struct SettingFlags {
+    /// Configuration file [default: boxoffice.toml, if it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Overrides one setting, for example `--set MAX_BATCH_SIZE=50`; may be repeated
+    #[arg(long, global = true, value_name = "NAME=VALUE", value_parser = name_and_value)]
+    set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Shows everything at work: an embedded chain, sample tickets, the bill
+    #[cfg(feature = "localnet")]
+    Demo(demo::DemoArgs),
+    /// Runs the appliance: HTTP API and minting
+    Serve(serve::ServeArgs),
+    /// Runs the embedded chain alone, for any Solana client
+    #[cfg(feature = "localnet")]
+    Localnet(localnet::LocalnetArgs),
+    /// Mints the tickets of a CSV or JSON file
+    Mint(mint::MintArgs),
+    /// Says what a number of tickets costs and how long they take
+    Estimate(estimate::EstimateArgs),
+    /// Computes a ticket's address on the chain
+    Address(address::AddressArgs),
+    /// Makes a new wallet
+    Keygen(keygen::KeygenArgs),
+    /// Checks the settings and shows where each comes from
+    CheckConfig(check_config::CheckConfigArgs),
+    /// Says how the box is doing
+    Status(status::StatusArgs),
+}
+
+fn name_and_value(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
+impl SettingFlags {
+    fn sources(&self) -> Sources {
+        Sources::of_process(self.config.clone(), self.set.iter().cloned().collect::<BTreeMap<_, _>>())
+    }
+
+    /// Reads the settings and starts logging as they say.
+    fn load(&self) -> Result<Config, ConfigErrors> {
+        let config = Config::load(&self.sources())?;
+        telemetry::start(&config.log_level, config.log_format);
+        for warning in &config.warnings {
+            tracing::warn!("{warning}");
+        }
+        Ok(config)
+    }
+}
+
+/// Runs a command and returns what the process should exit with.
+#[must_use]
+pub fn run(cli: Cli) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start");
+    let result = runtime.and_then(|runtime| {
+        let result = runtime.block_on(dispatch(cli));
+        // A blocking read of standard input must not keep the process.
+        runtime.shutdown_background();
+        result
+    });
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let usage = error.is::<ConfigErrors>() || error.is::<ticket_file::FileFaults>();
+            ExitCode::from(if usage { USAGE } else { 1 })
+        }
+    }
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let settings = &cli.settings;
+    match cli.command {
+        #[cfg(feature = "localnet")]
+        Command::Demo(args) => demo::run(args, settings).await,
+        Command::Serve(args) => serve::run(args, settings).await,
+        #[cfg(feature = "localnet")]
+        Command::Localnet(args) => localnet::run(args).await,
+        Command::Mint(args) => mint::run(args, settings).await,
+        Command::Estimate(args) => estimate::run(args, settings).await,
+        Command::Address(args) => address::run(args, settings),
+        Command::Keygen(args) => keygen::run(&args),
+        Command::CheckConfig(args) => check_config::run(args, settings).await,
+        Command::Status(args) => status::run(args, settings).await,
+    }
+}
+
+/// Cancelled by Ctrl-C or SIGTERM; a second one ends the process at once, which loses nothing either.
+fn interruption() -> anyhow::Result<CancellationToken> {
+    let token = CancellationToken::new();
+    let cancelled = token.clone();
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::spawn(async move {
+        loop {
+            #[cfg(unix)]
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            #[cfg(not(unix))]
+            drop(tokio::signal::ctrl_c().await);
+            if cancelled.is_cancelled() {
+                std::process::exit(INTERRUPTED.into());
+            }
+            cancelled.cancel();
+        }
+    });
+    Ok(token)
+}
+
+/// Takes a port, or says who may have it and what to do.
+async fn listen(address: std::net::SocketAddr) -> anyhow::Result<tokio::net::TcpListener> {
+    let remedy = "stop what listens there, or choose another port with PORT or --set PORT=…";
+    tokio::net::TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; {remedy}"))
+}

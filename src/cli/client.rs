@@ -1,0 +1,168 @@
+//! A client of the HTTP API, as `mint` and `demo` use it: of a running server, or of one that lives in this process only.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context as _, bail};
+use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{app::App, config::Secret, domain::lamports::Lamports};
+
+/// A client of one server.
+#[derive(Debug)]
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: Url,
+    key: Option<Secret>,
+}
+
+/// A batch as the API answers it.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Batch {
+    pub(super) batch_id: String,
+    pub(super) state: String,
+    pub(super) successful: Vec<Successful>,
+    pub(super) failed: Vec<Failed>,
+    pub(super) summary: Summary,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Successful {
+    pub(super) ticket_id: String,
+    pub(super) signature: Option<String>,
+    pub(super) metadata_uri: String,
+    pub(super) mint_address: String,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Failed {
+    pub(super) ticket_id: String,
+    pub(super) error: String,
+    pub(super) code: String,
+    pub(super) retryable: bool,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Summary {
+    pub(super) total: u64,
+    pub(super) succeeded: u64,
+    pub(super) failed: u64,
+    pub(super) pending: u64,
+    pub(super) total_duration: f64,
+    pub(super) estimated_lamports: Lamports,
+    pub(super) spent_lamports: Lamports,
+}
+
+/// What a batch would do.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DryRun {
+    pub(super) total: u64,
+    pub(super) new: u64,
+    pub(super) known: u64,
+    pub(super) conflicting: u64,
+    pub(super) faulty: u64,
+    pub(super) estimate: DryRunEstimate,
+    pub(super) balance_lamports: Lamports,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct DryRunEstimate {
+    pub(super) estimated_lamports: Lamports,
+    pub(super) estimated_time_seconds: f64,
+}
+
+impl Client {
+    pub(super) fn new(base: Url, key: Option<Secret>) -> anyhow::Result<Self> {
+        // Batches are followed, not waited for, so no answer takes long.
+        let http = reqwest::Client::builder().timeout(Duration::from_secs(120)).build()?;
+        Ok(Self { http, base, key })
+    }
+
+    fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
+        let request = self.http.request(method, self.base.join(path)?);
+        Ok(match &self.key {
+            Some(key) => request.header("x-admin-api-key", key.expose()),
+            None => request,
+        })
+    }
+
+    async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
+        let response = request.send().await.map_err(reqwest::Error::without_url);
+        let response = response.with_context(|| format!("no answer from {}", self.base))?;
+        let status = response.status();
+        let body = response.bytes().await?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).context("the server's answer makes no sense; is it a boxoffice?");
+        }
+        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let detail = problem["detail"].as_str().unwrap_or("no reason given");
+        if status == StatusCode::UNAUTHORIZED {
+            bail!("{detail}; set ADMIN_API_KEY to the server's key");
+        }
+        bail!("{detail}")
+    }
+
+    pub(super) async fn dry_run(&self, venue: &str, tickets: &[Value]) -> anyhow::Result<DryRun> {
+        let body = json!({ "venueId": venue, "tickets": tickets });
+        self.answer(self.request(Method::POST, "/admin/batch-mint?dryRun=true")?.json(&body)).await
+    }
+
+    /// Hands a batch over; it is durable when this returns.
+    pub(super) async fn submit(&self, venue: &str, tickets: &[Value]) -> anyhow::Result<Batch> {
+        let body = json!({ "venueId": venue, "tickets": tickets });
+        let request = self.request(Method::POST, "/admin/batch-mint")?.header("prefer", "respond-async");
+        self.answer(request.json(&body)).await
+    }
+
+    /// Hands a batch over and waits for its result.
+    pub(super) async fn mint(&self, venue: &str, tickets: &[Value]) -> anyhow::Result<Batch> {
+        let body = json!({ "venueId": venue, "tickets": tickets });
+        let request = self.request(Method::POST, "/admin/batch-mint")?.timeout(Duration::from_hours(24));
+        self.answer(request.json(&body)).await
+    }
+
+    pub(super) async fn progress(&self, batch_id: &str) -> anyhow::Result<Summary> {
+        let path = format!("/admin/batches/{batch_id}?entries=false");
+        let batch: Batch = self.answer(self.request(Method::GET, &path)?).await?;
+        Ok(batch.summary)
+    }
+
+    pub(super) async fn batch(&self, batch_id: &str) -> anyhow::Result<Batch> {
+        self.answer(self.request(Method::GET, &format!("/admin/batches/{batch_id}"))?).await
+    }
+}
+
+/// A server inside this process.
+pub(super) struct OwnServer {
+    pub(super) app: Arc<App>,
+    pub(super) client: Client,
+    pub(super) url: Url,
+    stop: CancellationToken,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+impl OwnServer {
+    pub(super) async fn start(app: App, listener: tokio::net::TcpListener) -> anyhow::Result<Self> {
+        let url: Url = format!("http://{}", listener.local_addr()?).parse()?;
+        let client = Client::new(url.clone(), app.config.admin_api_key.clone())?;
+        let (app, stop) = (Arc::new(app), CancellationToken::new());
+        let (serving, until) = (Arc::clone(&app), stop.clone());
+        let server = tokio::spawn(async move { serving.serve(listener, until).await });
+        Ok(Self { app, client, url, stop, server })
+    }
+
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        self.stop.cancel();
+        self.app.stop().await;
+        Ok(self.server.await??)
+    }
+}

@@ -1,0 +1,45 @@
+//! `boxoffice estimate`.
+
+use std::{process::ExitCode, sync::Arc};
+
+use clap::Args;
+
+use super::SettingFlags;
+use crate::{app, estimate::{Estimate, Prices}};
+
+/// Asks the chain for its figures; needs neither a wallet nor the books.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: boxoffice estimate 1000")]
+pub(super) struct EstimateArgs {
+    /// Number of tickets
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    count: u64,
+    /// Prints JSON
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
+    let config = settings.load()?;
+    let (chain, _embedded) = app::connect(&config, None).await?;
+    let price = Prices::new(Arc::new(chain)).ticket().await?;
+    let estimate = Estimate::new(args.count, price, config.pacing);
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&estimate)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    println!("{} tickets on {} cost {}", args.count, config.network, estimate.estimated_lamports);
+    let parts = estimate.breakdown;
+    for (name, lamports) in [
+        ("rent of the mint accounts", parts.mint_rent_lamports),
+        ("rent of the token accounts", parts.token_account_rent_lamports),
+        ("rent of the metadata accounts", parts.metadata_rent_lamports),
+        ("rent of the edition accounts", parts.edition_rent_lamports),
+        ("Metaplex's fee", parts.metaplex_fee_lamports),
+        ("network fees", parts.signature_fee_lamports),
+    ] {
+        println!("  {name:<30} {lamports}");
+    }
+    println!("and take about {} s", estimate.estimated_time_seconds);
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,234 @@
+//! `boxoffice mint`.
+
+use std::{
+    io::{self, BufRead as _, IsTerminal as _, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use reqwest::Url;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    INTERRUPTED, SOME_FAILED, SettingFlags, USAGE,
+    client::{Batch, Client, DryRun, OwnServer},
+    interruption, ticket_file,
+};
+use crate::{
+    app::App,
+    config::Config,
+    domain::{ids::VenueId, lamports::Lamports, ticket::TicketRules},
+    minting::MAX_BATCH_TICKETS,
+};
+
+/// How often the progress is asked for.
+const REFRESH: Duration = Duration::from_millis(250);
+/// Failed tickets that are listed one by one.
+const SHOWN_FAILURES: usize = 20;
+
+/// Checks every row, says what it costs, asks, and mints. Run it again after any interruption and it goes on; a second run
+/// of the same file changes nothing.
+///
+/// CSV columns: id, eventId, userId, eventName, eventDate, venue, tier, seatNumber, ownerAddress, image; any other column is
+/// printed on the ticket under its own name.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: boxoffice mint tickets.csv --venue venue-123 --event event-1")]
+pub(super) struct MintArgs {
+    /// CSV or JSON file of tickets
+    file: PathBuf,
+    /// The venue that sells
+    #[arg(long)]
+    venue: String,
+    /// The event of tickets that name none
+    #[arg(long)]
+    event: Option<String>,
+    /// Checks the file and says what it would cost, nothing more
+    #[arg(long)]
+    dry_run: bool,
+    /// Mints the good rows of a file that has faulty ones too
+    #[arg(long)]
+    skip_faulty: bool,
+    /// Does not ask
+    #[arg(long, short)]
+    yes: bool,
+    /// Prints the result as JSON
+    #[arg(long)]
+    json: bool,
+    /// Talks to a running server instead of opening the data folder
+    #[arg(long, value_name = "URL")]
+    url: Option<Url>,
+}
+
+pub(super) async fn run(args: MintArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
+    if let Err(fault) = VenueId::new(args.venue.as_str()) {
+        bail!("the venue's id {fault}");
+    }
+    let mut config = settings.load()?;
+    let rules = TicketRules { allow_off_curve_owners: config.allow_off_curve_owners };
+    let file = ticket_file::read(&args.file, args.event.as_deref(), rules)?;
+    if !file.faults.faults.is_empty() {
+        let skip = args.skip_faulty && !file.tickets.is_empty();
+        if !skip {
+            return Err(file.faults.into());
+        }
+        eprintln!("{}", file.faults);
+    }
+    let stop = interruption()?;
+    if let Some(url) = args.url.clone() {
+        let client = Client::new(url, config.admin_api_key.take())?;
+        return mint(&client, &args, &file.tickets, &stop).await;
+    }
+    let server = start(config).await?;
+    let result = mint(&server.client, &args, &file.tickets, &stop).await;
+    server.stop().await?;
+    result
+}
+
+/// The appliance in this process, on a port that nobody else knows.
+async fn start(config: Config) -> anyhow::Result<OwnServer> {
+    let app = App::start(config).await?;
+    if app.is_temporary() {
+        eprintln!("NETWORK=embedded: a rehearsal. Chain and books are temporary and end with this command.");
+    }
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on loopback")?;
+    OwnServer::start(app, listener).await
+}
+
+async fn mint(
+    client: &Client,
+    args: &MintArgs,
+    tickets: &[Value],
+    stop: &CancellationToken,
+) -> anyhow::Result<ExitCode> {
+    let plan = plan(client, &args.venue, tickets).await?;
+    let price = plan.estimate.estimated_lamports;
+    eprintln!(
+        "{} tickets: {} to mint, {} known already{}.",
+        plan.total,
+        plan.new,
+        plan.known,
+        if plan.conflicting > 0 { format!(", {} known with other content", plan.conflicting) } else { String::new() }
+    );
+    if plan.new > 0 {
+        let seconds = plan.estimate.estimated_time_seconds;
+        eprintln!("Cost: {price}, of {} in the wallet. Time: about {seconds:.0} s.", plan.balance_lamports);
+    }
+    if args.dry_run {
+        if args.json {
+            println!("{}", serde_json::to_string_pretty(&plan)?);
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    if plan.new > 0 && price > plan.balance_lamports {
+        bail!("the wallet is {} short; nothing was minted", price.saturating_sub(plan.balance_lamports));
+    }
+    if plan.new > 0 && !args.yes && !confirmed(stop).await? {
+        eprintln!("Nothing was minted.");
+        return Ok(ExitCode::from(USAGE));
+    }
+    let bar = progress_bar(plan.total);
+    let mut batches = Vec::new();
+    for chunk in tickets.chunks(MAX_BATCH_TICKETS) {
+        let followed = tokio::select! {
+            batch = follow(client, &args.venue, chunk, &bar) => Some(batch?),
+            () = stop.cancelled() => None,
+        };
+        let Some(batch) = followed else {
+            bar.abandon();
+            eprintln!("Interrupted. What was accepted is on disk; run the same command again and it goes on.");
+            return Ok(ExitCode::from(INTERRUPTED));
+        };
+        batches.push(batch);
+    }
+    bar.finish_and_clear();
+    report(args, &batches)
+}
+
+/// What the whole file would do: the sum over its batches.
+async fn plan(client: &Client, venue: &str, tickets: &[Value]) -> anyhow::Result<DryRun> {
+    let mut sum: Option<DryRun> = None;
+    for chunk in tickets.chunks(MAX_BATCH_TICKETS) {
+        let part = client.dry_run(venue, chunk).await?;
+        sum = Some(match sum {
+            None => part,
+            Some(sum) => DryRun {
+                total: sum.total.saturating_add(part.total),
+                new: sum.new.saturating_add(part.new),
+                known: sum.known.saturating_add(part.known),
+                conflicting: sum.conflicting.saturating_add(part.conflicting),
+                faulty: sum.faulty.saturating_add(part.faulty),
+                estimate: super::client::DryRunEstimate {
+                    estimated_lamports: sum.estimate.estimated_lamports + part.estimate.estimated_lamports,
+                    estimated_time_seconds: sum.estimate.estimated_time_seconds + part.estimate.estimated_time_seconds,
+                },
+                balance_lamports: part.balance_lamports,
+            },
+        });
+    }
+    sum.context("there are no tickets")
+}
+
+async fn confirmed(stop: &CancellationToken) -> anyhow::Result<bool> {
+    if !io::stdin().is_terminal() {
+        bail!("nobody is there to say yes; add --yes to mint without asking");
+    }
+    eprint!("Mint them? [y/N] ");
+    io::stderr().flush()?;
+    let ask = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer).map(|_read| answer)
+    });
+    tokio::select! {
+        answer = ask => Ok(matches!(answer??.trim().to_lowercase().as_str(), "y" | "yes")),
+        () = stop.cancelled() => Ok(false),
+    }
+}
+
+pub(super) fn progress_bar(total: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template("{bar:40} {pos}/{len} tickets  {per_sec}  ETA {eta}");
+    ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+async fn follow(client: &Client, venue: &str, tickets: &[Value], bar: &ProgressBar) -> anyhow::Result<Batch> {
+    let batch = client.submit(venue, tickets).await?;
+    let before = bar.position();
+    loop {
+        let summary = client.progress(&batch.batch_id).await?;
+        bar.set_position(before.saturating_add(summary.total).saturating_sub(summary.pending));
+        if summary.pending == 0 {
+            return client.batch(&batch.batch_id).await;
+        }
+        tokio::time::sleep(REFRESH).await;
+    }
+}
+
+fn report(args: &MintArgs, batches: &[Batch]) -> anyhow::Result<ExitCode> {
+    let sum = |value: fn(&Batch) -> u64| batches.iter().map(value).sum::<u64>();
+    let (minted, failed) = (sum(|batch| batch.summary.succeeded), sum(|batch| batch.summary.failed));
+    let spent: Lamports = batches.iter().map(|batch| batch.summary.spent_lamports).sum();
+    let estimated: Lamports = batches.iter().map(|batch| batch.summary.estimated_lamports).sum();
+    if args.json {
+        let all = |list: fn(&Batch) -> Vec<Value>| batches.iter().flat_map(list).collect::<Vec<_>>();
+        let result = json!({
+            "venueId": args.venue,
+            "batchIds": batches.iter().map(|batch| &batch.batch_id).collect::<Vec<_>>(),
+            "successful": all(|batch| batch.successful.iter().map(|ticket| json!(ticket)).collect()),
+            "failed": all(|batch| batch.failed.iter().map(|ticket| json!(ticket)).collect()),
+            "estimatedLamports": estimated,
+            "spentLamports": spent,
+        });
+        println!("{}", serde_json::to_string_pretty(&result)?);
+    } else {
+        println!("{minted} tickets are on the chain, {failed} failed. Spent {spent}, estimated {estimated}.");
+        for ticket in batches.iter().flat_map(|batch| &batch.failed).take(SHOWN_FAILURES) {
+            let hint = if ticket.retryable { " (run again to retry)" } else { "" };
+            println!("  {}: {} [{}]{hint}", ticket.ticket_id, ticket.error, ticket.code);
+        }
+    }
+    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })
+}

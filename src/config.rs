@@ -1,0 +1,356 @@
+//! Settings: the only reader of the environment and of configuration files.
+//!
+//! Defaults < `boxoffice.toml` < `.env` < environment < flags. Every fault is found and told at once, with the place it came
+//! from. Secrets print as `[redacted]`.
+
+mod settings;
+mod sources;
+
+use std::{
+    fmt,
+    net::{IpAddr, SocketAddr},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use reqwest::Url;
+use serde::Deserialize;
+use solana_commitment_config::CommitmentConfig;
+use thiserror::Error;
+
+pub use settings::{SETTINGS, Setting};
+pub use sources::{Sources, describe};
+
+use crate::{
+    domain::{document::MAX_SYMBOL_BYTES, lamports::Lamports, spending::SpendingLimits},
+    estimate::Pacing,
+};
+use sources::Values;
+
+/// Milliseconds between blocks: mainnet's since 2026, and what other clusters and the embedded chain use.
+const MAINNET_SLOT_MS: u64 = 200;
+const SLOT_MS: u64 = 400;
+
+/// The cluster that the box mints on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub enum Network {
+    /// A chain inside this process, gone with it.
+    Embedded,
+    /// A chain on this machine, such as `boxoffice localnet`.
+    Localnet,
+    /// Solana's devnet.
+    Devnet,
+    /// Solana's testnet.
+    Testnet,
+    /// Solana's mainnet: real money.
+    MainnetBeta,
+}
+
+impl Network {
+    const ALL: [Self; 5] = [Self::Embedded, Self::Localnet, Self::Devnet, Self::Testnet, Self::MainnetBeta];
+
+    /// The name in settings.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Localnet => "localnet",
+            Self::Devnet => "devnet",
+            Self::Testnet => "testnet",
+            Self::MainnetBeta => "mainnet-beta",
+        }
+    }
+
+    fn default_rpc(self) -> &'static str {
+        match self {
+            Self::Embedded => "",
+            Self::Localnet => "http://127.0.0.1:8899",
+            Self::Devnet => "https://api.devnet.solana.com",
+            Self::Testnet => "https://api.testnet.solana.com",
+            Self::MainnetBeta => "https://api.mainnet-beta.solana.com",
+        }
+    }
+
+    /// The genesis hash that a public cluster is known by (Agave's `ClusterType`).
+    #[must_use]
+    pub fn genesis_hash(self) -> Option<&'static str> {
+        match self {
+            Self::Embedded | Self::Localnet => None,
+            Self::Devnet => Some("EtWTRABZaYq6iMfeYKouRu166VU2xqa1wcaWoxPkrZBG"),
+            Self::Testnet => Some("4uhcVJyU9pJkvQyS88uRDiswHXSCkY3zQawwpjk2NsNY"),
+            Self::MainnetBeta => Some("5eykt4UsFv8P8NJdTREpY1vzqKqZKvdpKuc147dw2N9d"),
+        }
+    }
+
+    /// The public cluster with a genesis hash.
+    #[must_use]
+    pub fn of_genesis(hash: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|network| network.genesis_hash() == Some(hash))
+    }
+
+    fn slot(self) -> Duration {
+        Duration::from_millis(if self == Self::MainnetBeta { MAINNET_SLOT_MS } else { SLOT_MS })
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A text that must never be seen.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The secret itself; for comparing and signing only.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// For programs.
+    Json,
+}
+
+/// Every setting, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// `NETWORK`.
+    pub network: Network,
+    /// `SOLANA_RPC_URLS`; empty for the embedded chain.
+    pub rpc_urls: Vec<Url>,
+    /// `WALLET_PATH`; none only for the embedded chain, which then makes a wallet of its own.
+    pub wallet_path: Option<PathBuf>,
+    /// `DATA_DIR`.
+    pub data_dir: PathBuf,
+    /// `HOST` and `PORT`.
+    pub listen: SocketAddr,
+    /// `ADMIN_API_KEY`.
+    pub admin_api_key: Option<Secret>,
+    /// `MAX_BATCH_SIZE`, `BATCH_DELAY_MS`, and the network's slot time.
+    pub pacing: Pacing,
+    /// `CONFIRMATION_COMMITMENT`.
+    pub commitment: CommitmentConfig,
+    /// `MIN_SOL_BALANCE`, `TX_LIMIT_SOL`, `HOURLY_LIMIT_SOL`, `DAILY_LIMIT_SOL`.
+    pub limits: SpendingLimits,
+    /// `SELLER_FEE_BASIS_POINTS`.
+    pub seller_fee_basis_points: u16,
+    /// `SYMBOL`.
+    pub symbol: String,
+    /// `ALLOW_OFF_CURVE_OWNERS`.
+    pub allow_off_curve_owners: bool,
+    /// `LOG_LEVEL`.
+    pub log_level: String,
+    /// `LOG_FORMAT`; by the terminal when not set.
+    pub log_format: Option<LogFormat>,
+    /// Things to tell the operator that do not keep the box from starting.
+    pub warnings: Vec<String>,
+}
+
+/// One wrong setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFault {
+    /// The setting's name.
+    pub name: String,
+    /// Where its value came from.
+    pub source: String,
+    /// What is wrong with it, without a subject.
+    pub detail: String,
+}
+
+/// Everything that is wrong with the settings.
+#[derive(Clone, Debug, Error)]
+pub struct ConfigErrors(pub Vec<ConfigFault>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the settings have {} fault{}:", self.0.len(), if self.0.len() == 1 { "" } else { "s" })?;
+        for fault in &self.0 {
+            write!(f, "\n  {} {} ({})", fault.name, fault.detail, fault.source)?;
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    /// Reads and checks all settings.
+    ///
+    /// # Errors
+    /// Every fault at once.
+    pub fn load(sources: &Sources) -> Result<Self, ConfigErrors> {
+        let mut values = Values::read(sources);
+        let config = Self::check(&mut values);
+        match config {
+            Some(config) if values.faults.is_empty() => Ok(config),
+            _ => Err(ConfigErrors(values.faults)),
+        }
+    }
+
+    /// Reads every setting, so that all faults are found; the result counts only if there are none.
+    fn check(values: &mut Values) -> Option<Self> {
+        let network = values.parse("NETWORK", |text| {
+            let names = Network::ALL.map(Network::as_str).join(", ");
+            Network::ALL.into_iter().find(|n| n.as_str() == text).ok_or_else(|| format!("must be one of {names}"))
+        });
+        let network_or_default = network.unwrap_or(Network::Embedded);
+        let rpc_urls = values.optional("SOLANA_RPC_URLS", urls);
+        let rpc_urls = rpc_urls.or_else(|| urls(network_or_default.default_rpc()).ok()).unwrap_or_default();
+        let wallet_path = values.optional("WALLET_PATH", path);
+        if wallet_path.is_none() && network_or_default != Network::Embedded {
+            let name = network_or_default.as_str();
+            values.fault(
+                "WALLET_PATH",
+                format!("is missing: NETWORK={name} needs a wallet; make one with `boxoffice keygen wallet.json`"),
+            );
+        }
+        let data_dir = values.optional("DATA_DIR", path).or_else(default_data_dir);
+        if data_dir.is_none() {
+            values.fault("DATA_DIR", "is missing, and this user has no home folder to default to".into());
+        }
+        let host = values.parse("HOST", |text| {
+            text.parse::<IpAddr>().map_err(|_| "is not an IP address such as 127.0.0.1 or 0.0.0.0".into())
+        });
+        let port = values.parse("PORT", |text| number::<u16>(text, 0, u16::MAX));
+        let admin_api_key = values.optional("ADMIN_API_KEY", |text| Ok(Secret(text.to_owned())));
+        if admin_api_key.is_none() && host.is_some_and(|host| !host.is_loopback()) {
+            values.fault(
+                "ADMIN_API_KEY",
+                "is missing: without a key the box only listens on loopback; set a key, or HOST=127.0.0.1".into(),
+            );
+        }
+        let wave_size = values.parse("MAX_BATCH_SIZE", |text| number::<usize>(text, 1, 1_000));
+        let wave_gap = values.parse("BATCH_DELAY_MS", |text| number::<u64>(text, 0, 60_000));
+        let commitment = values.parse("CONFIRMATION_COMMITMENT", |text| match text {
+            "confirmed" => Ok(CommitmentConfig::confirmed()),
+            "finalized" => Ok(CommitmentConfig::finalized()),
+            _ => Err("must be confirmed or finalized (processed can still be undone)".into()),
+        });
+        let limits = SpendingLimits {
+            keep_back: values.parse("MIN_SOL_BALANCE", sol).unwrap_or_default(),
+            per_transaction: values.optional("TX_LIMIT_SOL", sol_limit).flatten(),
+            per_hour: values.optional("HOURLY_LIMIT_SOL", sol_limit).flatten(),
+            per_day: values.optional("DAILY_LIMIT_SOL", sol_limit).flatten(),
+        };
+        let seller_fee_basis_points =
+            values.parse("SELLER_FEE_BASIS_POINTS", |text| number::<u16>(text, 0, 10_000));
+        let symbol = values.parse("SYMBOL", symbol);
+        let allow_off_curve_owners = values.parse("ALLOW_OFF_CURVE_OWNERS", boolean);
+        values.parse("IPFS_PROVIDER", |text| match text {
+            "local" => Ok(()),
+            "kubo" | "pinata" => Err("is not in this version yet; use local".into()),
+            _ => Err("must be local".into()),
+        });
+        values.parse("REDIS_ENABLED", |text| match boolean(text)? {
+            false => Ok(()),
+            true => Err("is true, but this build has no Redis support; set it to false".into()),
+        });
+        let log_level = values.parse("LOG_LEVEL", log_level);
+        let log_format = values.optional("LOG_FORMAT", |text| match text {
+            "pretty" => Ok(LogFormat::Pretty),
+            "json" => Ok(LogFormat::Json),
+            _ => Err("must be pretty or json".into()),
+        });
+        Some(Self {
+            network: network?,
+            rpc_urls,
+            wallet_path,
+            data_dir: data_dir?,
+            listen: SocketAddr::new(host?, port?),
+            admin_api_key,
+            pacing: Pacing {
+                wave_size: wave_size?,
+                wave_gap: Duration::from_millis(wave_gap?),
+                slot: network?.slot(),
+            },
+            commitment: commitment?,
+            limits,
+            seller_fee_basis_points: seller_fee_basis_points?,
+            symbol: symbol?,
+            allow_off_curve_owners: allow_off_curve_owners?,
+            log_level: log_level?,
+            log_format,
+            warnings: std::mem::take(&mut values.warnings),
+        })
+    }
+}
+
+type Parsed<T> = Result<T, String>;
+
+fn number<T: std::str::FromStr + PartialOrd + fmt::Display>(text: &str, least: T, most: T) -> Parsed<T> {
+    match text.parse::<T>() {
+        Ok(number) if number >= least && number <= most => Ok(number),
+        _ => Err(format!("must be a whole number from {least} to {most}")),
+    }
+}
+
+fn boolean(text: &str) -> Parsed<bool> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("must be true or false".into()),
+    }
+}
+
+fn sol(text: &str) -> Parsed<Lamports> {
+    Lamports::parse_sol(text).map_err(Into::into)
+}
+
+fn sol_limit(text: &str) -> Parsed<Option<Lamports>> {
+    if text == "off" { Ok(None) } else { sol(text).map(Some) }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "one of the parsers, all of one shape")]
+fn path(text: &str) -> Parsed<PathBuf> {
+    let home = text.strip_prefix("~/").and_then(|rest| Some(directories::BaseDirs::new()?.home_dir().join(rest)));
+    Ok(home.unwrap_or_else(|| PathBuf::from(text)))
+}
+
+fn urls(text: &str) -> Parsed<Vec<Url>> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    // The text itself is not repeated: such addresses often hold keys.
+    let parse = |(index, part): (usize, &str)| match part.parse::<Url>() {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
+        _ => Err(format!("entry {} is not an http:// or https:// address", index.saturating_add(1))),
+    };
+    parts.enumerate().map(parse).collect()
+}
+
+fn symbol(text: &str) -> Parsed<String> {
+    if text.len() > MAX_SYMBOL_BYTES {
+        return Err(format!("is {} bytes long; Token Metadata allows {MAX_SYMBOL_BYTES}", text.len()));
+    }
+    if text.chars().any(char::is_control) {
+        return Err("contains a control character".into());
+    }
+    Ok(text.to_owned())
+}
+
+fn log_level(text: &str) -> Parsed<String> {
+    tracing_subscriber::EnvFilter::try_new(text)
+        .map(|_filter| text.to_owned())
+        .map_err(|_| "must be error, warn, info, debug or trace, or a filter such as boxoffice=debug,info".into())
+}
+
+fn default_data_dir() -> Option<PathBuf> {
+    directories::ProjectDirs::from("", "", "boxoffice").map(|dirs| dirs.data_dir().to_owned())
+}
+
+/// The configuration file that is read when none is named, if it exists.
+#[must_use]
+pub fn default_file() -> &'static Path {
+    Path::new("boxoffice.toml")
+}

@@ -1,0 +1,65 @@
+//! The table of settings: names, places in the file, defaults.
+
+/// A setting.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Name in the environment; in the file it is written in lower case.
+    pub name: &'static str,
+    /// Its table in `boxoffice.toml`.
+    pub group: &'static str,
+    /// The default as it would be written; empty when there is none.
+    pub default: &'static str,
+    /// Never shown.
+    pub secret: bool,
+}
+
+const fn setting(group: &'static str, name: &'static str, default: &'static str) -> Setting {
+    Setting { name, group, default, secret: false }
+}
+
+/// Every setting of this version.
+pub const SETTINGS: &[Setting] = &[
+    setting("solana", "NETWORK", "embedded"),
+    // Public endpoints are no secret, but paid ones carry keys in their paths.
+    Setting { secret: true, ..setting("solana", "SOLANA_RPC_URLS", "") },
+    setting("solana", "WALLET_PATH", ""),
+    setting("solana", "CONFIRMATION_COMMITMENT", "confirmed"),
+    setting("server", "DATA_DIR", ""),
+    setting("server", "HOST", "127.0.0.1"),
+    setting("server", "PORT", "3018"),
+    Setting { secret: true, ..setting("server", "ADMIN_API_KEY", "") },
+    setting("minting", "MAX_BATCH_SIZE", "10"),
+    setting("minting", "BATCH_DELAY_MS", "100"),
+    setting("minting", "SELLER_FEE_BASIS_POINTS", "0"),
+    setting("minting", "SYMBOL", "TKT"),
+    setting("minting", "ALLOW_OFF_CURVE_OWNERS", "false"),
+    setting("spending", "MIN_SOL_BALANCE", "0.1"),
+    setting("spending", "TX_LIMIT_SOL", "off"),
+    setting("spending", "HOURLY_LIMIT_SOL", "off"),
+    setting("spending", "DAILY_LIMIT_SOL", "off"),
+    setting("metadata", "IPFS_PROVIDER", "local"),
+    setting("cache", "REDIS_ENABLED", "false"),
+    setting("log", "LOG_LEVEL", "info"),
+    setting("log", "LOG_FORMAT", ""),
+];
+
+/// Names that users of this kind of service know, and that have no effect in this version: they are told so, and the box
+/// starts.
+pub(super) const WITHOUT_EFFECT: &[&str] = &[
+    "SOLANA_WS_URL",
+    "ALLOWED_IPS",
+    "TRUSTED_PROXIES",
+    "RATE_LIMIT_MAX",
+    "RATE_LIMIT_WINDOW_MS",
+    "KUBO_API_URL",
+    "PINATA_JWT",
+    "REDIS_URL",
+    "REDIS_PASSWORD",
+    "RECONCILIATION_SCHEDULE",
+    "AUTO_FIX_MAX_RATE",
+    "CACHE_WARM_SCHEDULE",
+    "BACKUP_SCHEDULE",
+    "TIMEZONE",
+    "ALERT_WEBHOOK_URL",
+    "ALERT_WEBHOOK_SECRET",
+];

@@ -1,0 +1,243 @@
+//! Where settings come from, and which source wins.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use figment::{
+    Error, Figment, Metadata, Profile, Provider,
+    providers::{Format as _, Toml},
+    value::{Dict, Map, Num, Value},
+};
+
+use super::{
+    ConfigFault, Parsed,
+    settings::{SETTINGS, Setting, WITHOUT_EFFECT},
+};
+
+/// The sources of settings.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// The configuration file, if it was named; otherwise `boxoffice.toml` is read if it exists.
+    pub file: Option<PathBuf>,
+    /// The `.env` file, read if it exists.
+    pub dot_env: Option<PathBuf>,
+    /// The environment.
+    pub environment: BTreeMap<String, String>,
+    /// Flags of the command line.
+    pub flags: BTreeMap<String, String>,
+}
+
+impl Sources {
+    /// The sources of a process: `boxoffice.toml` and `.env` in the working folder, and the environment.
+    #[must_use]
+    pub fn of_process(file: Option<PathBuf>, flags: BTreeMap<String, String>) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "this module is the reader of the environment")]
+        let environment = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        Self { file, dot_env: Some(PathBuf::from(".env")), environment, flags }
+    }
+}
+
+/// One source, flat: every value as it was written.
+struct Layer {
+    name: String,
+    values: Dict,
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.name.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, Error> {
+        Ok(Map::from([(Profile::Default, self.values.clone())]))
+    }
+}
+
+/// The values that won, and all faults found so far.
+pub(super) struct Values {
+    figment: Figment,
+    pub(super) faults: Vec<ConfigFault>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl Values {
+    pub(super) fn read(sources: &Sources) -> Self {
+        let mut values = Self { figment: Figment::new(), faults: Vec::new(), warnings: Vec::new() };
+        let defaults = SETTINGS.iter().map(|setting| (setting.name, setting.default));
+        values.merge("default", defaults.filter(|(_, default)| !default.is_empty()));
+        values.merge_file(sources.file.as_deref());
+        if let Some(path) = &sources.dot_env {
+            values.merge_dot_env(path);
+        }
+        let known = |(name, _): &(&str, &str)| is_known(name) || WITHOUT_EFFECT.contains(name);
+        let pairs = |map: &BTreeMap<String, String>| map.clone().into_iter().collect::<Vec<_>>();
+        let environment = pairs(&sources.environment);
+        let environment = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(known);
+        values.merge("environment", environment);
+        for name in sources.flags.keys().filter(|name| !is_known(name)) {
+            values.unknown(name, "command line");
+        }
+        values.merge("command line", sources.flags.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        values
+    }
+
+    fn merge<'a>(&mut self, source: &str, values: impl Iterator<Item = (&'a str, &'a str)>) {
+        let mut dict = Dict::new();
+        for (name, value) in values {
+            if WITHOUT_EFFECT.contains(&name) {
+                self.warnings.push(format!("{name} ({source}) has no effect in this version"));
+            } else {
+                dict.insert(name.to_owned(), Value::from(value));
+            }
+        }
+        let layer = Layer { name: source.to_owned(), values: dict };
+        self.figment = std::mem::take(&mut self.figment).merge(layer);
+    }
+
+    fn merge_file(&mut self, named: Option<&Path>) {
+        let path = named.unwrap_or(super::default_file());
+        if !path.exists() {
+            if named.is_some() {
+                self.faults.push(file_fault(path, "does not exist".into()));
+            }
+            return;
+        }
+        let source = path.display().to_string();
+        let tables = match Toml::file_exact(path).data() {
+            Ok(profiles) => profiles.into_values().flatten(),
+            Err(error) => {
+                self.faults.push(file_fault(path, format!("is not valid TOML: {error}")));
+                return;
+            }
+        };
+        let mut flat = Vec::new();
+        for (group, value) in tables {
+            let Value::Dict(_, entries) = value else {
+                self.unknown(&group, &source);
+                continue;
+            };
+            for (key, value) in entries {
+                let name = key.to_uppercase();
+                let found = SETTINGS.iter().find(|setting| setting.name == name);
+                let in_place = found.is_some_and(|setting| setting.group == group) || WITHOUT_EFFECT.contains(&name.as_str());
+                match (in_place && key == key.to_lowercase(), as_text(&value)) {
+                    (true, Some(text)) => flat.push((name, text)),
+                    (true, None) => self.faults.push(ConfigFault {
+                        name,
+                        source: source.clone(),
+                        detail: "must be text, a number, true or false, or a list of texts".into(),
+                    }),
+                    (false, _) => match found {
+                        Some(Setting { group, .. }) => self.faults.push(ConfigFault {
+                            name: format!("{key} in another table"),
+                            source: source.clone(),
+                            detail: format!("belongs into the table [{group}], in lower case"),
+                        }),
+                        None => self.unknown(&format!("{group}.{key}"), &source),
+                    },
+                }
+            }
+        }
+        self.merge(&source, flat.iter().map(|(name, text)| (name.as_str(), text.as_str())));
+    }
+
+    fn merge_dot_env(&mut self, path: &Path) {
+        let Ok(entries) = dotenvy::from_path_iter(path) else { return };
+        let source = path.display().to_string();
+        let mut pairs = Vec::new();
+        for entry in entries {
+            match entry {
+                Ok((name, _)) if !is_known(&name) && !WITHOUT_EFFECT.contains(&name.as_str()) => {
+                    self.unknown(&name, &source);
+                }
+                Ok(pair) => pairs.push(pair),
+                // The line itself is not repeated: it may hold a secret.
+                Err(_) => self.faults.push(file_fault(path, "has a line that is not NAME=value".into())),
+            }
+        }
+        self.merge(&source, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    }
+
+    fn unknown(&mut self, name: &str, source: &str) {
+        let key = name.rsplit('.').next().unwrap_or(name).to_uppercase();
+        let nearest = SETTINGS.iter().map(|setting| (strsim::jaro_winkler(setting.name, &key), setting));
+        let nearest = nearest.max_by(|(a, _), (b, _)| a.total_cmp(b)).filter(|(likeness, _)| *likeness > 0.85);
+        let hint = nearest.map(|(_, setting)| format!("; did you mean {}?", setting.name)).unwrap_or_default();
+        self.faults.push(ConfigFault {
+            name: name.to_owned(),
+            source: source.to_owned(),
+            detail: format!("is not a setting{hint}"),
+        });
+    }
+
+    /// A setting that has a value in any case.
+    pub(super) fn parse<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+        let text = self.text(name).unwrap_or_default();
+        parse(&text).map_err(|detail| self.fault(name, self.shown(name, &text, detail))).ok()
+    }
+
+    /// A setting that may be absent or empty.
+    pub(super) fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
+        let text = self.text(name).filter(|text| !text.is_empty())?;
+        parse(&text).map_err(|detail| self.fault(name, self.shown(name, &text, detail))).ok()
+    }
+
+    pub(super) fn fault(&mut self, name: &str, detail: String) {
+        let source = self.source(name);
+        self.faults.push(ConfigFault { name: name.to_owned(), source, detail });
+    }
+
+    fn shown(&self, name: &str, text: &str, detail: String) -> String {
+        let secret = SETTINGS.iter().any(|setting| setting.name == name && setting.secret);
+        if secret { detail } else { format!("{detail}, not {text:?}") }
+    }
+
+    fn text(&self, name: &str) -> Option<String> {
+        self.figment.find_value(name).ok().and_then(|value| as_text(&value)).map(|text| text.trim().to_owned())
+    }
+
+    fn source(&self, name: &str) -> String {
+        self.figment.find_metadata(name).map_or_else(|| "not set".to_owned(), |metadata| metadata.name.to_string())
+    }
+}
+
+/// Where the value of a setting comes from and what it is, secrets redacted: for `check-config`.
+#[must_use]
+pub fn describe(sources: &Sources) -> Vec<(&'static Setting, String, String)> {
+    let values = Values::read(sources);
+    let describe = |setting: &'static Setting| {
+        let text = values.text(setting.name).unwrap_or_default();
+        let shown = if setting.secret && !text.is_empty() { "[redacted]".to_owned() } else { text };
+        (setting, shown, values.source(setting.name))
+    };
+    SETTINGS.iter().map(describe).collect()
+}
+
+fn is_known(name: &str) -> bool {
+    SETTINGS.iter().any(|setting| setting.name == name)
+}
+
+fn file_fault(path: &Path, detail: String) -> ConfigFault {
+    ConfigFault { name: path.display().to_string(), source: "file".into(), detail }
+}
+
+fn as_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(_, text) => Some(text.clone()),
+        Value::Bool(_, value) => Some(value.to_string()),
+        Value::Num(_, number) => Some(match number {
+            Num::F32(float) => float.to_string(),
+            Num::F64(float) => float.to_string(),
+            _ => number.to_u128().map_or_else(|| number.to_i128().unwrap_or_default().to_string(), |n| n.to_string()),
+        }),
+        Value::Array(_, entries) => {
+            let texts: Option<Vec<String>> = entries.iter().map(as_text).collect();
+            Some(texts?.join(","))
+        }
+        Value::Char(..) | Value::Empty(..) | Value::Dict(..) => None,
+    }
+}

@@ -1,0 +1,85 @@
+//! The data folder: everything that must survive, owned by one process at a time.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io::{self, Read as _, Seek as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use thiserror::Error;
+
+const LOCK_FILE: &str = "boxoffice.lock";
+
+/// Why the data folder cannot be used.
+#[derive(Debug, Error)]
+pub enum FolderError {
+    /// It cannot be made or written to.
+    #[error("cannot use the data folder {path}: {source}; correct DATA_DIR or its permissions", path = path.display())]
+    Io {
+        /// `DATA_DIR`.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Another process owns it.
+    #[error(
+        "the data folder {path} is in use by another boxoffice ({holder}); stop that one, \
+         or talk to it with --url (see `boxoffice mint --help`)", path = path.display()
+    )]
+    Locked {
+        /// `DATA_DIR`.
+        path: PathBuf,
+        /// Its process, as it wrote itself down.
+        holder: String,
+    },
+}
+
+/// A data folder that this process owns; the lock ends with the process, however it ends.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Makes the folder if it is missing, and takes it.
+    ///
+    /// # Errors
+    /// [`FolderError::Locked`] if another process has it.
+    pub fn take(path: &Path) -> Result<Self, FolderError> {
+        let fault = |source| FolderError::Io { path: path.to_owned(), source };
+        create_private(path).map_err(fault)?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        let mut lock = options.open(path.join(LOCK_FILE)).map_err(fault)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let mut holder = String::new();
+                drop(lock.read_to_string(&mut holder));
+                let holder = if holder.is_empty() { "unknown process".to_owned() } else { holder };
+                return Err(FolderError::Locked { path: path.to_owned(), holder });
+            }
+            Err(TryLockError::Error(source)) => return Err(fault(source)),
+        }
+        // Only tells people who holds it; the lock itself is the system's.
+        let note = format!("process {}", std::process::id());
+        lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(note.as_bytes())).map_err(fault)?;
+        Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+/// The books say who bought what: nobody else on the machine should read them.
+fn create_private(path: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path)
+}

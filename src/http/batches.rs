@@ -1,0 +1,275 @@
+//! `/admin/batch-mint` and `/admin/batches`.
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::{
+    Api, MAX_WAIT,
+    error::{Problem, failure_status, text},
+};
+use crate::{
+    chain::Chain as _,
+    clock::rfc3339,
+    domain::{
+        failure::FailureCode, ids::VenueId, lamports::Lamports, mint::MintStatus, ticket::Fault,
+    },
+    estimate::Estimate,
+    minting::BatchRequest,
+    store::{BatchEntry, BatchRecord, Preview, StoreError},
+};
+
+/// `POST /admin/batch-mint`: accepts a batch and, unless the client prefers otherwise, waits for its result.
+///
+/// With `?dryRun=true` it only says what the batch would do and what that would cost.
+pub(super) async fn mint(
+    State(api): State<Api>,
+    Query(parameters): Query<MintParameters>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
+    let request = read(&body)?;
+    drop(body);
+    if parameters.dry_run {
+        return Ok(Json(preview(&api, request).await?).into_response());
+    }
+    let accepted = api.app.minter.accept(request).await?;
+    let respond_async =
+        text(&headers, "prefer").is_some_and(|prefer| prefer.split([',', ';']).any(|p| p.trim() == "respond-async"));
+    let batch_id = accepted.batch_id;
+    if !respond_async {
+        let finished = timeout(MAX_WAIT, api.app.minter.finished(batch_id));
+        tokio::select! {
+            Ok(finished) = finished => finished?,
+            // The batch goes on by itself, after a restart too: the client gets its address.
+            () = api.stop.cancelled() => {}
+            else => {}
+        }
+    }
+    let batch = find(&api, accepted.public_id).await?;
+    if batch.open == 0 && !respond_async {
+        return Ok(Json(result(&api, batch).await?).into_response());
+    }
+    let location = format!("/admin/batches/{}", batch.public_id);
+    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(result(&api, batch).await?)).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MintParameters {
+    #[serde(default)]
+    dry_run: bool,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DryRun {
+    total: u64,
+    new: u64,
+    known: u64,
+    conflicting: u64,
+    faulty: u64,
+    /// For the new tickets.
+    estimate: Estimate,
+    balance_lamports: Lamports,
+}
+
+async fn preview(api: &Api, request: BatchRequest) -> Result<DryRun, Problem> {
+    let total = request.tickets.len() as u64;
+    let Preview { new, known, conflicting, faulty } = api.app.minter.preview(request).await?;
+    let (price, balance) = tokio::try_join!(api.app.prices.ticket(), api.app.chain.balance(&api.app.authority))?;
+    let estimate = Estimate::new(new, price, api.app.config.pacing);
+    Ok(DryRun { total, new, known, conflicting, faulty, estimate, balance_lamports: balance })
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct BatchParameters {
+    /// `false` leaves the lists of tickets out: for those who only follow the progress.
+    entries: Option<bool>,
+}
+
+/// `GET /admin/batches/{id}`: a batch, its sums, and what became of each ticket so far.
+pub(super) async fn batch(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    Query(parameters): Query<BatchParameters>,
+) -> Result<Json<BatchResult>, Problem> {
+    let batch = find(&api, id).await?;
+    let entries = if parameters.entries == Some(false) { Vec::new() } else { api.app.store.batch_entries(batch.id).await? };
+    Ok(Json(summarise(&api, batch, entries).await?))
+}
+
+async fn find(api: &Api, public_id: String) -> Result<BatchRecord, Problem> {
+    let found = api.app.store.batch(public_id).await?;
+    found.ok_or_else(|| Problem::not_found("there is no batch with this id"))
+}
+
+/// Reads the body by hand: one wrong ticket must not spoil the others, and every fault is told.
+fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
+    let body: Value = serde_json::from_slice(body)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not JSON: {error}")))?;
+    let Value::Object(mut fields) = body else {
+        return Err(Problem::one_invalid("", "the body must be a JSON object"));
+    };
+    let mut faults = Vec::new();
+    let mut fault = |pointer: &str, detail: String| faults.push(Fault { pointer: pointer.into(), detail });
+    let venue_id = match fields.remove("venueId") {
+        Some(Value::String(text)) => {
+            VenueId::new(text).map_err(|detail| fault("/venueId", detail.to_owned())).ok()
+        }
+        Some(_) => {
+            fault("/venueId", "must be a string".into());
+            None
+        }
+        None => {
+            fault("/venueId", "is missing".into());
+            None
+        }
+    };
+    let tickets = match fields.remove("tickets") {
+        Some(Value::Array(tickets)) => Some(tickets),
+        Some(_) => {
+            fault("/tickets", "must be an array".into());
+            None
+        }
+        None => {
+            fault("/tickets", "is missing".into());
+            None
+        }
+    };
+    for unknown in fields.keys() {
+        let at = format!("/{}", unknown.replace('~', "~0").replace('/', "~1"));
+        fault(&at, "is not a field of a batch, which has venueId and tickets".into());
+    }
+    match (venue_id, tickets) {
+        (Some(venue_id), Some(tickets)) if faults.is_empty() => Ok(BatchRequest { venue_id, tickets }),
+        _ => Err(Problem::invalid(faults)),
+    }
+}
+
+/// The answer of the seed's contract, and what is worth knowing beyond it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BatchResult {
+    batch_id: String,
+    venue_id: String,
+    state: &'static str,
+    created_at: String,
+    finished_at: Option<String>,
+    successful: Vec<Successful>,
+    failed: Vec<Failed>,
+    summary: Summary,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Successful {
+    ticket_id: String,
+    signature: Option<String>,
+    metadata_uri: Option<String>,
+    mint_address: Option<String>,
+    /// The ticket was known before this batch: nothing was minted for it now.
+    replayed: bool,
+    /// It was found on the chain rather than minted by these books.
+    adopted: bool,
+    cost_lamports: Lamports,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Failed {
+    ticket_id: String,
+    error: String,
+    code: FailureCode,
+    status: u16,
+    retryable: bool,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    faults: Vec<Fault>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Summary {
+    total: u64,
+    succeeded: u64,
+    failed: u64,
+    pending: u64,
+    /// Seconds from acceptance to the last settlement, or until now.
+    total_duration: f64,
+    /// Seconds per ticket.
+    avg_duration: f64,
+    /// What the new tickets of this batch were expected to cost.
+    estimated_lamports: Lamports,
+    /// What they have cost so far.
+    spent_lamports: Lamports,
+}
+
+async fn result(api: &Api, batch: BatchRecord) -> Result<BatchResult, StoreError> {
+    let entries = api.app.store.batch_entries(batch.id).await?;
+    summarise(api, batch, entries).await
+}
+
+async fn summarise(api: &Api, batch: BatchRecord, entries: Vec<BatchEntry>) -> Result<BatchResult, StoreError> {
+    let sums = api.app.store.batch_sums(batch.id).await?;
+    let (mut successful, mut failed) = (Vec::new(), Vec::new());
+    for entry in entries {
+        match entry {
+            BatchEntry { failure: Some(failure), ticket_id, faults, .. } => failed.push(Failed {
+                ticket_id,
+                error: failure.message,
+                code: failure.code,
+                status: failure_status(failure.code).as_u16(),
+                retryable: failure.code.retryable(),
+                faults,
+            }),
+            BatchEntry { status: Some(MintStatus::Minted), .. } => successful.push(Successful {
+                ticket_id: entry.ticket_id,
+                signature: entry.signature,
+                metadata_uri: entry.metadata_uri,
+                mint_address: entry.mint_address,
+                replayed: entry.replayed,
+                adopted: entry.adopted,
+                cost_lamports: entry.cost,
+            }),
+            BatchEntry { .. } => {}
+        }
+    }
+    let until = batch.finished_at_ms.unwrap_or_else(|| api.app.clock.now_ms());
+    let seconds = seconds(until.saturating_sub(batch.created_at_ms));
+    Ok(BatchResult {
+        state: if batch.open == 0 { "finished" } else { "running" },
+        created_at: rfc3339(batch.created_at_ms),
+        finished_at: batch.finished_at_ms.map(rfc3339),
+        summary: Summary {
+            total: batch.total,
+            succeeded: sums.succeeded,
+            failed: sums.failed,
+            pending: batch.open,
+            total_duration: seconds,
+            avg_duration: per(seconds, batch.total),
+            estimated_lamports: batch.estimated,
+            spent_lamports: sums.spent,
+        },
+        batch_id: batch.public_id,
+        venue_id: batch.venue_id,
+        successful,
+        failed,
+    })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
+fn seconds(ms: i64) -> f64 {
+    ms.max(0) as f64 / 1_000.0
+}
+
+#[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
+fn per(seconds: f64, count: u64) -> f64 {
+    (seconds / count.max(1) as f64 * 10_000.0).round() / 10_000.0
+}

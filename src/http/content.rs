@@ -1,0 +1,41 @@
+//! `/ipfs/{cid}`: published content by its address, as an IPFS gateway serves it.
+
+use axum::{
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+
+use super::{
+    Api,
+    error::{Problem, text},
+};
+use crate::metadata::{ContentId, Publisher as _};
+
+/// Content never changes under its address; gateways say 29 weeks for historical reasons, a year is the longest that counts.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// Content is other people's: it must not run anything in this origin.
+const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
+
+/// `GET /ipfs/{cid}`.
+pub(super) async fn by_cid(
+    State(api): State<Api>,
+    Path(cid): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let missing = || Problem::not_found("this box has not published anything under this CID");
+    let id = ContentId::parse(&cid).ok_or_else(missing)?;
+    let content = api.app.content.fetch(id).await?.ok_or_else(missing)?;
+    let etag = format!("\"{id}\"");
+    let known = text(&headers, "if-none-match").is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == etag));
+    let fixed = [
+        (header::CACHE_CONTROL, FOR_EVER.to_owned()),
+        (header::ETAG, etag),
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),
+        (header::CONTENT_SECURITY_POLICY, SANDBOX.to_owned()),
+    ];
+    if known {
+        return Ok((StatusCode::NOT_MODIFIED, fixed).into_response());
+    }
+    Ok((fixed, [(header::CONTENT_TYPE, content.media_type)], content.bytes).into_response())
+}

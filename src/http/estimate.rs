@@ -1,0 +1,32 @@
+//! `/admin/batch-mint/estimate`.
+
+use axum::{
+    Json,
+    extract::{Query, State},
+};
+use serde::Deserialize;
+
+use super::{Api, error::Problem};
+use crate::estimate::Estimate;
+
+/// Most tickets that are estimated at once; a larger number is a typing mistake.
+const MAX_COUNT: u64 = 10_000_000;
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Parameters {
+    count: Option<String>,
+}
+
+/// `GET /admin/batch-mint/estimate?count=`: price and time of a batch, from the chain's own figures.
+pub(super) async fn estimate(
+    State(api): State<Api>,
+    Query(parameters): Query<Parameters>,
+) -> Result<Json<Estimate>, Problem> {
+    let count = parameters.count.as_deref().and_then(|count| count.parse().ok());
+    let Some(count) = count.filter(|count| (1..=MAX_COUNT).contains(count)) else {
+        let detail = format!("must be a whole number from 1 to {MAX_COUNT}");
+        return Err(Problem::one_invalid("/count", detail));
+    };
+    let price = api.app.prices.ticket().await?;
+    Ok(Json(Estimate::new(count, price, api.app.config.pacing)))
+}

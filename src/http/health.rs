@@ -1,0 +1,32 @@
+//! `/health`: for load balancers, supervisors and people; no key needed, so nothing here is private.
+
+use axum::{Json, extract::State, http::StatusCode};
+use serde_json::{Value, json};
+
+use super::Api;
+use crate::{chain::Chain as _, minting::Condition};
+
+/// `GET /health`: one word, and what is running.
+pub(super) async fn summary(State(api): State<Api>) -> Json<Value> {
+    let held = api.app.minter.condition() != Condition::Clear;
+    Json(json!({
+        "status": if held { "degraded" } else { "ok" },
+        "version": env!("CARGO_PKG_VERSION"),
+        "network": api.app.config.network.as_str(),
+    }))
+}
+
+/// `GET /health/live`: the process answers.
+pub(super) async fn live() -> Json<Value> {
+    Json(json!({ "status": "ok" }))
+}
+
+/// `GET /health/ready`: whether a batch would be accepted and minted now, by part.
+pub(super) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
+    let database = api.app.store.counts(None).await.is_ok();
+    let chain = api.app.chain.tip().await.is_ok();
+    let minting = api.app.minter.condition() == Condition::Clear;
+    let all = database && chain && minting;
+    let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": all, "database": database, "chain": chain, "minting": minting })))
+}

@@ -165,7 +165,6 @@ impl ChainError {
                 | -32603 => NextStep::Retry,
                 _ => NextStep::GiveUp,
             },
-            Self::Http { status, .. } if (400..500).contains(status) => NextStep::GiveUp,
             Self::Unreachable { .. }
             | Self::RateLimited { .. }
             | Self::Http { .. }

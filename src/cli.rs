@@ -106,6 +106,8 @@ impl SettingFlags {
 /// Runs a command and returns what the process should exit with.
 #[must_use]
 pub fn run(cli: Cli) -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    crate::kill_points::arm();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start");
     let result = runtime.and_then(|runtime| {
         let result = runtime.block_on(dispatch(cli));

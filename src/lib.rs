@@ -24,6 +24,8 @@ pub mod domain;
 pub mod estimate;
 pub mod folder;
 mod http;
+#[cfg(feature = "failpoints")]
+mod kill_points;
 pub mod metadata;
 pub mod minting;
 pub mod reconcile;

@@ -107,7 +107,7 @@ mod tests {
     fn addresses_are_those_of_ipfs() {
         // `printf 'hello world' | ipfs add --cid-version=1 --raw-leaves`, a value printed in IPFS's own documentation.
         let id = ContentId::of(b"hello world");
-        assert_eq!(id.to_string(), "bafkreifzjut3te7nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e");
+        assert_eq!(id.to_string(), "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e");
         assert_eq!(ContentId::parse("zb2rhj7crUKTQYRGCRATFaQ6YFLTde2YzdqbbhAASkL9uRDXn"), Some(id));
         assert_eq!(ContentId::parse("../../etc/passwd"), None);
     }

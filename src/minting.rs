@@ -21,7 +21,12 @@ mod lookup;
 mod prepare;
 mod send;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use thiserror::Error;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
@@ -73,6 +78,14 @@ pub enum Condition {
     },
 }
 
+/// The parts of the engine, each held and freed by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Prepare,
+    Send,
+    Confirm,
+}
+
 /// Why a step of the engine must be tried again.
 #[derive(Debug, Error)]
 enum StepError {
@@ -108,7 +121,8 @@ struct Shared {
     work: Notify,
     /// Counts settlements, so that those who wait know when to look.
     settled: watch::Sender<u64>,
-    condition: watch::Sender<Condition>,
+    /// What keeps each part of the engine from going on.
+    held: Mutex<BTreeMap<Part, String>>,
     in_flight: Arc<Semaphore>,
 }
 
@@ -140,7 +154,7 @@ impl Minter {
             default_image: Content::new("image/svg+xml", DEFAULT_IMAGE.to_vec()),
             work: Notify::new(),
             settled: watch::Sender::new(0),
-            condition: watch::Sender::new(Condition::Clear),
+            held: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
         };
         Self { shared: Arc::new(shared) }
@@ -184,7 +198,8 @@ impl Minter {
     /// Whether minting goes on, and why not.
     #[must_use]
     pub fn condition(&self) -> Condition {
-        self.shared.condition.borrow().clone()
+        let held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.values().next().map_or(Condition::Clear, |reason| Condition::Held { reason: reason.clone() })
     }
 
     /// Transactions under way.
@@ -207,27 +222,18 @@ impl Shared {
         self.clock.now_ms()
     }
 
-    fn clear(&self) {
-        let changed = self.condition.send_if_modified(|condition| {
-            let was_held = *condition != Condition::Clear;
-            *condition = Condition::Clear;
-            was_held
-        });
-        if changed {
-            tracing::info!("minting goes on");
+    fn free(&self, part: Part) {
+        let freed = self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&part);
+        if freed.is_some() {
+            tracing::info!(?part, "minting goes on");
         }
     }
 
-    fn hold(&self, cause: &StepError) {
+    fn hold(&self, part: Part, cause: &StepError) {
         let reason = cause.to_string();
-        let changed = self.condition.send_if_modified(|condition| {
-            let held = Condition::Held { reason: reason.clone() };
-            let changed = *condition != held;
-            *condition = held;
-            changed
-        });
-        if changed {
-            tracing::warn!(%reason, "minting is held");
+        let before = self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(part, reason.clone());
+        if before.as_ref() != Some(&reason) {
+            tracing::warn!(?part, %reason, "minting is held");
         }
     }
 }

@@ -47,10 +47,9 @@ pub(super) async fn mint(
     if !respond_async {
         let finished = timeout(MAX_WAIT, api.app.minter.finished(batch_id));
         tokio::select! {
-            Ok(finished) = finished => finished?,
-            // The batch goes on by itself, after a restart too: the client gets its address.
+            // The batch goes on by itself, after a restart too: a client that waited in vain gets its address.
+            finished = finished => finished.unwrap_or(Ok(()))?,
             () = api.stop.cancelled() => {}
-            else => {}
         }
     }
     let batch = find(&api, accepted.public_id).await?;

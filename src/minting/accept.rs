@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use fail::fail_point;
 use serde_json::Value;
 use solana_pubkey::Pubkey;
 use thiserror::Error;
@@ -64,7 +65,9 @@ impl Minter {
         let (preview, batch) = self.look_through(request).await?;
         // A batch of known tickets is answered even when the chain is away.
         let spending = if preview.new > 0 { Some(self.spending_rules().await?) } else { None };
+        fail_point!("accept.before");
         let accepted = shared.store.accept(batch, spending, Uuid::now_v7(), shared.now_ms()).await?;
+        fail_point!("accept.after");
         if accepted.new_tickets > 0 {
             shared.work.notify_one();
         }

@@ -11,7 +11,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared, StepError,
+    Part, Shared, StepError,
     flight::{Flight, Tracked},
     judge::{MAX_ATTEMPTS, Rejection, judge},
     lookup::{adopt, cost, look_at, look_up},
@@ -80,13 +80,13 @@ pub(super) async fn run(
 impl Confirmer {
     async fn poll(&mut self) {
         match self.step().await {
-            Ok(0) => {}
+            Ok(0) => self.shared.free(Part::Confirm),
             Ok(_settled) => {
-                self.shared.clear();
+                self.shared.free(Part::Confirm);
                 self.shared.settled.send_modify(|count| *count = count.wrapping_add(1));
             }
             // Nothing was changed: the next poll asks again.
-            Err(error) => self.shared.hold(&error),
+            Err(error) => self.shared.hold(Part::Confirm, &error),
         }
     }
 

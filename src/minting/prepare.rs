@@ -10,7 +10,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Backoff, Shared, StepError,
+    Backoff, Part, Shared, StepError,
     flight::{Flight, Tracked},
     lookup::{adopt, look_up},
 };
@@ -43,11 +43,12 @@ pub(super) async fn run(
             match prepare_chunk(&shared).await {
                 Ok(flights) if flights.is_empty() => {
                     backoff.reset();
+                    shared.free(Part::Prepare);
                     shared.work.notified().await;
                 }
                 Ok(flights) => {
                     backoff.reset();
-                    shared.clear();
+                    shared.free(Part::Prepare);
                     for tracked in flights {
                         let flight = Arc::clone(&tracked.flight);
                         // Told first, so that its fate is followed even if this task ends here.
@@ -57,7 +58,7 @@ pub(super) async fn run(
                     }
                 }
                 Err(error) => {
-                    shared.hold(&error);
+                    shared.hold(Part::Prepare, &error);
                     // New tickets may arrive meanwhile; they are prepared with the rest.
                     drop(timeout(backoff.next(), std::future::pending::<()>()).await);
                 }

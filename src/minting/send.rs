@@ -12,7 +12,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{Backoff, Shared, StepError, flight::Flight};
+use super::{Backoff, Part, Shared, StepError, flight::Flight};
 use crate::chain::ChainError;
 
 /// Sends under way at once; more only queue up at the endpoint.
@@ -35,6 +35,7 @@ pub(super) async fn run(
     while !again.is_closed() {
         take_waiting(&mut waiting, &mut new, &mut again, pacing.wave_size);
         if waiting.is_empty() && sends.is_empty() {
+            shared.free(Part::Send);
             tokio::select! {
                 Some(flight) = new.recv() => waiting.push_back(flight),
                 Some(flight) = again.recv() => waiting.push_back(flight),
@@ -97,6 +98,7 @@ fn note(
 ) -> Option<Duration> {
     let Err(error) = answer else {
         backoff.reset();
+        shared.free(Part::Send);
         flight.note_sent(None);
         return None;
     };
@@ -105,7 +107,7 @@ fn note(
     match &error {
         ChainError::RateLimited { retry_after, .. } => Some(backoff.next().max(retry_after.unwrap_or_default())),
         ChainError::Unreachable { .. } | ChainError::Http { .. } => {
-            shared.hold(&StepError::Chain(error));
+            shared.hold(Part::Send, &StepError::Chain(error));
             Some(backoff.next())
         }
         // The node took the request and refused: sending on at once would be answered the same. The confirmer sends it

@@ -70,6 +70,18 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Lets the database grow to this many pages of 4 kB and no further, as a full disk would. For tests.
+    #[doc(hidden)]
+    pub async fn limit_pages(&self, pages: u32) -> Result<(), StoreError> {
+        self.write(move |connection| {
+            connection.pragma_update_and_check(None, "max_page_count", pages, |_row| Ok(()))?;
+            Ok(())
+        })
+        .await
+    }
+}
+
 fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
     while let Some(first) = queue.blocking_recv() {
         let begun = connection.execute_batch("BEGIN IMMEDIATE");

@@ -1,1 +1,36 @@
-fn main(){}
+//! The integration tests: one binary, for everything that is linked with Solana links slowly.
+//!
+//! Real are: HTTP on free ports, SQLite files, the embedded chain with the real Token Metadata program, and, where a process
+//! must die, a real process. A proxy in front of the real chain plays the faults that a real chain does not show on demand.
+
+#![allow(missing_docs, unreachable_pub, reason = "tests are not an API")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::missing_panics_doc,
+    clippy::must_use_candidate,
+    clippy::cast_possible_truncation,
+    clippy::disallowed_methods,
+    reason = "a test that goes wrong should panic where it does"
+)]
+
+mod architecture;
+mod settings;
+mod support;
+mod wrong_inputs;
+
+#[cfg(feature = "localnet")]
+mod api;
+#[cfg(feature = "localnet")]
+mod bad_days;
+#[cfg(feature = "localnet")]
+mod batches;
+#[cfg(feature = "localnet")]
+mod command_line;
+#[cfg(all(feature = "localnet", feature = "failpoints"))]
+mod crash;
+#[cfg(feature = "localnet")]
+mod interop;

@@ -1,0 +1,171 @@
+//! The HTTP contract.
+
+use reqwest::{Method, StatusCode};
+use serde_json::json;
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_seeds_example_works_as_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    let body = json!({
+        "venueId": "venue-123",
+        "tickets": [{
+            "id": "ticket-1",
+            "eventId": "event-1",
+            "userId": "user-1",
+            "ticketData": {
+                "eventName": "Concert", "eventDate": "2025-12-01", "venue": "Stadium", "tier": "VIP", "seatNumber": "A1"
+            }
+        }]
+    });
+    let (status, answer) = office.post("/admin/batch-mint", &body).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(answer["successful"][0]["ticketId"], "ticket-1");
+    assert!(answer["successful"][0]["signature"].as_str().unwrap().len() > 80);
+    assert!(answer["successful"][0]["metadataUri"].as_str().unwrap().starts_with("ipfs://bafkrei"));
+    assert_eq!(answer["failed"], json!([]));
+    let summary = &answer["summary"];
+    assert_eq!((&summary["total"], &summary["succeeded"], &summary["failed"]), (&json!(1), &json!(1), &json!(0)));
+    assert!(summary["totalDuration"].is_f64() && summary["avgDuration"].is_f64());
+
+    let (status, mint) = office.get("/admin/mints/ticket-1").await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!((&mint["status"], &mint["venueId"]), (&json!("minted"), &json!("venue-123")));
+    assert_eq!(mint["signature"], answer["successful"][0]["signature"]);
+    let (status, estimate) = office.get("/admin/batch-mint/estimate?count=100").await;
+    assert_eq!((status, &estimate["count"]), (StatusCode::OK, &json!(100)));
+    assert!(estimate["estimatedSOL"].as_f64().unwrap() > 0.5 && estimate["estimatedTimeSeconds"].as_f64().unwrap() > 0.0);
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_is_served_by_its_hash() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    let result = office.mint("v", &[ticket("t")]).await;
+    let cid = result["successful"][0]["metadataUri"].as_str().unwrap().trim_start_matches("ipfs://").to_owned();
+    let response = office.request(Method::GET, &format!("/ipfs/{cid}")).send().await.unwrap();
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(header("content-type"), "application/json");
+    assert_eq!(header("cache-control"), "public, max-age=31536000, immutable");
+    assert_eq!(header("access-control-allow-origin"), "*");
+    let etag = header("etag");
+    let bytes = response.bytes().await.unwrap();
+    assert_eq!(boxoffice::metadata::ContentId::of(&bytes).to_string(), cid);
+    let document: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(document["name"], "Concert · VIP · t");
+    let image = document["image"].as_str().unwrap().replace("ipfs://", "/ipfs/");
+    let image = office.request(Method::GET, &image).send().await.unwrap();
+    assert_eq!(image.headers()["content-type"], "image/svg+xml");
+    let again = office.request(Method::GET, &format!("/ipfs/{cid}")).header("if-none-match", etag).send().await.unwrap();
+    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    for missing in ["bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e", "nonsense", "..%2f..%2fetc%2fpasswd"] {
+        assert_eq!(office.get(&format!("/ipfs/{missing}")).await.0, StatusCode::NOT_FOUND, "{missing}");
+    }
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_key_opens_admin_and_nothing_else_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, _) = wallet(folder.path(), SOL);
+    let mut office = BoxOptions::new(folder.path(), &wallet).set("ADMIN_API_KEY", "correct horse").start().await;
+    assert_eq!(office.get("/admin/mints").await.0, StatusCode::OK);
+    for wrong in [None, Some("correct hors"), Some("correct horse "), Some("CORRECT HORSE"), Some("")] {
+        office.key = wrong.map(str::to_owned);
+        for path in ["/admin/mints", "/admin/nothing", "/admin/batch-mint/estimate?count=1"] {
+            let (status, problem) = office.get(path).await;
+            // A header cannot carry the blank at its end: that one arrives as the right key.
+            let expected = if wrong == Some("correct horse ") { status } else { StatusCode::UNAUTHORIZED };
+            assert_eq!(status, expected, "{wrong:?} {path}");
+            assert!(!problem.to_string().contains("correct horse"), "{problem}");
+        }
+        assert_eq!(office.get("/health").await.0, StatusCode::OK);
+    }
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn problems_name_every_fault_with_its_pointer() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    let (status, problem) = office.post("/admin/batch-mint", &json!({ "venue": "v", "tickets": {} })).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let pointers: Vec<_> = problem["errors"].as_array().unwrap().iter().map(|error| &error["pointer"]).collect();
+    assert_eq!(pointers, ["/venueId", "/tickets", "/venue"]);
+    for member in ["type", "title", "status", "detail", "code", "retryable", "requestId", "error"] {
+        assert!(!problem[member].is_null(), "{member} is missing: {problem}");
+    }
+    assert_eq!(problem["error"], problem["detail"]);
+    for (tickets, wanted) in [(json!([]), "1 to 10000"), (json!(vec![1; 10_001]), "this one has 10001")] {
+        let (status, problem) = office.post("/admin/batch-mint", &json!({ "venueId": "v", "tickets": tickets })).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+        assert!(problem["detail"].as_str().unwrap().contains(wanted), "{problem}");
+    }
+    let broken = office.request(Method::POST, "/admin/batch-mint").body("{\"venueId\": \"v\", \"tick");
+    let (status, problem) = answer(broken).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("malformed_json")));
+    for path in ["/admin/batch-mint/estimate", "/admin/batch-mint/estimate?count=0", "/admin/batch-mint/estimate?count=x",
+        "/admin/mints?limit=501", "/admin/mints?status=done", "/admin/mints?cursor=%21"] {
+        assert_eq!(office.get(path).await.0, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
+    }
+    assert_eq!(office.get("/admin/mints/nobody").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(office.get("/admin/batches/nobody").await.0, StatusCode::NOT_FOUND);
+    assert_eq!(office.request(Method::DELETE, "/admin/mints").send().await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
+    let id = office.request(Method::GET, "/nowhere").header("x-request-id", "mine").send().await.unwrap();
+    assert_eq!(id.headers()["x-request-id"], "mine");
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mints_are_listed_newest_first_in_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    office.mint("a", &tickets("t", 7)).await;
+    office.mint("b", &tickets("t", 3)).await;
+    let mut seen = Vec::new();
+    let mut path = "/admin/mints?limit=4".to_owned();
+    loop {
+        let response = office.request(Method::GET, &path).send().await.unwrap();
+        let link = response.headers().get("link").map(|link| link.to_str().unwrap().to_owned());
+        let page: serde_json::Value = response.json().await.unwrap();
+        for mint in page["mints"].as_array().unwrap() {
+            seen.push(format!("{} {}", mint["venueId"].as_str().unwrap(), mint["ticketId"].as_str().unwrap()));
+        }
+        assert_eq!(link.is_some(), page["nextCursor"].is_string());
+        let Some(link) = link else { break };
+        path = link.split(['<', '>']).nth(1).unwrap().to_owned();
+    }
+    let wanted: Vec<String> = (0..3).rev().map(|n| format!("b t-{n}")).chain((0..7).rev().map(|n| format!("a t-{n}"))).collect();
+    assert_eq!(seen, wanted);
+    assert_eq!(office.get("/admin/mints?venueId=b&status=minted").await.1["mints"].as_array().unwrap().len(), 3);
+    assert_eq!(office.get("/admin/mints?eventId=other").await.1["mints"], json!([]));
+
+    let (status, problem) = office.get("/admin/mints/t-1").await;
+    assert_eq!((status, &problem["venueIds"]), (StatusCode::CONFLICT, &json!(["a", "b"])));
+    assert_eq!(office.get("/admin/mints/t-1?venueId=b").await.1["venueId"], "b");
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_leave_and_come_back_for_the_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    let body = json!({ "venueId": "v", "tickets": tickets("t", 5) });
+    let dry = office.post("/admin/batch-mint?dryRun=true", &body).await.1;
+    assert_eq!((&dry["new"], &dry["known"]), (&json!(5), &json!(0)));
+    assert_eq!(office.get("/admin/mints").await.1["mints"], json!([]), "a dry run keeps nothing");
+    let request = office.request(Method::POST, "/admin/batch-mint").header("prefer", "respond-async").json(&body);
+    let response = request.send().await.unwrap();
+    assert_eq!(response.status(), StatusCode::ACCEPTED);
+    let location = response.headers()["location"].to_str().unwrap().to_owned();
+    let result = office.mint("v", &tickets("t", 5)).await;
+    let (_, batch) = office.get(&location).await;
+    assert_eq!(batch["state"], "finished");
+    assert_eq!(batch["successful"][2]["signature"], result["successful"][2]["signature"]);
+    let (_, ready) = office.get("/health/ready").await;
+    assert_eq!(ready, json!({ "ready": true, "database": true, "chain": true, "minting": true }));
+    office.finish().await;
+}

@@ -1,0 +1,92 @@
+//! The direction of dependencies, kept by reading the `use` lines.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+const ENTRANCES: [&str; 2] = ["cli", "http"];
+const SERVICES: [&str; 3] = ["minting", "estimate", "reconcile"];
+const ADAPTERS: [&str; 6] = ["store", "chain", "metadata", "folder", "clock", "telemetry"];
+
+/// Modules of the crate that a module names.
+fn dependencies(module: &str) -> BTreeSet<String> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![source.join(format!("{module}.rs"))];
+    if let Ok(folder) = fs::read_dir(source.join(module)) {
+        files.extend(folder.map(|entry| entry.unwrap().path()));
+    }
+    let mut found = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        // `use crate::{a::…, b::…}` lists modules one level deep; everything else names them after `crate::`.
+        for part in text.split("crate::").skip(1) {
+            match part.strip_prefix('{') {
+                None => found.extend(part.split(|c: char| !c.is_alphanumeric() && c != '_').next().map(str::to_owned)),
+                Some(group) => {
+                    let mut depth = 0;
+                    let mut name = String::new();
+                    for c in group.chars() {
+                        match c {
+                            '{' => depth += 1,
+                            '}' if depth == 0 => break,
+                            '}' => depth -= 1,
+                            ',' if depth == 0 => found.extend(take(&mut name)),
+                            c if depth == 0 => name.push(c),
+                            _ => {}
+                        }
+                    }
+                    found.extend(take(&mut name));
+                }
+            }
+        }
+    }
+    found.remove(module);
+    found.remove("");
+    found
+}
+
+fn take(name: &mut String) -> Option<String> {
+    std::mem::take(name).trim().split("::").next().map(str::to_owned)
+}
+
+fn assert_uses_only(module: &str, allowed: &[&str]) {
+    for dependency in dependencies(module) {
+        assert!(allowed.contains(&dependency.as_str()), "{module} must not use {dependency}");
+    }
+}
+
+#[test]
+fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
+    assert_uses_only("domain", &[]);
+    for adapter in ADAPTERS {
+        // The clock is asked by everyone, telemetry is told its format by the settings.
+        let allowed: &[&str] = if adapter == "telemetry" { &["config"] } else { &["domain"] };
+        assert_uses_only(adapter, allowed);
+    }
+    for service in SERVICES {
+        assert_uses_only(service, &["domain", "store", "chain", "metadata", "clock", "estimate"]);
+    }
+    let below: Vec<&str> = [&SERVICES[..], &ADAPTERS[..], &["app", "config", "domain"]].concat();
+    for entrance in ENTRANCES {
+        assert_uses_only(entrance, &below);
+    }
+}
+
+#[test]
+fn the_reader_of_use_lines_sees_them() {
+    assert!(dependencies("minting").contains("store") && dependencies("minting").contains("chain"));
+    assert!(dependencies("app").contains("http"));
+}
+
+#[test]
+fn services_hold_no_sql_and_no_status_codes() {
+    for module in SERVICES {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+        let mut files = vec![folder.join(format!("{module}.rs"))];
+        files.extend(fs::read_dir(folder.join(module)).into_iter().flatten().map(|entry| entry.unwrap().path()));
+        for file in files {
+            let text = fs::read_to_string(&file).unwrap();
+            for word in ["rusqlite", "SELECT ", "axum", "StatusCode", "solana_rpc_client"] {
+                assert!(!text.contains(word), "{} contains {word}", file.display());
+            }
+        }
+    }
+}

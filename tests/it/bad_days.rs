@@ -1,0 +1,181 @@
+//! Bad days, played by a proxy in front of the real chain: whatever happens, one NFT each, and honest books.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    proxy::{Call, Fate, Proxy},
+    *,
+};
+
+struct BadDay {
+    _folder: tempfile::TempDir,
+    proxy: Proxy,
+    office: TestBox,
+}
+
+/// A box that reaches the chain only through a proxy.
+async fn bad_day(rule: impl Fn(&Call) -> Fate + Send + Sync + 'static) -> BadDay {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, _) = wallet(folder.path(), 100 * SOL);
+    let proxy = Proxy::start(chain().rpc_url(), rule).await;
+    let options = BoxOptions { rpc: proxy.url.clone(), ..BoxOptions::new(folder.path(), &wallet) };
+    BadDay { office: options.start().await, proxy, _folder: folder }
+}
+
+impl BadDay {
+    /// Mints a batch and proves that all is well in the end.
+    async fn mint_and_check(self, count: usize) {
+        let before = rpc_balance(&self.office).await;
+        let result = self.office.mint("v", &tickets("t", count)).await;
+        assert_eq!(result["summary"]["succeeded"], count, "{result}");
+        assert_eq!(nfts_of(chain().rpc_url(), &self.office.app.authority).await, count, "one NFT for each ticket");
+        let spent = before - rpc_balance(&self.office).await;
+        assert_eq!(result["summary"]["spentLamports"], spent, "the bill is what the wallet lost");
+        self.office.finish().await;
+    }
+}
+
+/// The wallet's balance, asked past the proxy.
+async fn rpc_balance(office: &TestBox) -> u64 {
+    let params = json!([office.app.authority.to_string(), { "commitment": "processed" }]);
+    rpc_call(chain().rpc_url(), "getBalance", params).await["value"].as_u64().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_but_landed_is_minted_once() {
+    let day = bad_day(|call| match call.method.as_str() {
+        "sendTransaction" => Fate::AnswerLost,
+        _ => Fate::Pass,
+    });
+    let day = day.await;
+    let resend_nothing = Arc::new(Mutex::new(HashSet::new()));
+    let seen = Arc::clone(&resend_nothing);
+    day.proxy.set(move |call| match call.method.as_str() {
+        "sendTransaction" => {
+            seen.lock().unwrap().insert(call.params[0].as_str().unwrap().to_owned());
+            Fate::AnswerLost
+        }
+        _ => Fate::Pass,
+    });
+    day.mint_and_check(20).await;
+    assert_eq!(resend_nothing.lock().unwrap().len(), 20, "the same bytes may be sent again, other bytes may not");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn landed_that_the_node_forgot_is_adopted_not_minted_again() {
+    // The node takes transactions, and never admits having seen them: only the accounts tell.
+    let day = bad_day(|call| match call.method.as_str() {
+        "getSignatureStatuses" => Fate::Altered(|mut answer| {
+            for status in answer["result"]["value"].as_array_mut().unwrap() {
+                *status = Value::Null;
+            }
+            answer
+        }),
+        _ => Fate::Pass,
+    });
+    day.await.mint_and_check(5).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn swallowed_transactions_are_signed_again_only_when_they_are_dead() {
+    let signed: Arc<Mutex<HashSet<String>>> = Arc::default();
+    let seen = Arc::clone(&signed);
+    // The first ten transactions vanish, however often they are sent.
+    let day = bad_day(move |call| match call.method.as_str() {
+        "sendTransaction" => {
+            let bytes = call.params[0].as_str().unwrap().to_owned();
+            let mut seen = seen.lock().unwrap();
+            let number = seen.len();
+            let is_new = seen.insert(bytes);
+            if number >= 10 && is_new { Fate::Pass } else { Fate::Swallowed(json!("1111111111111111111111111111111111111111111111111111111111111111")) }
+        }
+        _ => Fate::Pass,
+    });
+    day.await.mint_and_check(10).await;
+    assert_eq!(signed.lock().unwrap().len(), 20, "each was signed twice, and no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_from_the_past_is_no_proof_of_death() {
+    // Sends vanish; the node that is asked for statuses and accounts is stuck at an early slot, so that nothing it says can
+    // prove a transaction dead, until it catches up.
+    let day = bad_day(|call| match call.method.as_str() {
+        "sendTransaction" => Fate::Swallowed(json!("1111111111111111111111111111111111111111111111111111111111111111")),
+        "getSignatureStatuses" | "getMultipleAccounts" => Fate::Altered(|mut answer| {
+            answer["result"]["context"]["slot"] = json!(1);
+            answer
+        }),
+        _ => Fate::Pass,
+    });
+    let day = day.await;
+    let body = json!({ "venueId": "v", "tickets": tickets("t", 3) });
+    let request = day.office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async");
+    answer(request.json(&body)).await;
+    // Long past the last valid block of the first signatures.
+    tokio::time::sleep(Duration::from_millis(SLOT_MS * 220)).await;
+    let attempts = day.office.app.store.open_attempts().await.unwrap();
+    assert_eq!(attempts.len(), 3);
+    assert!(attempts.iter().all(|attempt| attempt.tickets[0].attempts == 1), "signed again without proof");
+    assert!(day.proxy.count("sendTransaction") > 3, "the same bytes are sent again");
+    day.proxy.set(|_| Fate::Pass);
+    day.mint_and_check(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_goes_away_in_the_middle_is_waited_for() {
+    let day = bad_day(|_| Fate::Pass).await;
+    let body = json!({ "venueId": "v", "tickets": tickets("t", 40) });
+    day.proxy.set(|call| if call.method == "sendTransaction" && call.nth < 10 { Fate::Pass } else if call.method == "getBalance" || call.method.starts_with("getM") || call.method == "getLatestBlockhash" { Fate::Pass } else { Fate::Lost });
+    let request = day.office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async");
+    let (_, accepted) = answer(request.json(&body)).await;
+    day.proxy.set(|_| Fate::Lost);
+    let mut health = Value::Null;
+    for _ in 0..100 {
+        health = day.office.get("/health").await.1;
+        if health["status"] == "degraded" {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(health["status"], "degraded");
+    let (status, problem) = day.office.post("/admin/batch-mint", &json!({ "venueId": "v", "tickets": tickets("new", 1) })).await;
+    assert_eq!((status.as_u16(), &problem["code"], &problem["retryable"]), (503, &json!("chain_unavailable"), &json!(true)));
+    day.proxy.set(|_| Fate::Pass);
+    let location = format!("/admin/batches/{}", accepted["batchId"].as_str().unwrap());
+    let result = day.office.mint("v", &tickets("t", 40)).await;
+    assert_eq!(result["summary"]["succeeded"], 40);
+    assert_eq!(day.office.get(&location).await.1["summary"]["succeeded"], 40);
+    assert_eq!(nfts_of(chain().rpc_url(), &day.office.app.authority).await, 40);
+    assert_eq!(day.office.get("/health").await.1["status"], "ok");
+    day.office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_limits_our_rate_does_not_end_the_run() {
+    let day = bad_day(|call| match call.method.as_str() {
+        "sendTransaction" if call.nth % 3 != 0 => Fate::Limited,
+        "getSignatureStatuses" if call.nth % 2 == 0 => Fate::Limited,
+        _ => Fate::Pass,
+    });
+    day.await.mint_and_check(15).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_endpoint_takes_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, _) = wallet(folder.path(), 10 * SOL);
+    let dead = Proxy::start(chain().rpc_url(), |_| Fate::Lost).await;
+    let both = format!("{},{}", dead.url, chain().rpc_url());
+    let options = BoxOptions::new(folder.path(), &wallet);
+    let mut config = options.config();
+    config.rpc_urls = both.split(',').map(|url| url.parse().unwrap()).collect();
+    let app = boxoffice::app::App::start(config).await.unwrap();
+    assert_eq!(dead.count("getGenesisHash"), 1, "the endpoint that answered is preferred from then on");
+    app.stop().await;
+}

@@ -1,0 +1,194 @@
+//! SIGKILL at named points and at random times, on a chain that goes on in its own process.
+
+use std::{
+    collections::HashSet,
+    io::{BufRead as _, BufReader},
+    os::unix::process::ExitStatusExt as _,
+    path::Path,
+    process::{Child, Stdio},
+    time::Duration,
+};
+
+use boxoffice::chain::wallet::Wallet;
+use reqwest::Url;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::support::*;
+
+const TICKETS_PER_BATCH: usize = 120;
+const FUNDS: u64 = 10_000;
+/// Named points, and how often each is passed before the process dies there.
+const POINTS: [(&str, [u32; 3]); 13] = [
+    ("accept.before", [1, 1, 1]),
+    ("accept.after", [1, 1, 1]),
+    ("store.before_commit", [1, 3, 6]),
+    ("store.after_commit", [2, 3, 5]),
+    ("publish.after_commit", [1, 2, 2]),
+    ("prepare.looked_up", [1, 2, 2]),
+    ("record.before", [1, 2, 2]),
+    ("record.inside", [1, 2, 2]),
+    ("record.after", [1, 2, 2]),
+    ("send.before", [1, 17, 100]),
+    ("send.after_wave", [1, 3, 8]),
+    ("settle.before", [1, 2, 3]),
+    ("settle.after", [1, 2, 3]),
+];
+/// Kills at random times, besides those at named points.
+const RANDOM_KILLS: u64 = 21;
+
+struct Server {
+    child: Child,
+    url: Url,
+}
+
+fn start(folder: &Path, rpc: &str, kill_at: Option<(&str, u32)>) -> Option<Server> {
+    let mut command = boxoffice(folder);
+    let settings = [
+        ("NETWORK", "localnet"),
+        ("WALLET_PATH", "wallet.json"),
+        ("SOLANA_RPC_URLS", rpc),
+        ("DATA_DIR", "data"),
+        ("PORT", "0"),
+        ("MAX_BATCH_SIZE", "20"),
+        ("BATCH_DELAY_MS", "40"),
+        ("LOG_LEVEL", "warn"),
+    ];
+    command.arg("serve").envs(settings).stderr(Stdio::piped());
+    if let Some((point, passes)) = kill_at {
+        command.env("BOXOFFICE_KILL_AT", format!("{point}:{passes}"));
+    }
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    // A kill during the recovery may come before the server listens.
+    let url = lines.by_ref().map_while(Result::ok).find_map(|line| {
+        assert!(!line.starts_with("error:"), "{line}");
+        line.strip_prefix("Listening on ").map(|url| url.parse().unwrap())
+    });
+    std::thread::spawn(move || lines.for_each(drop));
+    match url {
+        Some(url) => Some(Server { child, url }),
+        None => {
+            assert_killed(&mut child);
+            None
+        }
+    }
+}
+
+fn assert_killed(child: &mut Child) {
+    assert_eq!(child.wait().unwrap().signal(), Some(9), "the process ended by itself");
+}
+
+/// Sends a batch; true if it was acknowledged.
+async fn submit(url: &Url, batch: &[Value]) -> bool {
+    let body = json!({ "venueId": "v", "tickets": batch });
+    let request = reqwest::Client::new().post(url.join("/admin/batch-mint").unwrap()).header("prefer", "respond-async");
+    match request.json(&body).send().await {
+        Ok(response) => {
+            let status = response.status();
+            let answer = response.text().await;
+            assert_eq!(status, 202, "{answer:?}");
+            true
+        }
+        Err(_) => false,
+    }
+}
+
+/// A sequence that looks random and is the same every time.
+fn scattered(seed: u64) -> u64 {
+    let mixed = (seed + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 33
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_at_any_moment_every_accepted_ticket_is_minted_exactly_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let wallet = Wallet::create(&folder.join("wallet.json")).unwrap().address();
+    let mut localnet = boxoffice(folder)
+        .args(["localnet", "--rpc-port", "0", "--ws-port", "0", "--slot-ms", "100", "--fund", &format!("{wallet}={FUNDS}")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(localnet.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let rpc = line.split_whitespace().nth(1).unwrap().to_owned();
+
+    let named = POINTS.iter().flat_map(|(point, passes)| passes.iter().map(|pass| Some((*point, *pass))));
+    let plan = named.chain((0..RANDOM_KILLS).map(|_| None));
+    let mut acknowledged = HashSet::new();
+    let mut kills = 0_u64;
+    let mut lost_requests = Vec::new();
+    for (round, kill_at) in plan.enumerate() {
+        let batch = tickets(&format!("round-{round}"), TICKETS_PER_BATCH);
+        let Some(mut server) = start(folder, &rpc, kill_at) else {
+            kills += 1;
+            lost_requests.push(batch);
+            continue;
+        };
+        let accepted = submit(&server.url, &batch).await;
+        if accepted {
+            acknowledged.extend(batch.iter().map(|ticket| ticket["id"].as_str().unwrap().to_owned()));
+        } else {
+            lost_requests.push(batch);
+        }
+        // Long enough for a named point to be reached; a random kill comes somewhere in the life of the batch.
+        let patience = if kill_at.is_some() { Duration::from_secs(4) } else { Duration::from_millis(scattered(round as u64) % 1_500) };
+        let deadline = Instant::now() + patience;
+        while server.child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            sleep(Duration::from_millis(10)).await;
+        }
+        if server.child.try_wait().unwrap().is_none() {
+            server.child.kill().unwrap();
+        }
+        assert_killed(&mut server.child);
+        kills += 1;
+    }
+    assert!(kills >= 50, "only {kills} kills");
+
+    // The clients that were not answered ask again, and everyone waits for the end.
+    let server = start(folder, &rpc, None).unwrap();
+    for batch in &lost_requests {
+        assert!(submit(&server.url, batch).await);
+        acknowledged.extend(batch.iter().map(|ticket| ticket["id"].as_str().unwrap().to_owned()));
+    }
+    let http = reqwest::Client::new();
+    let deadline = Instant::now() + Duration::from_secs(120);
+    for status in ["pending", "minting"] {
+        let url = server.url.join(&format!("/admin/mints?limit=1&status={status}")).unwrap();
+        while answer(http.get(url.clone())).await.1["mints"] != json!([]) {
+            assert!(Instant::now() < deadline, "tickets are {status} for ever");
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    // The books: every acknowledged ticket is minted, and nothing else is in them.
+    let (mut minted, mut bill) = (HashSet::new(), 0);
+    let mut page = "/admin/mints?limit=500".to_owned();
+    loop {
+        let (_, answer) = answer(http.get(server.url.join(&page).unwrap())).await;
+        for mint in answer["mints"].as_array().unwrap() {
+            assert_eq!(mint["status"], "minted", "{mint}");
+            assert!(mint["signature"].is_string(), "{mint}");
+            assert!(minted.insert(mint["ticketId"].as_str().unwrap().to_owned()));
+            bill += mint["costLamports"].as_u64().unwrap();
+        }
+        let Some(cursor) = answer["nextCursor"].as_str() else { break };
+        page = format!("/admin/mints?limit=500&cursor={cursor}");
+    }
+    assert_eq!(minted, acknowledged);
+
+    // The chain: one NFT each, wherever it may be, and the wallet lost exactly what the books say.
+    let rpc: Url = rpc.parse().unwrap();
+    assert_eq!(nfts_of(&rpc, &wallet).await, minted.len());
+    let balance = rpc_call(&rpc, "getBalance", json!([wallet.to_string(), { "commitment": "confirmed" }])).await;
+    assert_eq!(FUNDS * SOL - balance["value"].as_u64().unwrap(), bill);
+    println!("{kills} kills, {} tickets, {} requests unanswered and sent again", minted.len(), lost_requests.len());
+
+    let mut server = server;
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    localnet.kill().unwrap();
+    localnet.wait().unwrap();
+}

@@ -1,0 +1,76 @@
+//! Settings: precedence, faults all at once, secrets.
+
+use std::{collections::BTreeMap, fs, net::SocketAddr};
+
+use boxoffice::config::{Config, Network, Sources, describe};
+
+fn sources(folder: &std::path::Path, file: &str, dot_env: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Sources {
+    let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    };
+    fs::write(folder.join("boxoffice.toml"), file).unwrap();
+    fs::write(folder.join(".env"), dot_env).unwrap();
+    Sources {
+        file: Some(folder.join("boxoffice.toml")),
+        dot_env: Some(folder.join(".env")),
+        environment: map(environment),
+        flags: map(flags),
+    }
+}
+
+#[test]
+fn later_sources_win() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "[server]\nport = 1\nhost = \"127.0.0.2\"\n[minting]\nsymbol = \"FILE\"\nmax_batch_size = 5\n";
+    let all = sources(folder.path(), file, "PORT=2\nSYMBOL=DOTENV\n", &[("PORT", "3"), ("PATH", "x")], &[("PORT", "4")]);
+    let config = Config::load(&all).unwrap();
+    assert_eq!(config.listen, "127.0.0.2:4".parse::<SocketAddr>().unwrap());
+    assert_eq!(config.symbol, "DOTENV");
+    assert_eq!(config.pacing.wave_size, 5);
+    assert_eq!(config.network, Network::Embedded);
+    let without_flags = Config::load(&Sources { flags: BTreeMap::new(), ..all }).unwrap();
+    assert_eq!(without_flags.listen.port(), 3);
+}
+
+#[test]
+fn every_fault_is_told_at_once_with_its_source() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = "network = \"devnet\"\n[solana]\nwalet_path = \"x\"\n[minting]\nport = 1\n";
+    let all = sources(folder.path(), file, "SYMBLO=X\n", &[("PORT", "99999"), ("HOST", "0.0.0.0")], &[("NETWORK", "mainnet")]);
+    let told = Config::load(&all).unwrap_err().to_string();
+    for wanted in [
+        "solana.walet_path is not a setting; did you mean WALLET_PATH?",
+        "network in another table belongs into the table [solana]",
+        "port in another table belongs into the table [server]",
+        "SYMBLO is not a setting; did you mean SYMBOL?",
+        "PORT must be a whole number from 0 to 65535, not \"99999\" (environment)",
+        "NETWORK must be one of embedded, localnet, devnet, testnet, mainnet-beta, not \"mainnet\" (command line)",
+        "ADMIN_API_KEY is missing: without a key the box only listens on loopback",
+    ] {
+        assert!(told.contains(wanted), "{wanted:?} is not in:\n{told}");
+    }
+}
+
+#[test]
+fn secrets_are_never_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let secrets = [("ADMIN_API_KEY", "hunter2"), ("SOLANA_RPC_URLS", "https://rpc.example/hunter2,hunter2")];
+    let all = sources(folder.path(), "", "", &secrets, &[]);
+    let told = Config::load(&all).unwrap_err().to_string();
+    assert!(told.contains("SOLANA_RPC_URLS entry 2 is not"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+    assert!(!format!("{:?}", describe(&all)).contains("hunter2"));
+    let all = sources(folder.path(), "", "", &secrets[..1], &[]);
+    assert!(!format!("{:?}", Config::load(&all).unwrap()).contains("hunter2"));
+}
+
+#[test]
+fn settings_of_later_versions_are_named_and_do_not_stop_the_box() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = sources(folder.path(), "", "RECONCILIATION_SCHEDULE=0 2 * * *\nREDIS_ENABLED=false\n", &[], &[]);
+    let config = Config::load(&all).unwrap();
+    assert_eq!(config.warnings.len(), 1);
+    assert!(config.warnings[0].contains("RECONCILIATION_SCHEDULE"), "{:?}", config.warnings);
+    let all = sources(folder.path(), "", "REDIS_ENABLED=true\n", &[], &[]);
+    assert!(Config::load(&all).unwrap_err().to_string().contains("no Redis support"));
+}

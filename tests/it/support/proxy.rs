@@ -1,0 +1,115 @@
+//! A proxy in front of the real chain that plays bad days.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use reqwest::Url;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+/// What happens to a call.
+#[derive(Clone, Debug)]
+pub enum Fate {
+    /// It goes through.
+    Pass,
+    /// It never reaches the chain; the client gets HTTP 502.
+    Lost,
+    /// It never reaches the chain; the client is told to slow down.
+    Limited,
+    /// It never reaches the chain, and the client is told that all went well.
+    Swallowed(Value),
+    /// It reaches the chain, and its answer is lost.
+    AnswerLost,
+    /// It reaches the chain, and the answer is changed.
+    Altered(fn(Value) -> Value),
+}
+
+/// A call: its method, and how many of that method came before it.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub method: String,
+    pub params: Value,
+    pub nth: usize,
+}
+
+type Rule = Box<dyn Fn(&Call) -> Fate + Send + Sync>;
+
+struct Shared {
+    upstream: Url,
+    http: reqwest::Client,
+    rule: Mutex<Rule>,
+    counts: Mutex<HashMap<String, usize>>,
+}
+
+/// A running proxy.
+pub struct Proxy {
+    pub url: Url,
+    shared: Arc<Shared>,
+}
+
+impl Proxy {
+    pub async fn start(upstream: &Url, rule: impl Fn(&Call) -> Fate + Send + Sync + 'static) -> Self {
+        let shared = Arc::new(Shared {
+            upstream: upstream.clone(),
+            http: reqwest::Client::new(),
+            rule: Mutex::new(Box::new(rule)),
+            counts: Mutex::default(),
+        });
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, shared }
+    }
+
+    /// From now on another rule holds.
+    pub fn set(&self, rule: impl Fn(&Call) -> Fate + Send + Sync + 'static) {
+        *self.shared.rule.lock().unwrap() = Box::new(rule);
+    }
+
+    /// Calls of a method so far.
+    pub fn count(&self, method: &str) -> usize {
+        self.shared.counts.lock().unwrap().get(method).copied().unwrap_or_default()
+    }
+}
+
+async fn handle(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+    let request: Value = serde_json::from_slice(&body).unwrap();
+    let method = request["method"].as_str().unwrap().to_owned();
+    let nth = {
+        let mut counts = shared.counts.lock().unwrap();
+        let count = counts.entry(method.clone()).or_default();
+        *count += 1;
+        *count - 1
+    };
+    let fate = shared.rule.lock().unwrap()(&Call { method, params: request["params"].clone(), nth });
+    match fate {
+        Fate::Lost => StatusCode::BAD_GATEWAY.into_response(),
+        Fate::Limited => StatusCode::TOO_MANY_REQUESTS.into_response(),
+        Fate::Swallowed(result) => answered(&json!({ "jsonrpc": "2.0", "id": 1, "result": result })),
+        Fate::AnswerLost => {
+            forward(&shared, body).await;
+            StatusCode::GATEWAY_TIMEOUT.into_response()
+        }
+        Fate::Pass => answered(&forward(&shared, body).await),
+        Fate::Altered(alter) => answered(&alter(forward(&shared, body).await)),
+    }
+}
+
+async fn forward(shared: &Shared, body: Bytes) -> Value {
+    let request = shared.http.post(shared.upstream.clone()).header("content-type", "application/json").body(body);
+    request.send().await.unwrap().json().await.unwrap()
+}
+
+fn answered(value: &Value) -> Response {
+    ([("content-type", "application/json")], value.to_string()).into_response()
+}

@@ -29,7 +29,10 @@ use std::{
 };
 
 use thiserror::Error;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::{
+    sync::{Notify, Semaphore, mpsc, watch},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use accept::{AcceptError, BatchRequest, MAX_BATCH_TICKETS};
@@ -47,6 +50,8 @@ use crate::{
 const MAX_IN_FLIGHT: usize = 1_024;
 /// Tickets prepared and recorded together at most: one publish, one look-up, one commit.
 const MAX_CHUNK: usize = 256;
+/// A cause that comes and goes is logged once in this time.
+const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// The picture of tickets that have none of their own.
 const DEFAULT_IMAGE: &[u8] = include_bytes!("../assets/ticket.svg");
 
@@ -86,6 +91,13 @@ enum Part {
     Confirm,
 }
 
+/// What keeps a part of the engine from going on, and what was logged of it.
+#[derive(Debug, Default)]
+struct Held {
+    reason: Option<String>,
+    told: Option<(String, Instant)>,
+}
+
 /// Why a step of the engine must be tried again.
 #[derive(Debug, Error)]
 enum StepError {
@@ -122,7 +134,7 @@ struct Shared {
     /// Counts settlements, so that those who wait know when to look.
     settled: watch::Sender<u64>,
     /// What keeps each part of the engine from going on.
-    held: Mutex<BTreeMap<Part, String>>,
+    held: Mutex<BTreeMap<Part, Held>>,
     in_flight: Arc<Semaphore>,
 }
 
@@ -199,7 +211,8 @@ impl Minter {
     #[must_use]
     pub fn condition(&self) -> Condition {
         let held = self.shared.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.values().next().map_or(Condition::Clear, |reason| Condition::Held { reason: reason.clone() })
+        let reason = held.values().find_map(|held| held.reason.clone());
+        reason.map_or(Condition::Clear, |reason| Condition::Held { reason })
     }
 
     /// Transactions under way.
@@ -223,18 +236,21 @@ impl Shared {
     }
 
     fn free(&self, part: Part) {
-        let freed = self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(&part);
-        if freed.is_some() {
-            tracing::info!(?part, "minting goes on");
+        if let Some(held) = self.held.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&part) {
+            held.reason = None;
         }
     }
 
     fn hold(&self, part: Part, cause: &StepError) {
         let reason = cause.to_string();
-        let before = self.held.lock().unwrap_or_else(PoisonError::into_inner).insert(part, reason.clone());
-        if before.as_ref() != Some(&reason) {
-            tracing::warn!(?part, %reason, "minting is held");
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let held = held.entry(part).or_default();
+        let told = held.told.as_ref().is_some_and(|(told, at)| *told == reason && at.elapsed() < TELL_AGAIN);
+        if !told {
+            tracing::warn!(?part, %reason, "minting is held, and goes on by itself");
+            held.told = Some((reason.clone(), Instant::now()));
         }
+        held.reason = Some(reason);
     }
 }
 

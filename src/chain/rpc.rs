@@ -38,6 +38,8 @@ const STATUSES_PER_CALL: usize = 256;
 const PARALLEL_CALLS: usize = 8;
 /// A call without an answer for this long has failed.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// An endpoint that asks for more patience than this is asked again all the same.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Pages of an address's history that are read before giving up; a thousand transactions each.
 const HISTORY_PAGES: usize = 20;
 
@@ -143,7 +145,7 @@ impl RpcChain {
                 let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
                 return Err(ChainError::RateLimited {
                     endpoint: endpoint(),
-                    retry_after: seconds.map(Duration::from_secs),
+                    retry_after: seconds.map(|seconds: u64| Duration::from_secs(seconds).min(LONGEST_PAUSE)),
                 });
             }
             status if !status.is_success() => {

@@ -117,7 +117,7 @@ impl Values {
         let mut flat = Vec::new();
         for (group, value) in tables {
             let Value::Dict(_, entries) = value else {
-                self.unknown(&group, &source);
+                self.misplaced(&group, &source);
                 continue;
             };
             for (key, value) in entries {
@@ -131,14 +131,7 @@ impl Values {
                         source: source.clone(),
                         detail: "must be text, a number, true or false, or a list of texts".into(),
                     }),
-                    (false, _) => match found {
-                        Some(Setting { group, .. }) => self.faults.push(ConfigFault {
-                            name: format!("{key} in another table"),
-                            source: source.clone(),
-                            detail: format!("belongs into the table [{group}], in lower case"),
-                        }),
-                        None => self.unknown(&format!("{group}.{key}"), &source),
-                    },
+                    (false, _) => self.misplaced(&format!("{group}.{key}"), &source),
                 }
             }
         }
@@ -146,20 +139,35 @@ impl Values {
     }
 
     fn merge_dot_env(&mut self, path: &Path) {
-        let Ok(entries) = dotenvy::from_path_iter(path) else { return };
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
+            Err(error) => return self.faults.push(file_fault(path, format!("cannot be read: {error}"))),
+        };
         let source = path.display().to_string();
         let mut pairs = Vec::new();
-        for entry in entries {
-            match entry {
-                Ok((name, _)) if !is_known(&name) && !WITHOUT_EFFECT.contains(&name.as_str()) => {
+        for (number, line) in (1_u32..).zip(text.lines()) {
+            match dot_env_line(line) {
+                Ok(None) => {}
+                Ok(Some((name, _))) if !is_known(&name) && !WITHOUT_EFFECT.contains(&name.as_str()) => {
                     self.unknown(&name, &source);
                 }
-                Ok(pair) => pairs.push(pair),
+                Ok(Some(pair)) => pairs.push(pair),
                 // The line itself is not repeated: it may hold a secret.
-                Err(_) => self.faults.push(file_fault(path, "has a line that is not NAME=value".into())),
+                Err(detail) => self.faults.push(file_fault(path, format!("line {number} {detail}"))),
             }
         }
         self.merge(&source, pairs.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    }
+
+    /// A key of the file that is in the wrong place, or no setting at all.
+    fn misplaced(&mut self, path: &str, source: &str) {
+        let name = path.rsplit('.').next().unwrap_or(path).to_uppercase();
+        let Some(Setting { group, .. }) = SETTINGS.iter().find(|setting| setting.name == name) else {
+            return self.unknown(path, source);
+        };
+        let detail = format!("belongs into the table [{group}], in lower case");
+        self.faults.push(ConfigFault { name: path.to_owned(), source: source.to_owned(), detail });
     }
 
     fn unknown(&mut self, name: &str, source: &str) {
@@ -215,6 +223,27 @@ pub fn describe(sources: &Sources) -> Vec<(&'static Setting, String, String)> {
         (setting, shown, values.source(setting.name))
     };
     SETTINGS.iter().map(describe).collect()
+}
+
+/// A line of a `.env` file: `NAME=value`, with `export` in front, in quotes, or with a comment behind it. Blanks in a value
+/// need no quotes, so that cron expressions can be written as they are everywhere else.
+fn dot_env_line(line: &str) -> Result<Option<(String, String)>, &'static str> {
+    let line = line.trim();
+    if line.is_empty() || line.starts_with('#') {
+        return Ok(None);
+    }
+    let (name, value) = line.strip_prefix("export ").unwrap_or(line).split_once('=').ok_or("is not NAME=value")?;
+    let value = value.trim();
+    for quote in ['"', '\''] {
+        if let Some(quoted) = value.strip_prefix(quote) {
+            let (inside, behind) = quoted.split_once(quote).ok_or("has a quote that does not end")?;
+            let behind = behind.trim();
+            let clean = behind.is_empty() || behind.starts_with('#');
+            return if clean { Ok(Some((name.trim().into(), inside.into()))) } else { Err("goes on behind its quotes") };
+        }
+    }
+    let value = value.split_once(" #").map_or(value, |(value, _comment)| value);
+    Ok(Some((name.trim().to_owned(), value.trim().to_owned())))
 }
 
 fn is_known(name: &str) -> bool {

@@ -17,7 +17,7 @@ use super::{
     lookup::{adopt, cost, look_at, look_up},
 };
 use crate::{
-    chain::{Landed, Tip, instructions::SIGNATURE_FEE, ticket::OnChain},
+    chain::{ChainError, Landed, Tip, instructions::SIGNATURE_FEE, ticket::OnChain},
     domain::{
         failure::{Failure, FailureCode},
         lamports::Lamports,
@@ -214,7 +214,7 @@ impl Confirmer {
                 };
                 TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, verdict }
             } else {
-                adopt(&self.shared, ticket.mint_id, ticket.mint_address, on_chain, &ticket.published).await?.0
+                self.adopt(flight, ticket, on_chain).await?.0
             };
             // The fee of the whole transaction is put on its first ticket.
             verdict.cost = verdict.cost + std::mem::take(&mut fee);
@@ -222,6 +222,16 @@ impl Confirmer {
         }
         let attempt = Some((flight.attempt_id, AttemptState::Rejected));
         Ok(Settlement { attempt, slot: Some(slot), error: Some(error), spent: SIGNATURE_FEE, tickets })
+    }
+
+    async fn adopt(
+        &self,
+        flight: &Flight,
+        ticket: &OpenTicket,
+        on_chain: &OnChain,
+    ) -> Result<(TicketVerdict, Option<u64>), ChainError> {
+        let own = Some(flight.signature);
+        adopt(&self.shared, ticket.mint_id, ticket.mint_address, on_chain, &ticket.published, own).await
     }
 
     /// Sends again what was not heard of for a while; returns what has been silent for so long that it may be dead.
@@ -309,8 +319,7 @@ impl Confirmer {
                     let verdict = again_or_give_up(ticket, &said);
                     tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, verdict });
                 } else {
-                    let (verdict, landed_in) =
-                        adopt(&self.shared, ticket.mint_id, ticket.mint_address, &on_chain, &ticket.published).await?;
+                    let (verdict, landed_in) = self.adopt(&flight, ticket, &on_chain).await?;
                     slot = landed_in;
                     tickets.push(verdict);
                 }

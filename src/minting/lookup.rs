@@ -1,6 +1,7 @@
 //! Asking the chain what it holds at tickets' addresses: the judge of everything.
 
 use solana_pubkey::Pubkey;
+use solana_signature::Signature;
 
 use super::Shared;
 use crate::{
@@ -61,14 +62,15 @@ pub(super) async fn cost(shared: &Shared, ticket: &TicketOnChain) -> Result<Lamp
     Ok(ticket.lamports + missing_rent + instructions::SIGNATURE_FEE)
 }
 
-/// The verdict on a ticket that the chain holds although these books did not see it land. The slot is that of the
-/// transaction which minted it, if the chain still knows.
+/// The verdict on a ticket that the chain holds although these books did not see it land. It counts as adopted unless `own`
+/// is the transaction that minted it. The slot is that of this transaction, if the chain still knows.
 pub(super) async fn adopt(
     shared: &Shared,
     mint_id: i64,
     mint: Pubkey,
     on_chain: &OnChain,
     published: &Published,
+    own: Option<Signature>,
 ) -> Result<(TicketVerdict, Option<u64>), ChainError> {
     let failed = |code, message: String| {
         let verdict = Verdict::Failed(Failure::new(code, message));
@@ -77,10 +79,10 @@ pub(super) async fn adopt(
     match on_chain {
         OnChain::Ticket(ticket) if ticket.uri == published.uri => {
             let created = shared.chain.first_signature(&mint).await?;
-            let verdict = Verdict::Minted {
-                signature: created.map(|(signature, _)| signature),
-                adopted: Some(Published { name: ticket.name.clone(), uri: ticket.uri.clone() }),
-            };
+            let signature = created.map(|(signature, _)| signature);
+            let is_own = own.is_some() && own == signature;
+            let found = Published { name: ticket.name.clone(), uri: ticket.uri.clone() };
+            let verdict = Verdict::Minted { signature, adopted: (!is_own).then_some(found) };
             let cost = cost(shared, ticket).await?;
             Ok((TicketVerdict { mint_id, cost, verdict }, created.map(|(_, slot)| slot)))
         }

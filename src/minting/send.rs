@@ -3,7 +3,7 @@
 //! Nothing is decided here: a send that worked proves nothing, and one that failed proves nothing either. Waves do not wait
 //! for confirmations, and not for each other's answers.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc};
 
 use fail::fail_point;
 use tokio::{
@@ -31,6 +31,7 @@ pub(super) async fn run(
     let mut sends: JoinSet<Sent> = JoinSet::new();
     let mut backoff = Backoff::default();
     let mut next_wave = Instant::now();
+    let mut paused_until = next_wave;
     // The confirmer ends last: without it the engine stops, and what is not sent is parked on disk.
     while !again.is_closed() {
         take_waiting(&mut waiting, &mut new, &mut again, pacing.wave_size);
@@ -47,9 +48,10 @@ pub(super) async fn run(
         tokio::select! {
             Some(sent) = sends.join_next(), if !sends.is_empty() => {
                 let Ok((flight, answer)) = sent else { continue };
-                if let Some(pause) = note(&shared, &flight, answer, &mut backoff) {
+                if let Some(pause) = note(&shared, &flight, answer, &mut backoff, paused_until) {
                     waiting.push_front(flight);
-                    next_wave = next_wave.max(Instant::now() + pause);
+                    paused_until = paused_until.max(pause);
+                    next_wave = next_wave.max(paused_until);
                 }
             }
             () = sleep_until(next_wave), if may_send => {
@@ -89,13 +91,14 @@ async fn send(shared: Arc<Shared>, flight: Arc<Flight>) -> Sent {
     (flight, answer)
 }
 
-/// Notes the answer; returns how long to pause if the transaction did not get out and must be sent again.
+/// Notes the answer; returns until when to pause if the transaction did not get out and must be sent again.
 fn note(
     shared: &Shared,
     flight: &Flight,
     answer: Result<(), ChainError>,
     backoff: &mut Backoff,
-) -> Option<Duration> {
+    paused_until: Instant,
+) -> Option<Instant> {
     let Err(error) = answer else {
         backoff.reset();
         shared.free(Part::Send);
@@ -104,11 +107,14 @@ fn note(
     };
     // Even a send that failed may have reached the chain: from now on its fate is looked for.
     flight.note_sent(Some(error.to_string()));
+    let now = Instant::now();
+    // Of a wave that fails together, only the first failure makes the pause longer.
+    let mut pause = || if now < paused_until { paused_until } else { now + backoff.next() };
     match &error {
-        ChainError::RateLimited { retry_after, .. } => Some(backoff.next().max(retry_after.unwrap_or_default())),
+        ChainError::RateLimited { retry_after, .. } => Some(pause().max(now + retry_after.unwrap_or_default())),
         ChainError::Unreachable { .. } | ChainError::Http { .. } => {
             shared.hold(Part::Send, &StepError::Chain(error));
-            Some(backoff.next())
+            Some(pause())
         }
         // The node took the request and refused: sending on at once would be answered the same. The confirmer sends it
         // again while it can land, or proves that it never will.

@@ -64,7 +64,7 @@ fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
     for service in SERVICES {
         assert_uses_only(service, &["domain", "store", "chain", "metadata", "clock", "estimate"]);
     }
-    let below: Vec<&str> = [&SERVICES[..], &ADAPTERS[..], &["app", "config", "domain"]].concat();
+    let below: Vec<&str> = [&SERVICES[..], &ADAPTERS[..], &["app", "config", "domain", "kill_points"]].concat();
     for entrance in ENTRANCES {
         assert_uses_only(entrance, &below);
     }

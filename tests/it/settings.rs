@@ -40,8 +40,8 @@ fn every_fault_is_told_at_once_with_its_source() {
     let told = Config::load(&all).unwrap_err().to_string();
     for wanted in [
         "solana.walet_path is not a setting; did you mean WALLET_PATH?",
-        "network in another table belongs into the table [solana]",
-        "port in another table belongs into the table [server]",
+        "network belongs into the table [solana]",
+        "minting.port belongs into the table [server]",
         "SYMBLO is not a setting; did you mean SYMBOL?",
         "PORT must be a whole number from 0 to 65535, not \"99999\" (environment)",
         "NETWORK must be one of embedded, localnet, devnet, testnet, mainnet-beta, not \"mainnet\" (command line)",
@@ -67,7 +67,7 @@ fn secrets_are_never_shown() {
 #[test]
 fn settings_of_later_versions_are_named_and_do_not_stop_the_box() {
     let folder = tempfile::tempdir().unwrap();
-    let all = sources(folder.path(), "", "RECONCILIATION_SCHEDULE=0 2 * * *\nREDIS_ENABLED=false\n", &[], &[]);
+    let all = sources(folder.path(), "", "RECONCILIATION_SCHEDULE=0 2 * * *  # 2 AM daily\nexport REDIS_ENABLED=\"false\" # off\n# BATCH\n", &[], &[]);
     let config = Config::load(&all).unwrap();
     assert_eq!(config.warnings.len(), 1);
     assert!(config.warnings[0].contains("RECONCILIATION_SCHEDULE"), "{:?}", config.warnings);

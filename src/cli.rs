@@ -39,7 +39,10 @@ const INTERRUPTED: u8 = 130;
 
 /// Turns a venue's ticket sales into NFTs on Solana: exactly once, at an honest price.
 #[derive(Debug, Parser)]
-#[command(version, after_help = "Settings come from boxoffice.toml, .env and the environment; see `boxoffice check-config`.")]
+#[command(
+    version,
+    after_help = "Settings come from boxoffice.toml, .env and the environment; see `boxoffice check-config`."
+)]
 pub struct Cli {
     #[command(flatten)]
     settings: SettingFlags,

@@ -245,8 +245,7 @@ impl Config {
             per_hour: values.optional("HOURLY_LIMIT_SOL", sol_limit).flatten(),
             per_day: values.optional("DAILY_LIMIT_SOL", sol_limit).flatten(),
         };
-        let seller_fee_basis_points =
-            values.parse("SELLER_FEE_BASIS_POINTS", |text| number::<u16>(text, 0, 10_000));
+        let seller_fee_basis_points = values.parse("SELLER_FEE_BASIS_POINTS", |text| number::<u16>(text, 0, 10_000));
         let symbol = values.parse("SYMBOL", symbol);
         let allow_off_curve_owners = values.parse("ALLOW_OFF_CURVE_OWNERS", boolean);
         values.parse("IPFS_PROVIDER", |text| match text {
@@ -271,11 +270,7 @@ impl Config {
             data_dir: data_dir?,
             listen: SocketAddr::new(host?, port?),
             admin_api_key,
-            pacing: Pacing {
-                wave_size: wave_size?,
-                wave_gap: Duration::from_millis(wave_gap?),
-                slot: network?.slot(),
-            },
+            pacing: Pacing { wave_size: wave_size?, wave_gap: Duration::from_millis(wave_gap?), slot: network?.slot() },
             commitment: commitment?,
             limits,
             seller_fee_basis_points: seller_fee_basis_points?,

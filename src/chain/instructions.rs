@@ -90,7 +90,8 @@ fn mint_account(authority: &Pubkey, ticket: &TicketMint) -> Vec<Instruction> {
         ],
     };
     // Fails only for another program id than the token program's.
-    instructions.extend(spl_token_interface::instruction::initialize_mint2(owner, mint, authority, Some(authority), 0).ok());
+    instructions
+        .extend(spl_token_interface::instruction::initialize_mint2(owner, mint, authority, Some(authority), 0).ok());
     instructions
 }
 

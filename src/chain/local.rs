@@ -21,9 +21,7 @@ use surfpool_core::{
         svm::{SurfnetSvm, SurfnetSvmConfig},
     },
 };
-use surfpool_types::{
-    BlockProductionMode, RpcConfig, SimnetCommand, SimnetConfig, SimnetEvent, SurfpoolConfig,
-};
+use surfpool_types::{BlockProductionMode, RpcConfig, SimnetCommand, SimnetConfig, SimnetEvent, SurfpoolConfig};
 use thiserror::Error;
 
 use crate::domain::lamports::Lamports;
@@ -155,7 +153,8 @@ impl LocalChain {
         let (ended, end) = mpsc::channel::<String>();
 
         let (run_svm, run_commands) = (svm.clone(), commands.clone());
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(engine)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(engine)?;
         let handle = runtime.handle().clone();
         thread::spawn(move || {
             let run = start_local_surfnet_runloop(run_svm, config, run_commands, command_queue, geyser_events);

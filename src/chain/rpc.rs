@@ -183,8 +183,7 @@ impl RpcChain {
             Err(ChainError::WrongCount { endpoint, method, wanted: chunk.len(), found: answer.value.len() })
         });
         let calls: Vec<_> = calls.collect();
-        let answers: Vec<Response<Vec<Option<T>>>> =
-            stream::iter(calls).buffered(PARALLEL_CALLS).try_collect().await?;
+        let answers: Vec<Response<Vec<Option<T>>>> = stream::iter(calls).buffered(PARALLEL_CALLS).try_collect().await?;
         let slot = answers.iter().map(|answer| answer.context.slot).min().unwrap_or_default();
         Ok(Observed { slot, value: answers.into_iter().flat_map(|answer| answer.value).collect() })
     }
@@ -241,7 +240,8 @@ impl Chain for RpcChain {
             method,
             source: serde::de::Error::custom("an account that cannot be decoded"),
         };
-        let decoded = answer.value.into_iter().map(|account| account.map(|a| decode(a).ok_or_else(malformed)).transpose());
+        let decoded =
+            answer.value.into_iter().map(|account| account.map(|a| decode(a).ok_or_else(malformed)).transpose());
         Ok(Observed { slot: answer.slot, value: decoded.collect::<Result<_, _>>()? })
     }
 
@@ -265,8 +265,7 @@ impl Chain for RpcChain {
         // Without preflight: a lagging node's simulation proves nothing, and the status poll tells the truth for hundreds of
         // transactions at once. Retries are ours, so that we know what is on its way.
         let config = json!({ "encoding": "base64", "skipPreflight": true, "maxRetries": 0 });
-        let _signature: String =
-            self.call("sendTransaction", json!([STANDARD.encode(transaction), config])).await?;
+        let _signature: String = self.call("sendTransaction", json!([STANDARD.encode(transaction), config])).await?;
         Ok(())
     }
 

@@ -7,7 +7,12 @@ use clap::Args;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, time::Instant};
 
-use super::{INTERRUPTED, SettingFlags, client::{Batch, OwnServer}, interruption, listen, mint::progress_bar};
+use super::{
+    INTERRUPTED, SettingFlags,
+    client::{Batch, OwnServer},
+    interruption, listen,
+    mint::progress_bar,
+};
 use crate::{
     app::App,
     chain::Chain as _,
@@ -152,7 +157,11 @@ async fn mint_and_read_back(server: &OwnServer, count: u64) -> anyhow::Result<Su
     Ok(Summary {
         tickets: count,
         minted: expected.len() as u64,
-        failed: batches.iter().flat_map(|batch| &batch.failed).map(|f| format!("{}: {}", f.ticket_id, f.error)).collect(),
+        failed: batches
+            .iter()
+            .flat_map(|batch| &batch.failed)
+            .map(|f| format!("{}: {}", f.ticket_id, f.error))
+            .collect(),
         differences,
         estimated: batches.iter().map(|batch| batch.summary.estimated_lamports).sum(),
         spent: batches.iter().map(|batch| batch.summary.spent_lamports).sum(),
@@ -191,7 +200,8 @@ impl Summary {
         println!("spent       {} (the wallet lost {})", self.spent, self.wallet_lost);
         println!("speed       {per_second:.1} tickets/s, {:.2} s from request to answer", self.seconds);
         println!("RPC calls   {calls_per_ticket:.2} per ticket");
-        let differences = self.differences.iter().map(|difference| format!("{}: {}", difference.ticket_id, difference.detail));
+        let differences =
+            self.differences.iter().map(|difference| format!("{}: {}", difference.ticket_id, difference.detail));
         for line in self.failed.iter().cloned().chain(differences).take(20) {
             println!("  {line}");
         }

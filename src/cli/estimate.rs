@@ -5,7 +5,10 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Args;
 
 use super::SettingFlags;
-use crate::{app, estimate::{Estimate, Prices}};
+use crate::{
+    app,
+    estimate::{Estimate, Prices},
+};
 
 /// Asks the chain for its figures; needs neither a wallet nor the books.
 #[derive(Debug, Args)]

@@ -16,7 +16,10 @@ pub(super) struct KeygenArgs {
 
 pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<ExitCode> {
     let wallet = Wallet::create(&args.path)?;
-    eprintln!("Wrote {}. Back it up: whoever has it owns the wallet, and without it nothing can be minted.", args.path.display());
+    eprintln!(
+        "Wrote {}. Back it up: whoever has it owns the wallet, and without it nothing can be minted.",
+        args.path.display()
+    );
     println!("{}", wallet.address());
     Ok(ExitCode::SUCCESS)
 }

@@ -6,13 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::SettingFlags;
-use crate::{
-    app,
-    chain::Chain as _,
-    config::Network,
-    domain::mint::MintStatus,
-    store,
-};
+use crate::{app, chain::Chain as _, config::Network, domain::mint::MintStatus, store};
 
 /// Reads the books beside a running server without disturbing it, and asks the chain for the balance.
 #[derive(Debug, Args)]
@@ -59,7 +53,13 @@ pub(super) async fn run(args: StatusArgs, settings: &SettingFlags) -> anyhow::Re
         let balance = balance.map_or_else(|error| format!("unknown: {error}"), |balance| balance.to_string());
         println!("wallet   {} ({balance})", identity.authority);
     }
-    println!("tickets  {} accepted: {} minted, {} under way, {} waiting, {} failed", counts.total(),
-        of(MintStatus::Minted), of(MintStatus::Minting), of(MintStatus::Pending), of(MintStatus::Failed));
+    println!(
+        "tickets  {} accepted: {} minted, {} under way, {} waiting, {} failed",
+        counts.total(),
+        of(MintStatus::Minted),
+        of(MintStatus::Minting),
+        of(MintStatus::Pending),
+        of(MintStatus::Failed)
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -130,7 +130,8 @@ fn csv_rows(bytes: &[u8]) -> Vec<Row> {
     let count = |wanted: u8| first_line.iter().filter(|byte| **byte == wanted).count();
     // Spreadsheets of half the world separate by semicolons.
     let delimiter = [b',', b';', b'\t'].into_iter().max_by_key(|delimiter| (count(*delimiter), *delimiter == b','));
-    let mut reader = csv::ReaderBuilder::new().delimiter(delimiter.unwrap_or(b',')).trim(csv::Trim::All).from_reader(bytes);
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter.unwrap_or(b',')).trim(csv::Trim::All).from_reader(bytes);
     let header = match reader.headers() {
         Ok(header) => header.iter().map(known_column).collect::<Vec<_>>(),
         Err(error) => return vec![fault(1, &format!("the header cannot be read: {error}"))],
@@ -149,7 +150,9 @@ fn csv_rows(bytes: &[u8]) -> Vec<Row> {
                 let line = error.position().map_or(0, csv::Position::line);
                 let detail = match error.kind() {
                     csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                        format!("has {len} cells instead of {expected_len}; is the file cut off, or a comma not quoted?")
+                        format!(
+                            "has {len} cells instead of {expected_len}; is the file cut off, or a comma not quoted?"
+                        )
                     }
                     csv::ErrorKind::Utf8 { .. } => "is not UTF-8; save the file as UTF-8".into(),
                     _ => error.to_string(),

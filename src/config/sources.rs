@@ -123,7 +123,8 @@ impl Values {
             for (key, value) in entries {
                 let name = key.to_uppercase();
                 let found = SETTINGS.iter().find(|setting| setting.name == name);
-                let in_place = found.is_some_and(|setting| setting.group == group) || WITHOUT_EFFECT.contains(&name.as_str());
+                let in_place =
+                    found.is_some_and(|setting| setting.group == group) || WITHOUT_EFFECT.contains(&name.as_str());
                 match (in_place && key == key.to_lowercase(), as_text(&value)) {
                     (true, Some(text)) => flat.push((name, text)),
                     (true, None) => self.faults.push(ConfigFault {
@@ -239,7 +240,11 @@ fn dot_env_line(line: &str) -> Result<Option<(String, String)>, &'static str> {
             let (inside, behind) = quoted.split_once(quote).ok_or("has a quote that does not end")?;
             let behind = behind.trim();
             let clean = behind.is_empty() || behind.starts_with('#');
-            return if clean { Ok(Some((name.trim().into(), inside.into()))) } else { Err("goes on behind its quotes") };
+            return if clean {
+                Ok(Some((name.trim().into(), inside.into())))
+            } else {
+                Err("goes on behind its quotes")
+            };
         }
     }
     let value = value.split_once(" #").map_or(value, |(value, _comment)| value);

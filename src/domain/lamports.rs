@@ -41,7 +41,8 @@ impl Lamports {
     /// A sentence saying what is wrong with the text.
     pub fn parse_sol(text: &str) -> Result<Self, &'static str> {
         let (whole, fraction) = text.trim().split_once('.').unwrap_or((text.trim(), ""));
-        if (whole.is_empty() && fraction.is_empty()) || !(whole.bytes().chain(fraction.bytes())).all(|b| b.is_ascii_digit())
+        if (whole.is_empty() && fraction.is_empty())
+            || !(whole.bytes().chain(fraction.bytes())).all(|b| b.is_ascii_digit())
         {
             return Err("is not an amount of SOL such as 0.5");
         }
@@ -92,7 +93,8 @@ mod tests {
 
     #[test]
     fn sol_is_read_and_shown_exactly() {
-        for (text, lamports) in [("1.5", 1_500_000_000), ("0.000000001", 1), (".5", 500_000_000), ("7", 7_000_000_000)] {
+        for (text, lamports) in [("1.5", 1_500_000_000), ("0.000000001", 1), (".5", 500_000_000), ("7", 7_000_000_000)]
+        {
             assert_eq!(Lamports::parse_sol(text), Ok(Lamports(lamports)), "{text}");
         }
         assert_eq!(Lamports(1_970_200_001).to_string(), "1.970200001 SOL");

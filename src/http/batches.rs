@@ -18,9 +18,7 @@ use super::{
 use crate::{
     chain::Chain as _,
     clock::rfc3339,
-    domain::{
-        failure::FailureCode, ids::VenueId, lamports::Lamports, mint::MintStatus, ticket::Fault,
-    },
+    domain::{failure::FailureCode, ids::VenueId, lamports::Lamports, mint::MintStatus, ticket::Fault},
     estimate::Estimate,
     minting::BatchRequest,
     store::{BatchEntry, BatchRecord, Preview, StoreError},
@@ -101,7 +99,8 @@ pub(super) async fn batch(
     Query(parameters): Query<BatchParameters>,
 ) -> Result<Json<BatchResult>, Problem> {
     let batch = find(&api, id).await?;
-    let entries = if parameters.entries == Some(false) { Vec::new() } else { api.app.store.batch_entries(batch.id).await? };
+    let entries =
+        if parameters.entries == Some(false) { Vec::new() } else { api.app.store.batch_entries(batch.id).await? };
     Ok(Json(summarise(&api, batch, entries).await?))
 }
 
@@ -112,17 +111,16 @@ async fn find(api: &Api, public_id: String) -> Result<BatchRecord, Problem> {
 
 /// Reads the body by hand: one wrong ticket must not spoil the others, and every fault is told.
 fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
-    let body: Value = serde_json::from_slice(body)
-        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not JSON: {error}")))?;
+    let body: Value = serde_json::from_slice(body).map_err(|error| {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not JSON: {error}"))
+    })?;
     let Value::Object(mut fields) = body else {
         return Err(Problem::one_invalid("", "the body must be a JSON object"));
     };
     let mut faults = Vec::new();
     let mut fault = |pointer: &str, detail: String| faults.push(Fault { pointer: pointer.into(), detail });
     let venue_id = match fields.remove("venueId") {
-        Some(Value::String(text)) => {
-            VenueId::new(text).map_err(|detail| fault("/venueId", detail.to_owned())).ok()
-        }
+        Some(Value::String(text)) => VenueId::new(text).map_err(|detail| fault("/venueId", detail.to_owned())).ok(),
         Some(_) => {
             fault("/venueId", "must be a string".into());
             None

@@ -12,9 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Api, error::Problem};
 use crate::{
     clock::rfc3339,
-    domain::{
-        failure::FailureCode, lamports::Lamports, mint::MintStatus, ticket::Fault, ticket::Ticket,
-    },
+    domain::{failure::FailureCode, lamports::Lamports, mint::MintStatus, ticket::Fault, ticket::Ticket},
     store::{MintFilter, MintRecord},
 };
 
@@ -184,7 +182,8 @@ pub(super) async fn of_ticket(
         (Some(last), false) => {
             let mut venues: Vec<String> = records.into_iter().map(|record| record.venue_id).collect();
             venues.push(last.venue_id);
-            let detail = format!("several venues have a ticket with this id ({}); pick one with ?venueId=", venues.join(", "));
+            let detail =
+                format!("several venues have a ticket with this id ({}); pick one with ?venueId=", venues.join(", "));
             Err(Problem::new(StatusCode::CONFLICT, "ambiguous_ticket", detail).with("venueIds", venues))
         }
     }

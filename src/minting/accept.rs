@@ -98,12 +98,7 @@ impl Minter {
         let shared = &self.shared;
         let address = shared.wallet.address();
         let (price, balance) = tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address))?;
-        Ok(SpendingRules {
-            price: price.total(),
-            wallet: address.to_string(),
-            balance,
-            limits: shared.settings.limits,
-        })
+        Ok(SpendingRules { price: price.total(), wallet: address.to_string(), balance, limits: shared.settings.limits })
     }
 }
 

@@ -92,8 +92,12 @@ impl Confirmer {
 
     /// One look at everything under way; returns how many transactions were settled.
     async fn step(&mut self) -> Result<usize, StepError> {
-        let signatures: Vec<Signature> =
-            self.tracked.values().filter(|t| t.recovered || t.flight.first_sent().is_some()).map(|t| t.flight.signature).collect();
+        let signatures: Vec<Signature> = self
+            .tracked
+            .values()
+            .filter(|t| t.recovered || t.flight.first_sent().is_some())
+            .map(|t| t.flight.signature)
+            .collect();
         if signatures.is_empty() {
             return Ok(0);
         }
@@ -172,12 +176,7 @@ impl Confirmer {
         Ok(settlements)
     }
 
-    async fn minted(
-        &self,
-        flight: &Flight,
-        slot: u64,
-        on_chain: &[OnChain],
-    ) -> Result<Option<Settlement>, StepError> {
+    async fn minted(&self, flight: &Flight, slot: u64, on_chain: &[OnChain]) -> Result<Option<Settlement>, StepError> {
         let mut tickets = Vec::with_capacity(on_chain.len());
         for (ticket, on_chain) in flight.tickets.iter().zip(on_chain) {
             let OnChain::Ticket(on_chain) = on_chain else { return Ok(None) };
@@ -329,7 +328,8 @@ impl Confirmer {
             tracing::warn!(signature = %flight.signature, ?state, "a silent transaction was looked into");
             let spent = tickets.iter().map(|ticket| ticket.cost).sum();
             let attempt = Some((flight.attempt_id, state));
-            settlements.push((flight.signature, Settlement { attempt, slot, error: flight.send_error(), spent, tickets }));
+            settlements
+                .push((flight.signature, Settlement { attempt, slot, error: flight.send_error(), spent, tickets }));
         }
         Ok(settlements)
     }

@@ -7,10 +7,7 @@ use std::sync::{
 
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
-use tokio::{
-    sync::OwnedSemaphorePermit,
-    time::Instant,
-};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::Shared;
 use crate::store::{OpenAttempt, OpenTicket, StoreError};

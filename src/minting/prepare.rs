@@ -130,10 +130,10 @@ async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Publish
         .iter()
         .map(|mint| Content::new("application/json", metadata_json(&mint.ticket, symbol, &image)))
         .collect();
-    let published = pending.iter().zip(&documents).map(|(mint, document)| Published {
-        name: chain_name(&mint.ticket.ticket_data),
-        uri: document.id.uri(),
-    });
+    let published = pending
+        .iter()
+        .zip(&documents)
+        .map(|(mint, document)| Published { name: chain_name(&mint.ticket.ticket_data), uri: document.id.uri() });
     let published = published.collect();
     let mut contents = documents;
     contents.push(shared.default_image.clone());

@@ -2,10 +2,7 @@
 
 use rusqlite::{OptionalExtension as _, params};
 
-use super::{
-    Store, StoreError,
-    attempts::read_status,
-};
+use super::{Store, StoreError, attempts::read_status};
 use crate::domain::{
     failure::{Failure, FailureCode},
     lamports::Lamports,
@@ -173,4 +170,3 @@ impl Store {
 pub(super) fn failure(code: Option<String>, message: Option<String>) -> Option<Failure> {
     Some(Failure { code: FailureCode::parse(&code?)?, message: message.unwrap_or_default() })
 }
-

@@ -36,7 +36,9 @@ async fn the_seeds_example_works_as_written() {
     assert_eq!(mint["signature"], answer["successful"][0]["signature"]);
     let (status, estimate) = office.get("/admin/batch-mint/estimate?count=100").await;
     assert_eq!((status, &estimate["count"]), (StatusCode::OK, &json!(100)));
-    assert!(estimate["estimatedSOL"].as_f64().unwrap() > 0.5 && estimate["estimatedTimeSeconds"].as_f64().unwrap() > 0.0);
+    assert!(
+        estimate["estimatedSOL"].as_f64().unwrap() > 0.5 && estimate["estimatedTimeSeconds"].as_f64().unwrap() > 0.0
+    );
     office.finish().await;
 }
 
@@ -59,9 +61,11 @@ async fn metadata_is_served_by_its_hash() {
     let image = document["image"].as_str().unwrap().replace("ipfs://", "/ipfs/");
     let image = office.request(Method::GET, &image).send().await.unwrap();
     assert_eq!(image.headers()["content-type"], "image/svg+xml");
-    let again = office.request(Method::GET, &format!("/ipfs/{cid}")).header("if-none-match", etag).send().await.unwrap();
+    let again =
+        office.request(Method::GET, &format!("/ipfs/{cid}")).header("if-none-match", etag).send().await.unwrap();
     assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
-    for missing in ["bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e", "nonsense", "..%2f..%2fetc%2fpasswd"] {
+    for missing in ["bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e", "nonsense", "..%2f..%2fetc%2fpasswd"]
+    {
         assert_eq!(office.get(&format!("/ipfs/{missing}")).await.0, StatusCode::NOT_FOUND, "{missing}");
     }
     office.finish().await;
@@ -107,13 +111,22 @@ async fn problems_name_every_fault_with_its_pointer() {
     let broken = office.request(Method::POST, "/admin/batch-mint").body("{\"venueId\": \"v\", \"tick");
     let (status, problem) = answer(broken).await;
     assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("malformed_json")));
-    for path in ["/admin/batch-mint/estimate", "/admin/batch-mint/estimate?count=0", "/admin/batch-mint/estimate?count=x",
-        "/admin/mints?limit=501", "/admin/mints?status=done", "/admin/mints?cursor=%21"] {
+    for path in [
+        "/admin/batch-mint/estimate",
+        "/admin/batch-mint/estimate?count=0",
+        "/admin/batch-mint/estimate?count=x",
+        "/admin/mints?limit=501",
+        "/admin/mints?status=done",
+        "/admin/mints?cursor=%21",
+    ] {
         assert_eq!(office.get(path).await.0, StatusCode::UNPROCESSABLE_ENTITY, "{path}");
     }
     assert_eq!(office.get("/admin/mints/nobody").await.0, StatusCode::NOT_FOUND);
     assert_eq!(office.get("/admin/batches/nobody").await.0, StatusCode::NOT_FOUND);
-    assert_eq!(office.request(Method::DELETE, "/admin/mints").send().await.unwrap().status(), StatusCode::METHOD_NOT_ALLOWED);
+    assert_eq!(
+        office.request(Method::DELETE, "/admin/mints").send().await.unwrap().status(),
+        StatusCode::METHOD_NOT_ALLOWED
+    );
     let id = office.request(Method::GET, "/nowhere").header("x-request-id", "mine").send().await.unwrap();
     assert_eq!(id.headers()["x-request-id"], "mine");
     office.finish().await;
@@ -138,7 +151,8 @@ async fn mints_are_listed_newest_first_in_pages() {
         let Some(link) = link else { break };
         path = link.split(['<', '>']).nth(1).unwrap().to_owned();
     }
-    let wanted: Vec<String> = (0..3).rev().map(|n| format!("b t-{n}")).chain((0..7).rev().map(|n| format!("a t-{n}"))).collect();
+    let wanted: Vec<String> =
+        (0..3).rev().map(|n| format!("b t-{n}")).chain((0..7).rev().map(|n| format!("a t-{n}"))).collect();
     assert_eq!(seen, wanted);
     assert_eq!(office.get("/admin/mints?venueId=b&status=minted").await.1["mints"].as_array().unwrap().len(), 3);
     assert_eq!(office.get("/admin/mints?eventId=other").await.1["mints"], json!([]));

@@ -99,7 +99,11 @@ async fn swallowed_transactions_are_signed_again_only_when_they_are_dead() {
             let mut seen = seen.lock().unwrap();
             let number = seen.len();
             let is_new = seen.insert(bytes);
-            if number >= 10 && is_new { Fate::Pass } else { Fate::Swallowed(json!("1111111111111111111111111111111111111111111111111111111111111111")) }
+            if number >= 10 && is_new {
+                Fate::Pass
+            } else {
+                Fate::Swallowed(json!("1111111111111111111111111111111111111111111111111111111111111111"))
+            }
         }
         _ => Fate::Pass,
     });
@@ -137,7 +141,16 @@ async fn an_answer_from_the_past_is_no_proof_of_death() {
 async fn a_chain_that_goes_away_in_the_middle_is_waited_for() {
     let day = bad_day(|_| Fate::Pass).await;
     let body = json!({ "venueId": "v", "tickets": tickets("t", 40) });
-    day.proxy.set(|call| if call.method == "sendTransaction" && call.nth < 10 { Fate::Pass } else if call.method == "getBalance" || call.method.starts_with("getM") || call.method == "getLatestBlockhash" { Fate::Pass } else { Fate::Lost });
+    day.proxy.set(|call| {
+        if call.method == "sendTransaction" && call.nth < 10 {
+            Fate::Pass
+        } else if call.method == "getBalance" || call.method.starts_with("getM") || call.method == "getLatestBlockhash"
+        {
+            Fate::Pass
+        } else {
+            Fate::Lost
+        }
+    });
     let request = day.office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async");
     let (_, accepted) = answer(request.json(&body)).await;
     day.proxy.set(|_| Fate::Lost);
@@ -150,8 +163,12 @@ async fn a_chain_that_goes_away_in_the_middle_is_waited_for() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     assert_eq!(health["status"], "degraded");
-    let (status, problem) = day.office.post("/admin/batch-mint", &json!({ "venueId": "v", "tickets": tickets("new", 1) })).await;
-    assert_eq!((status.as_u16(), &problem["code"], &problem["retryable"]), (503, &json!("chain_unavailable"), &json!(true)));
+    let (status, problem) =
+        day.office.post("/admin/batch-mint", &json!({ "venueId": "v", "tickets": tickets("new", 1) })).await;
+    assert_eq!(
+        (status.as_u16(), &problem["code"], &problem["retryable"]),
+        (503, &json!("chain_unavailable"), &json!(true))
+    );
     day.proxy.set(|_| Fate::Pass);
     let location = format!("/admin/batches/{}", accepted["batchId"].as_str().unwrap());
     let result = day.office.mint("v", &tickets("t", 40)).await;

@@ -35,7 +35,8 @@ async fn a_batch_is_minted_read_back_and_paid_for_to_the_lamport() {
     let mint: Pubkey = minted["mintAddress"].as_str().unwrap().parse().unwrap();
     let accounts = addresses(mint, &office.app.authority);
     let found = boxoffice::chain::Chain::accounts(office.app.chain.as_ref(), &accounts).await.unwrap().value;
-    let OnChain::Ticket(found) = read([found[0].as_ref(), found[1].as_ref(), found[2].as_ref(), found[3].as_ref()]) else {
+    let OnChain::Ticket(found) = read([found[0].as_ref(), found[1].as_ref(), found[2].as_ref(), found[3].as_ref()])
+    else {
         panic!("no ticket at {mint}");
     };
     assert_eq!(found.name, "Concert · VIP · t-7");
@@ -74,7 +75,11 @@ async fn the_same_batch_twice_is_one_nft_each() {
     assert!(third["successful"].as_array().unwrap().iter().all(|minted| minted["replayed"] == true));
     assert_eq!(third["summary"]["spentLamports"], 0);
     let spent = |result: &Value| result["summary"]["spentLamports"].as_u64().unwrap();
-    assert_eq!(spent(&first) + spent(&second), 100 * SOL - office.balance().await, "each ticket is billed to one batch");
+    assert_eq!(
+        spent(&first) + spent(&second),
+        100 * SOL - office.balance().await,
+        "each ticket is billed to one batch"
+    );
     assert_eq!(nfts_of(chain().rpc_url(), &office.app.authority).await, 30);
     office.finish().await;
 }
@@ -93,7 +98,8 @@ async fn a_lost_data_folder_is_found_again_on_the_chain() {
     let office = BoxOptions::new(folder.path(), &wallet).start().await;
     let second = office.mint("v", &batch).await;
     assert_eq!(second["summary"]["succeeded"], 60, "{second}");
-    for (before, after) in first["successful"].as_array().unwrap().iter().zip(second["successful"].as_array().unwrap()) {
+    for (before, after) in first["successful"].as_array().unwrap().iter().zip(second["successful"].as_array().unwrap())
+    {
         assert_eq!(before["signature"], after["signature"]);
         assert_eq!(before["mintAddress"], after["mintAddress"]);
         assert_eq!(before["costLamports"], after["costLamports"]);
@@ -129,10 +135,15 @@ async fn impossible_tickets_fail_alone_and_precisely() {
     batch.extend([nobody, long, ticket("good-3"), changed, wrong_type]);
     let result = office.mint("v", &batch).await;
     assert_eq!(result["summary"]["succeeded"], 20, "{result}");
-    let failed: Vec<_> = result["failed"].as_array().unwrap().iter().map(|failed| {
-        assert_eq!(failed["retryable"], false);
-        (failed["ticketId"].as_str().unwrap(), failed["code"].as_str().unwrap(), failed["status"].as_u64().unwrap())
-    }).collect();
+    let failed: Vec<_> = result["failed"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|failed| {
+            assert_eq!(failed["retryable"], false);
+            (failed["ticketId"].as_str().unwrap(), failed["code"].as_str().unwrap(), failed["status"].as_u64().unwrap())
+        })
+        .collect();
     assert_eq!(
         failed,
         [
@@ -157,7 +168,8 @@ async fn a_ticket_that_only_the_chain_refuses_fails_alone() {
     let (venue, id) = (VenueId::new("v").unwrap(), TicketId::new("t-5").unwrap());
     let mint = mint_address(&office.app.authority, &venue, &id, Generation(0));
     let metadata = mpl_token_metadata::accounts::Metadata::find_pda(&mint).0.to_string();
-    let foreign = json!({ "lamports": 5_000_000, "data": "00", "owner": "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr" });
+    let foreign =
+        json!({ "lamports": 5_000_000, "data": "00", "owner": "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr" });
     rpc_call(chain().rpc_url(), "surfnet_setAccount", json!([metadata, foreign])).await;
     let before = office.balance().await;
     let result = office.mint("v", &tickets("t", 10)).await;
@@ -233,7 +245,15 @@ async fn a_wallet_that_runs_dry_holds_the_tickets_until_it_is_filled() {
     let params = json!([authority.to_string(), { "lamports": SOL / 20 }]);
     let body = json!({ "venueId": "v", "tickets": tickets("t", 20) });
     let (accepted, ()) = tokio::join!(
-        async { answer(office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async").json(&body)).await },
+        async {
+            answer(
+                office
+                    .request(reqwest::Method::POST, "/admin/batch-mint")
+                    .header("prefer", "respond-async")
+                    .json(&body),
+            )
+            .await
+        },
         async {
             rpc_call(chain().rpc_url(), "getSlot", json!([])).await;
         }
@@ -269,12 +289,14 @@ async fn a_ticket_at_the_door_does_not_wait_for_a_bulk_batch() {
     let options = BoxOptions::new(folder.path(), &wallet).set("MAX_BATCH_SIZE", "2").set("BATCH_DELAY_MS", "100");
     let office = options.start().await;
     let bulk = json!({ "venueId": "v", "tickets": tickets("bulk", 200) });
-    let request = office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async").json(&bulk);
+    let request =
+        office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async").json(&bulk);
     let (status, accepted) = answer(request).await;
     assert_eq!(status, StatusCode::ACCEPTED);
     let door = office.mint("v", &[ticket("door")]).await;
     assert_eq!(door["summary"]["succeeded"], 1);
-    let (_, batch) = office.get(&format!("/admin/batches/{}?entries=false", accepted["batchId"].as_str().unwrap())).await;
+    let (_, batch) =
+        office.get(&format!("/admin/batches/{}?entries=false", accepted["batchId"].as_str().unwrap())).await;
     assert!(batch["summary"]["pending"].as_u64().unwrap() > 50, "the door waited for the bulk: {batch}");
     let bulk = office.mint("v", &tickets("bulk", 200)).await;
     assert_eq!(bulk["summary"]["succeeded"], 200);

@@ -108,7 +108,8 @@ fn an_address_needs_only_the_public_key() {
     let authority = stdout(&made).trim().to_owned();
     let by_key = run(folder.path(), &["address", "--venue", "v", "t", "--authority", &authority], &[]);
     let by_wallet = run(folder.path(), &["address", "--venue", "v", "t"], &[("WALLET_PATH", "w.json")]);
-    let next = run(folder.path(), &["address", "--venue", "v", "t", "--authority", &authority, "--generation", "1"], &[]);
+    let next =
+        run(folder.path(), &["address", "--venue", "v", "t", "--authority", &authority, "--generation", "1"], &[]);
     assert_eq!(stdout(&by_key), stdout(&by_wallet));
     assert_ne!(stdout(&by_key), stdout(&next));
     assert_fails(&run(folder.path(), &["address", "--venue", "v", "t"], &[]), 1, &["--authority", "WALLET_PATH"]);

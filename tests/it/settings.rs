@@ -4,7 +4,13 @@ use std::{collections::BTreeMap, fs, net::SocketAddr};
 
 use boxoffice::config::{Config, Network, Sources, describe};
 
-fn sources(folder: &std::path::Path, file: &str, dot_env: &str, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> Sources {
+fn sources(
+    folder: &std::path::Path,
+    file: &str,
+    dot_env: &str,
+    environment: &[(&str, &str)],
+    flags: &[(&str, &str)],
+) -> Sources {
     let map = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
     };
@@ -22,7 +28,8 @@ fn sources(folder: &std::path::Path, file: &str, dot_env: &str, environment: &[(
 fn later_sources_win() {
     let folder = tempfile::tempdir().unwrap();
     let file = "[server]\nport = 1\nhost = \"127.0.0.2\"\n[minting]\nsymbol = \"FILE\"\nmax_batch_size = 5\n";
-    let all = sources(folder.path(), file, "PORT=2\nSYMBOL=DOTENV\n", &[("PORT", "3"), ("PATH", "x")], &[("PORT", "4")]);
+    let all =
+        sources(folder.path(), file, "PORT=2\nSYMBOL=DOTENV\n", &[("PORT", "3"), ("PATH", "x")], &[("PORT", "4")]);
     let config = Config::load(&all).unwrap();
     assert_eq!(config.listen, "127.0.0.2:4".parse::<SocketAddr>().unwrap());
     assert_eq!(config.symbol, "DOTENV");
@@ -36,7 +43,13 @@ fn later_sources_win() {
 fn every_fault_is_told_at_once_with_its_source() {
     let folder = tempfile::tempdir().unwrap();
     let file = "network = \"devnet\"\n[solana]\nwalet_path = \"x\"\n[minting]\nport = 1\n";
-    let all = sources(folder.path(), file, "SYMBLO=X\n", &[("PORT", "99999"), ("HOST", "0.0.0.0")], &[("NETWORK", "mainnet")]);
+    let all = sources(
+        folder.path(),
+        file,
+        "SYMBLO=X\n",
+        &[("PORT", "99999"), ("HOST", "0.0.0.0")],
+        &[("NETWORK", "mainnet")],
+    );
     let told = Config::load(&all).unwrap_err().to_string();
     for wanted in [
         "solana.walet_path is not a setting; did you mean WALLET_PATH?",
@@ -67,7 +80,13 @@ fn secrets_are_never_shown() {
 #[test]
 fn settings_of_later_versions_are_named_and_do_not_stop_the_box() {
     let folder = tempfile::tempdir().unwrap();
-    let all = sources(folder.path(), "", "RECONCILIATION_SCHEDULE=0 2 * * *  # 2 AM daily\nexport REDIS_ENABLED=\"false\" # off\n# BATCH\n", &[], &[]);
+    let all = sources(
+        folder.path(),
+        "",
+        "RECONCILIATION_SCHEDULE=0 2 * * *  # 2 AM daily\nexport REDIS_ENABLED=\"false\" # off\n# BATCH\n",
+        &[],
+        &[],
+    );
     let config = Config::load(&all).unwrap();
     assert_eq!(config.warnings.len(), 1);
     assert!(config.warnings[0].contains("RECONCILIATION_SCHEDULE"), "{:?}", config.warnings);

@@ -11,12 +11,20 @@ fn settings_and_wallets() {
     let devnet = ("NETWORK", "devnet");
     assert_fails(&run(here, &["serve"], &[devnet]), 2, &["WALLET_PATH is missing", "boxoffice keygen"]);
     let nowhere = ("WALLET_PATH", "nowhere.json");
-    assert_fails(&run(here, &["serve"], &[devnet, nowhere, ("PORT", "0")]), 1, &["no key file at nowhere.json", "boxoffice keygen nowhere.json"]);
+    assert_fails(
+        &run(here, &["serve"], &[devnet, nowhere, ("PORT", "0")]),
+        1,
+        &["no key file at nowhere.json", "boxoffice keygen nowhere.json"],
+    );
     assert!(run(here, &["keygen", "w.json"], &[]).status.success());
     assert_fails(&run(here, &["keygen", "w.json"], &[]), 1, &["w.json exists already", "never overwritten"]);
     fs::set_permissions(here.join("w.json"), fs::Permissions::from_mode(0o644)).unwrap();
     let exposed = ("WALLET_PATH", "w.json");
-    assert_fails(&run(here, &["serve"], &[devnet, exposed, ("PORT", "0")]), 1, &["can be read by others (mode 644)", "chmod 600 w.json"]);
+    assert_fails(
+        &run(here, &["serve"], &[devnet, exposed, ("PORT", "0")]),
+        1,
+        &["can be read by others (mode 644)", "chmod 600 w.json"],
+    );
     assert_fails(&run(here, &["serve", "--set", "PROT=1"], &[]), 2, &["PROT is not a setting; did you mean PORT?"]);
     assert_fails(&run(here, &["--config", "gone.toml", "serve"], &[]), 2, &["gone.toml does not exist"]);
     fs::write(here.join("boxoffice.toml"), "[solana\n").unwrap();
@@ -70,7 +78,13 @@ mod on_a_chain {
     use super::*;
 
     fn environment<'a>(wallet: &'a str, rpc: &'a str) -> Vec<(&'a str, &'a str)> {
-        vec![("NETWORK", "localnet"), ("WALLET_PATH", wallet), ("SOLANA_RPC_URLS", rpc), ("DATA_DIR", "data"), ("PORT", "0")]
+        vec![
+            ("NETWORK", "localnet"),
+            ("WALLET_PATH", wallet),
+            ("SOLANA_RPC_URLS", rpc),
+            ("DATA_DIR", "data"),
+            ("PORT", "0"),
+        ]
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -84,7 +98,11 @@ mod on_a_chain {
         let port = office.url.port().unwrap().to_string();
         let mut same_port = environment("wallet.json", &rpc);
         same_port.push(("PORT", &port));
-        assert_fails(&run(folder.path(), &["serve"], &same_port), 1, &[&format!("cannot listen on 127.0.0.1:{port}"), "PORT"]);
+        assert_fails(
+            &run(folder.path(), &["serve"], &same_port),
+            1,
+            &[&format!("cannot listen on 127.0.0.1:{port}"), "PORT"],
+        );
         office.finish().await;
 
         let other_chain = start_chain(400);
@@ -95,7 +113,11 @@ mod on_a_chain {
         assert_fails(&stranger, 1, &["belongs to the wallet", "WALLET_PATH"]);
         let mut devnet = environment("wallet.json", &rpc);
         devnet.push(("NETWORK", "devnet"));
-        assert_fails(&run(folder.path(), &["serve"], &devnet), 1, &["NETWORK is devnet, but SOLANA_RPC_URLS leads to a chain"]);
+        assert_fails(
+            &run(folder.path(), &["serve"], &devnet),
+            1,
+            &["NETWORK is devnet, but SOLANA_RPC_URLS leads to a chain"],
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub mod test_box;
 
 use std::{
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Child, Command, Output, Stdio},
 };
 
 #[cfg(feature = "localnet")]
@@ -18,6 +18,17 @@ pub fn boxoffice(folder: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_boxoffice"));
     command.current_dir(folder).env_clear().env("HOME", folder).stdin(Stdio::null());
     command
+}
+
+/// A process that does not outlive its test.
+pub struct Process(pub Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
 }
 
 /// Runs the program and returns what it said.

@@ -191,7 +191,10 @@ pub async fn nfts_of(rpc: &Url, owner: &Pubkey) -> usize {
         { "encoding": "jsonParsed", "commitment": "confirmed" }]);
     let answer = rpc_call(rpc, "getTokenAccountsByOwner", params).await;
     let accounts = answer["value"].as_array().unwrap();
-    accounts.iter().filter(|account| account["account"]["data"]["parsed"]["info"]["tokenAmount"]["amount"] == "1").count()
+    accounts
+        .iter()
+        .filter(|account| account["account"]["data"]["parsed"]["info"]["tokenAmount"]["amount"] == "1")
+        .count()
 }
 
 pub async fn rpc_call(rpc: &Url, method: &str, params: Value) -> Value {

@@ -3,6 +3,8 @@
 //! The program is a file of the registry package `trident-svm`, which `Cargo.toml` lists for a target that never exists:
 //! `Cargo.lock` pins its checksum, Cargo fetches it, and nothing of it is compiled.
 
+#![allow(clippy::disallowed_methods, reason = "Cargo speaks to build scripts through the environment")]
+
 use std::{env, error::Error, fs, path::PathBuf, process::Command};
 
 use sha2::{Digest, Sha256};
@@ -32,15 +34,15 @@ fn token_metadata_program() -> Result<PathBuf, Box<dyn Error>> {
         return Err(format!("cargo metadata failed: {}", String::from_utf8_lossy(&output.stderr)).into());
     }
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    let manifest = metadata["packages"]
-        .as_array()
+    let packages = metadata.get("packages").and_then(|packages| packages.as_array());
+    let manifest = packages
         .into_iter()
         .flatten()
-        .find(|package| package["name"] == PACKAGE)
-        .and_then(|package| package["manifest_path"].as_str())
+        .find(|package| package.get("name").is_some_and(|name| name == PACKAGE))
+        .and_then(|package| package.get("manifest_path")?.as_str())
         .ok_or("the package with the Token Metadata program is not in Cargo.lock")?;
     let program = PathBuf::from(manifest).with_file_name(PROGRAM_FILE);
-    let found: String = Sha256::digest(fs::read(&program)?).iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = format!("{:x}", Sha256::digest(fs::read(&program)?));
     if found == PROGRAM_SHA256 {
         Ok(program)
     } else {

@@ -222,7 +222,7 @@ impl Config {
             values.fault("DATA_DIR", "is missing, and this user has no home folder to default to".into());
         }
         let host = values.parse("HOST", |text| {
-            text.parse::<IpAddr>().map_err(|_| "is not an IP address such as 127.0.0.1 or 0.0.0.0".into())
+            text.parse::<IpAddr>().map_err(|_invalid| "is not an IP address such as 127.0.0.1 or 0.0.0.0".into())
         });
         let port = values.parse("PORT", |text| number::<u16>(text, 0, u16::MAX));
         let admin_api_key = values.optional("ADMIN_API_KEY", |text| Ok(Secret(text.to_owned())));
@@ -253,9 +253,9 @@ impl Config {
             "kubo" | "pinata" => Err("is not in this version yet; use local".into()),
             _ => Err("must be local".into()),
         });
-        values.parse("REDIS_ENABLED", |text| match boolean(text)? {
-            false => Ok(()),
-            true => Err("is true, but this build has no Redis support; set it to false".into()),
+        values.parse("REDIS_ENABLED", |text| {
+            let wanted = boolean(text)?;
+            if wanted { Err("is true, but this build has no Redis support; set it to false".into()) } else { Ok(()) }
         });
         let log_level = values.parse("LOG_LEVEL", log_level);
         let log_format = values.optional("LOG_FORMAT", |text| match text {
@@ -285,7 +285,7 @@ impl Config {
 
 type Parsed<T> = Result<T, String>;
 
-fn number<T: std::str::FromStr + PartialOrd + fmt::Display>(text: &str, least: T, most: T) -> Parsed<T> {
+fn number<T: std::str::FromStr + PartialOrd + fmt::Display + Copy>(text: &str, least: T, most: T) -> Parsed<T> {
     match text.parse::<T>() {
         Ok(number) if number >= least && number <= most => Ok(number),
         _ => Err(format!("must be a whole number from {least} to {most}")),
@@ -335,9 +335,9 @@ fn symbol(text: &str) -> Parsed<String> {
 }
 
 fn log_level(text: &str) -> Parsed<String> {
-    tracing_subscriber::EnvFilter::try_new(text)
-        .map(|_filter| text.to_owned())
-        .map_err(|_| "must be error, warn, info, debug or trace, or a filter such as boxoffice=debug,info".into())
+    tracing_subscriber::EnvFilter::try_new(text).map(|_filter| text.to_owned()).map_err(|_invalid| {
+        "must be error, warn, info, debug or trace, or a filter such as boxoffice=debug,info".into()
+    })
 }
 
 fn default_data_dir() -> Option<PathBuf> {

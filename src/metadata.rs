@@ -18,7 +18,7 @@ const RAW: u64 = 0x55;
 /// Multicodec `sha2-256`.
 const SHA2_256: u64 = 0x12;
 
-/// The address of content: CIDv1, raw leaf, sha2-256, as `ipfs add --cid-version=1 --raw-leaves` gives for one block.
+/// The address of content: `CIDv1`, raw leaf, sha2-256, as `ipfs add --cid-version=1 --raw-leaves` gives for one block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ContentId(Cid);
 
@@ -46,7 +46,7 @@ impl ContentId {
 }
 
 impl fmt::Display for ContentId {
-    /// In base32, the usual spelling of CIDv1.
+    /// In base32, the usual spelling of `CIDv1`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }

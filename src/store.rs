@@ -153,10 +153,7 @@ pub fn peek(folder: &Path) -> Result<(Option<Identity>, Counts), StoreError> {
     let path = folder.join(FILE_NAME);
     let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
     let read = || Ok((identity::read(&connection)?, mints::counts(&connection, None)?));
-    read().map_err(|error| match error {
-        StoreError::Sqlite(source) => unhealthy(&path, source),
-        other => other,
-    })
+    read().map_err(|error| if let StoreError::Sqlite(source) = error { unhealthy(&path, source) } else { error })
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
@@ -181,14 +178,7 @@ fn unhealthy(path: &Path, source: rusqlite::Error) -> StoreError {
 
 fn migrate(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
     let migrations = Migrations::from_slice(MIGRATIONS);
-    let failed = |source| match source {
-        rusqlite_migration::Error::RusqliteError { err, .. }
-            if matches!(err.sqlite_error_code(), Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt)) =>
-        {
-            StoreError::Corrupt { path: path.to_owned() }
-        }
-        source => StoreError::Migration { path: path.to_owned(), source },
-    };
+    let failed = |source| StoreError::Migration { path: path.to_owned(), source };
     if let SchemaVersion::Outside(found) = migrations.current_version(connection).map_err(failed)? {
         return Err(StoreError::Newer { path: path.to_owned(), found: found.get(), known: MIGRATIONS.len() });
     }

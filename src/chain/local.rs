@@ -29,7 +29,7 @@ use crate::domain::lamports::Lamports;
 /// Mainnet's Token Metadata program; `build.rs` finds the file and checks its hash.
 const TOKEN_METADATA: &[u8] = include_bytes!(env!("BOXOFFICE_TOKEN_METADATA_SO"));
 /// The chain starts in well under a second; a machine under heavy load gets this long.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+const START_TIMEOUT: Duration = Duration::from_mins(1);
 /// Airdrops come from a genesis account that must not run dry: larger ones are refused.
 const MAX_FUNDING: Lamports = Lamports(1_000_000_000_000_000);
 

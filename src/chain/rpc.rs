@@ -39,7 +39,7 @@ const PARALLEL_CALLS: usize = 8;
 /// A call without an answer for this long has failed.
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// An endpoint that asks for more patience than this is asked again all the same.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 /// Pages of an address's history that are read before giving up; a thousand transactions each.
 const HISTORY_PAGES: usize = 20;
 
@@ -256,7 +256,7 @@ impl Chain for RpcChain {
         let landed = |status: TransactionStatus| Landed {
             slot: status.slot,
             settled: status.satisfies_commitment(self.commitment),
-            error: status.err.map(Into::into),
+            error: status.err,
         };
         Ok(Observed { slot: answer.slot, value: answer.value.into_iter().map(|status| status.map(landed)).collect() })
     }

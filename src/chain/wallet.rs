@@ -87,9 +87,13 @@ impl Wallet {
     /// # Errors
     /// See [`WalletError`].
     pub fn load(path: &Path) -> Result<Self, WalletError> {
-        let fault = |source: io::Error| match source.kind() {
-            io::ErrorKind::NotFound => WalletError::Missing { path: path.to_owned() },
-            _ => WalletError::Io { path: path.to_owned(), source },
+        let fault = |source: io::Error| {
+            let path = path.to_owned();
+            if source.kind() == io::ErrorKind::NotFound {
+                WalletError::Missing { path }
+            } else {
+                WalletError::Io { path, source }
+            }
         };
         let metadata = std::fs::metadata(path).map_err(fault)?;
         refuse_exposed(path, &metadata)?;

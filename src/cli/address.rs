@@ -28,19 +28,18 @@ pub(super) struct AddressArgs {
     /// Which issue of the ticket; 0 is the first
     #[arg(long, default_value_t = 0)]
     generation: u32,
-    /// Public key of the wallet that mints [default: that of WALLET_PATH]
+    /// Public key of the wallet that mints [default: that of `WALLET_PATH`]
     #[arg(long, value_name = "PUBKEY")]
     authority: Option<Pubkey>,
 }
 
 pub(super) fn run(args: AddressArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
-    let authority = match args.authority {
-        Some(authority) => authority,
-        None => {
-            let path = settings.load()?.wallet_path;
-            let path = path.context("whose tickets? Give --authority PUBKEY, or set WALLET_PATH")?;
-            Wallet::load(&path)?.address()
-        }
+    let authority = if let Some(authority) = args.authority {
+        authority
+    } else {
+        let path = settings.load()?.wallet_path;
+        let path = path.context("whose tickets? Give --authority PUBKEY, or set WALLET_PATH")?;
+        Wallet::load(&path)?.address()
     };
     let venue = VenueId::new(args.venue).map_err(|fault| anyhow!("the venue's id {fault}"))?;
     let ticket = TicketId::new(args.ticket).map_err(|fault| anyhow!("the ticket's id {fault}"))?;

@@ -20,6 +20,7 @@ pub(super) struct Client {
 }
 
 /// A batch as the API answers it.
+#[expect(clippy::struct_field_names, reason = "the names are the API's")]
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Batch {
@@ -83,7 +84,7 @@ pub(super) struct DryRunEstimate {
 impl Client {
     pub(super) fn new(base: Url, key: Option<Secret>) -> anyhow::Result<Self> {
         // Batches are followed, not waited for, so no answer takes long.
-        let http = reqwest::Client::builder().timeout(Duration::from_secs(120)).build()?;
+        let http = reqwest::Client::builder().timeout(Duration::from_mins(2)).build()?;
         Ok(Self { http, base, key })
     }
 
@@ -104,7 +105,7 @@ impl Client {
             return serde_json::from_slice(&body).context("the server's answer makes no sense; is it a boxoffice?");
         }
         let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let detail = problem["detail"].as_str().unwrap_or("no reason given");
+        let detail = problem.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
         if status == StatusCode::UNAUTHORIZED {
             bail!("{detail}; set ADMIN_API_KEY to the server's key");
         }
@@ -151,7 +152,7 @@ pub(super) struct OwnServer {
 }
 
 impl OwnServer {
-    pub(super) async fn start(app: App, listener: tokio::net::TcpListener) -> anyhow::Result<Self> {
+    pub(super) fn start(app: App, listener: tokio::net::TcpListener) -> anyhow::Result<Self> {
         let url: Url = format!("http://{}", listener.local_addr()?).parse()?;
         let client = Client::new(url.clone(), app.config.admin_api_key.clone())?;
         let (app, stop) = (Arc::new(app), CancellationToken::new());

@@ -62,7 +62,7 @@ pub(super) async fn run(args: DemoArgs, settings: &SettingFlags) -> anyhow::Resu
     };
     eprintln!("Starting an embedded Solana chain; everything here is temporary.");
     let server = tokio::select! {
-        app = App::start(config) => OwnServer::start(app?, listener).await?,
+        app = App::start(config) => OwnServer::start(app?, listener)?,
         () = stop.cancelled() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let result = tokio::select! {

@@ -42,13 +42,13 @@ pub(super) struct LocalnetArgs {
 
 fn funding(text: &str) -> Result<(Pubkey, Lamports), String> {
     let (address, amount) = text.split_once('=').ok_or("must be PUBKEY=SOL")?;
-    let address = address.parse().map_err(|_| format!("{address:?} is not a Solana address"))?;
+    let address = address.parse().map_err(|_not_base58| format!("{address:?} is not a Solana address"))?;
     Ok((address, Lamports::parse_sol(amount).map_err(|fault| format!("{amount:?} {fault}"))?))
 }
 
 fn program(text: &str) -> Result<(Pubkey, PathBuf), String> {
     let (id, file) = text.split_once('=').ok_or("must be ID=FILE.so")?;
-    Ok((id.parse().map_err(|_| format!("{id:?} is not a Solana address"))?, PathBuf::from(file)))
+    Ok((id.parse().map_err(|_not_base58| format!("{id:?} is not a Solana address"))?, PathBuf::from(file)))
 }
 
 pub(super) async fn run(args: LocalnetArgs) -> anyhow::Result<ExitCode> {

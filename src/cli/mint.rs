@@ -37,6 +37,7 @@ const SHOWN_FAILURES: usize = 20;
 /// CSV columns: id, eventId, userId, eventName, eventDate, venue, tier, seatNumber, ownerAddress, image; any other column is
 /// printed on the ticket under its own name.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 #[command(after_help = "Example: boxoffice mint tickets.csv --venue venue-123 --event event-1")]
 pub(super) struct MintArgs {
     /// CSV or JSON file of tickets
@@ -96,7 +97,7 @@ async fn start(config: Config) -> anyhow::Result<OwnServer> {
         eprintln!("NETWORK=embedded: a rehearsal. Chain and books are temporary and end with this command.");
     }
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on loopback")?;
-    OwnServer::start(app, listener).await
+    OwnServer::start(app, listener)
 }
 
 async fn mint(
@@ -164,7 +165,7 @@ async fn plan(client: &Client, venue: &str, tickets: &[Value]) -> anyhow::Result
                 faulty: sum.faulty.saturating_add(part.faulty),
                 estimate: super::client::DryRunEstimate {
                     estimated_lamports: sum.estimate.estimated_lamports + part.estimate.estimated_lamports,
-                    estimated_time_seconds: sum.estimate.estimated_time_seconds + part.estimate.estimated_time_seconds,
+                    estimated_time_seconds: [&sum, &part].map(|plan| plan.estimate.estimated_time_seconds).iter().sum(),
                 },
                 balance_lamports: part.balance_lamports,
             },

@@ -33,7 +33,6 @@ impl Sources {
     /// The sources of a process: `boxoffice.toml` and `.env` in the working folder, and the environment.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>, flags: BTreeMap<String, String>) -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this module is the reader of the environment")]
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
@@ -186,13 +185,13 @@ impl Values {
     /// A setting that has a value in any case.
     pub(super) fn parse<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
         let text = self.text(name).unwrap_or_default();
-        parse(&text).map_err(|detail| self.fault(name, self.shown(name, &text, detail))).ok()
+        parse(&text).map_err(|detail| self.fault(name, Self::shown(name, &text, detail))).ok()
     }
 
     /// A setting that may be absent or empty.
     pub(super) fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Parsed<T>) -> Option<T> {
         let text = self.text(name).filter(|text| !text.is_empty())?;
-        parse(&text).map_err(|detail| self.fault(name, self.shown(name, &text, detail))).ok()
+        parse(&text).map_err(|detail| self.fault(name, Self::shown(name, &text, detail))).ok()
     }
 
     pub(super) fn fault(&mut self, name: &str, detail: String) {
@@ -200,7 +199,7 @@ impl Values {
         self.faults.push(ConfigFault { name: name.to_owned(), source, detail });
     }
 
-    fn shown(&self, name: &str, text: &str, detail: String) -> String {
+    fn shown(name: &str, text: &str, detail: String) -> String {
         let secret = SETTINGS.iter().any(|setting| setting.name == name && setting.secret);
         if secret { detail } else { format!("{detail}, not {text:?}") }
     }
@@ -263,11 +262,9 @@ fn as_text(value: &Value) -> Option<String> {
     match value {
         Value::String(_, text) => Some(text.clone()),
         Value::Bool(_, value) => Some(value.to_string()),
-        Value::Num(_, number) => Some(match number {
-            Num::F32(float) => float.to_string(),
-            Num::F64(float) => float.to_string(),
-            _ => number.to_u128().map_or_else(|| number.to_i128().unwrap_or_default().to_string(), |n| n.to_string()),
-        }),
+        Value::Num(_, Num::F32(number)) => Some(number.to_string()),
+        Value::Num(_, Num::F64(number)) => Some(number.to_string()),
+        Value::Num(_, number) => number.to_i128().map(|number| number.to_string()),
         Value::Array(_, entries) => {
             let texts: Option<Vec<String>> = entries.iter().map(as_text).collect();
             Some(texts?.join(","))

@@ -109,14 +109,9 @@ pub fn metadata_json(ticket: &Ticket, symbol: &str, default_image: &str) -> Vec<
 }
 
 fn description(data: &TicketData) -> String {
-    let mut text = format!("Ticket for {}", data.event_name);
-    if let Some(venue) = &data.venue {
-        text += &format!(" at {venue}");
-    }
-    if let Some(date) = &data.event_date {
-        text += &format!(", {date}");
-    }
-    text
+    let venue = data.venue.as_ref().map(|venue| format!(" at {venue}")).unwrap_or_default();
+    let when = data.event_date.as_ref().map(|when| format!(", {when}")).unwrap_or_default();
+    format!("Ticket for {}{venue}{when}", data.event_name)
 }
 
 fn media_type(ticket: &Ticket) -> &'static str {

@@ -117,36 +117,26 @@ fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
     let Value::Object(mut fields) = body else {
         return Err(Problem::one_invalid("", "the body must be a JSON object"));
     };
-    let mut faults = Vec::new();
-    let mut fault = |pointer: &str, detail: String| faults.push(Fault { pointer: pointer.into(), detail });
     let venue_id = match fields.remove("venueId") {
-        Some(Value::String(text)) => VenueId::new(text).map_err(|detail| fault("/venueId", detail.to_owned())).ok(),
-        Some(_) => {
-            fault("/venueId", "must be a string".into());
-            None
-        }
-        None => {
-            fault("/venueId", "is missing".into());
-            None
-        }
+        Some(Value::String(text)) => VenueId::new(text),
+        Some(_) => Err("must be a string"),
+        None => Err("is missing"),
     };
     let tickets = match fields.remove("tickets") {
-        Some(Value::Array(tickets)) => Some(tickets),
-        Some(_) => {
-            fault("/tickets", "must be an array".into());
-            None
-        }
-        None => {
-            fault("/tickets", "is missing".into());
-            None
-        }
+        Some(Value::Array(tickets)) => Ok(tickets),
+        Some(_) => Err("must be an array"),
+        None => Err("is missing"),
     };
-    for unknown in fields.keys() {
-        let at = format!("/{}", unknown.replace('~', "~0").replace('/', "~1"));
-        fault(&at, "is not a field of a batch, which has venueId and tickets".into());
-    }
+    let wrong = [("venueId", venue_id.as_ref().err()), ("tickets", tickets.as_ref().err())];
+    let wrong = wrong.into_iter().filter_map(|(name, detail)| Some((name, *detail?)));
+    let unknown = fields.keys().map(|name| (name.as_str(), "is not a field of a batch, which has venueId and tickets"));
+    let fault = |(name, detail): (&str, &str)| Fault {
+        pointer: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+        detail: detail.into(),
+    };
+    let faults: Vec<Fault> = wrong.chain(unknown).map(fault).collect();
     match (venue_id, tickets) {
-        (Some(venue_id), Some(tickets)) if faults.is_empty() => Ok(BatchRequest { venue_id, tickets }),
+        (Ok(venue_id), Ok(tickets)) if faults.is_empty() => Ok(BatchRequest { venue_id, tickets }),
         _ => Err(Problem::invalid(faults)),
     }
 }

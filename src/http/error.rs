@@ -77,11 +77,11 @@ impl IntoResponse for Problem {
             "retryable": self.retryable,
             "error": self.detail,
         });
-        if !self.errors.is_empty() {
-            body["errors"] = json!(self.errors);
-        }
-        if let Some((name, value)) = self.extra {
-            body[name] = value;
+        if let Some(members) = body.as_object_mut() {
+            if !self.errors.is_empty() {
+                members.insert("errors".into(), json!(self.errors));
+            }
+            members.extend(self.extra.map(|(name, value)| (name.to_owned(), value)));
         }
         let mut response = (self.status, Json(body)).into_response();
         let problem = HeaderValue::from_static("application/problem+json");
@@ -103,8 +103,9 @@ pub(super) async fn with_request_id(request: Request, next: Next) -> Response {
     let (mut parts, body) = response.into_parts();
     let read = axum::body::to_bytes(body, usize::MAX).await;
     let problem = read.ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let Some(mut problem) = problem else { return parts.status.into_response() };
-    problem["requestId"] = json!(id);
+    let Some(Value::Object(mut problem)) = problem else { return parts.status.into_response() };
+    problem.insert("requestId".into(), json!(id));
+    let problem = Value::Object(problem);
     parts.headers.remove(header::CONTENT_LENGTH);
     (parts.status, parts.headers, problem.to_string()).into_response()
 }

@@ -39,6 +39,7 @@ pub(super) struct Page {
 }
 
 /// A mint as clients see it.
+#[expect(clippy::struct_field_names, reason = "the names are the API's")]
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Mint {

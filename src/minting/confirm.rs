@@ -105,22 +105,19 @@ impl Confirmer {
         let mut found = Vec::new();
         for (signature, status) in signatures.iter().zip(statuses.value) {
             let Some(tracked) = self.tracked.get_mut(signature) else { continue };
-            match status {
-                Some(landed) => {
-                    tracked.missed = 0;
-                    if landed.settled {
-                        found.push((Arc::clone(&tracked.flight), landed));
-                    }
+            if let Some(landed) = status {
+                tracked.missed = 0;
+                if landed.settled {
+                    found.push((Arc::clone(&tracked.flight), landed));
                 }
-                None => {
-                    tracked.missed = tracked.missed.saturating_add(1);
-                    let state = match tracked.missed {
-                        1 => Some(AttemptState::Sent),
-                        UNKNOWN_AFTER => Some(AttemptState::Unknown),
-                        _ => None,
-                    };
-                    self.progress.extend(state.map(|state| (tracked.flight.attempt_id, state)));
-                }
+            } else {
+                tracked.missed = tracked.missed.saturating_add(1);
+                let state = match tracked.missed {
+                    1 => Some(AttemptState::Sent),
+                    UNKNOWN_AFTER => Some(AttemptState::Unknown),
+                    _ => None,
+                };
+                self.progress.extend(state.map(|state| (tracked.flight.attempt_id, state)));
             }
         }
         let mut settlements = self.settle_landed(found).await?;
@@ -249,16 +246,12 @@ impl Confirmer {
         if suspects.is_empty() {
             return suspects;
         }
-        match self.polls_until_tip.checked_sub(1) {
-            Some(left) => {
-                self.polls_until_tip = left;
-                Vec::new()
-            }
-            None => {
-                self.polls_until_tip = TIP_EVERY;
-                suspects
-            }
+        if self.polls_until_tip > 0 {
+            self.polls_until_tip = self.polls_until_tip.saturating_sub(1);
+            return Vec::new();
         }
+        self.polls_until_tip = TIP_EVERY;
+        suspects
     }
 
     fn resend(&self, tracked: &Tracked) {

@@ -18,16 +18,17 @@ pub(super) enum Rejection {
 }
 
 pub(super) fn judge(error: &TransactionError) -> Rejection {
-    match error {
+    let out_of_funds = matches!(
+        error,
         TransactionError::InsufficientFundsForFee
-        | TransactionError::InsufficientFundsForRent { .. }
-        | TransactionError::AccountNotFound
-        | TransactionError::InstructionError(
-            _,
-            InstructionError::InsufficientFunds | InstructionError::Custom(SYSTEM_NEGATIVE_LAMPORTS),
-        ) => Rejection::OutOfFunds,
-        _ => Rejection::Impossible,
-    }
+            | TransactionError::InsufficientFundsForRent { .. }
+            | TransactionError::AccountNotFound
+            | TransactionError::InstructionError(
+                _,
+                InstructionError::InsufficientFunds | InstructionError::Custom(SYSTEM_NEGATIVE_LAMPORTS),
+            )
+    );
+    if out_of_funds { Rejection::OutOfFunds } else { Rejection::Impossible }
 }
 
 #[cfg(test)]

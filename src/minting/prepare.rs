@@ -171,9 +171,9 @@ async fn sign_and_record(
     mut places: OwnedSemaphorePermit,
 ) -> Result<Vec<Tracked>, StepError> {
     let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.ticket())?;
-    let signer = Arc::clone(shared);
+    let for_signing = Arc::clone(shared);
     let mint_rent = price.mint_rent_lamports;
-    let sign = move || prepared.into_iter().map(|ticket| sign(&signer, ticket, mint_rent, &blockhash)).collect();
+    let sign = move || prepared.into_iter().map(|ticket| sign(&for_signing, ticket, mint_rent, &blockhash)).collect();
     let signed: Result<Vec<OpenAttempt>, StepError> =
         tokio::task::spawn_blocking(sign).await.map_err(|_panicked| StoreError::Closed)?;
     let mut attempts = signed?;

@@ -325,7 +325,7 @@ fn settle_ticket(
 /// A column in base58.
 pub(super) fn parse<T: std::str::FromStr>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
     let text: String = row.get(column)?;
-    text.parse().map_err(|_| {
+    text.parse().map_err(|_invalid| {
         let reason = format!("{text:?} is not base58 of the right length");
         rusqlite::Error::FromSqlConversionFailure(column, Type::Text, reason.into())
     })

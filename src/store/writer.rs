@@ -130,10 +130,10 @@ struct StoreFailure {
 impl From<rusqlite::Error> for StoreFailure {
     fn from(error: rusqlite::Error) -> Self {
         let message = Some(error.to_string());
-        match error {
-            rusqlite::Error::SqliteFailure(code, message) => Self { code, message },
-            _ => Self { code: rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR), message },
+        if let rusqlite::Error::SqliteFailure(code, message) = error {
+            return Self { code, message };
         }
+        Self { code: rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_ERROR), message }
     }
 }
 

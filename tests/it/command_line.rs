@@ -17,8 +17,8 @@ fn environment<'a>(wallet: &'a str, rpc: &'a str) -> Vec<(&'a str, &'a str)> {
 }
 
 fn csv(rows: usize) -> String {
-    let rows: String = (0..rows).map(|n| format!("ticket-{n},Concert,2025-12-01,A{n}\n")).collect();
-    format!("id,eventName,eventDate,seatNumber\n{rows}")
+    let rows: Vec<String> = (0..rows).map(|n| format!("ticket-{n},Concert,2025-12-01,A{n}\n")).collect();
+    format!("id,eventName,eventDate,seatNumber\n{}", rows.concat())
 }
 
 #[test]

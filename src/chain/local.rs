@@ -30,6 +30,8 @@ use crate::domain::lamports::Lamports;
 const TOKEN_METADATA: &[u8] = include_bytes!(env!("BOXOFFICE_TOKEN_METADATA_SO"));
 /// The chain starts in well under a second; a machine under heavy load gets this long.
 const START_TIMEOUT: Duration = Duration::from_mins(1);
+/// What is kept of the logs of one transaction, as validators do (Agave's `LOG_MESSAGES_BYTES_LIMIT`).
+const LOG_BYTES: usize = 10_000;
 /// Airdrops come from a genesis account that must not run dry: larger ones are refused.
 const MAX_FUNDING: Lamports = Lamports(1_000_000_000_000_000);
 
@@ -48,6 +50,8 @@ pub struct LocalChainOptions {
     pub fund: Vec<(Pubkey, Lamports)>,
     /// Further programs: id and ELF.
     pub programs: Vec<(Pubkey, Vec<u8>)>,
+    /// Keeps what programs log: useful for developers, a third of the chain's memory.
+    pub keep_logs: bool,
     /// A cluster whose accounts are cloned on demand.
     pub fork: Option<Url>,
 }
@@ -61,6 +65,7 @@ impl Default for LocalChainOptions {
             slot_ms: 400,
             fund: Vec::new(),
             programs: Vec::new(),
+            keep_logs: false,
             fork: None,
         }
     }
@@ -123,10 +128,13 @@ impl LocalChain {
     pub fn start(options: &LocalChainOptions) -> Result<Self, LocalChainError> {
         let rpc = free_address(options.host, options.rpc_port)?;
         let ws = free_address(options.host, options.ws_port)?;
+        let log_bytes_limit = Some(if options.keep_logs { LOG_BYTES } else { 0 });
         // Profiling every instruction is the engine's default and costs a hundredfold.
         let svm_config = SurfnetSvmConfig {
             slot_time: options.slot_ms,
             instruction_profiling_enabled: false,
+            max_profiles: 1,
+            log_bytes_limit,
             ..SurfnetSvmConfig::default()
         };
         let simnet = SimnetConfig {
@@ -135,6 +143,8 @@ impl LocalChain {
             slot_time: options.slot_ms,
             block_production_mode: BlockProductionMode::Clock,
             instruction_profiling_enabled: false,
+            max_profiles: 1,
+            log_bytes_limit,
             ..SimnetConfig::default()
         };
         let config = SurfpoolConfig {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, bail};
 use reqwest::{Method, RequestBuilder, StatusCode, Url};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -17,6 +17,14 @@ pub(super) struct Client {
     http: reqwest::Client,
     base: Url,
     key: Option<Secret>,
+}
+
+/// A batch as the API takes it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body<'a> {
+    venue_id: &'a str,
+    tickets: &'a [Value],
 }
 
 /// A batch as the API answers it.
@@ -112,23 +120,25 @@ impl Client {
         bail!("{detail}")
     }
 
-    pub(super) async fn dry_run(&self, venue: &str, tickets: &[Value]) -> anyhow::Result<DryRun> {
-        let body = json!({ "venueId": venue, "tickets": tickets });
+    pub(super) async fn dry_run(&self, venue_id: &str, tickets: &[Value]) -> anyhow::Result<DryRun> {
+        let body = Body { venue_id, tickets };
         self.answer(self.request(Method::POST, "/admin/batch-mint?dryRun=true")?.json(&body)).await
     }
 
     /// Hands a batch over; it is durable when this returns.
-    pub(super) async fn submit(&self, venue: &str, tickets: &[Value]) -> anyhow::Result<Batch> {
-        let body = json!({ "venueId": venue, "tickets": tickets });
+    pub(super) async fn submit(&self, venue_id: &str, tickets: &[Value]) -> anyhow::Result<Batch> {
+        let body = Body { venue_id, tickets };
         let request = self.request(Method::POST, "/admin/batch-mint")?.header("prefer", "respond-async");
         self.answer(request.json(&body)).await
     }
 
     /// Hands a batch over and waits for its result.
-    pub(super) async fn mint(&self, venue: &str, tickets: &[Value]) -> anyhow::Result<Batch> {
-        let body = json!({ "venueId": venue, "tickets": tickets });
+    pub(super) async fn mint(&self, venue_id: &str, tickets: Vec<Value>) -> anyhow::Result<Batch> {
         let request = self.request(Method::POST, "/admin/batch-mint")?.timeout(Duration::from_hours(24));
-        self.answer(request.json(&body)).await
+        let request = request.json(&Body { venue_id, tickets: &tickets });
+        // The wait may be long, and the request is text by now.
+        drop(tickets);
+        self.answer(request).await
     }
 
     pub(super) async fn progress(&self, batch_id: &str) -> anyhow::Result<Summary> {

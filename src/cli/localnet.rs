@@ -64,6 +64,7 @@ pub(super) async fn run(args: LocalnetArgs) -> anyhow::Result<ExitCode> {
         slot_ms: args.slot_ms,
         fund: args.fund,
         programs: programs.collect::<Result<_, _>>()?,
+        keep_logs: true,
         fork: args.fork,
     };
     let chain = tokio::task::spawn_blocking(move || LocalChain::start(&options)).await??;

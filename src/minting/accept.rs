@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use fail::fail_point;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use solana_pubkey::Pubkey;
 use thiserror::Error;
 use uuid::Uuid;
@@ -32,8 +32,8 @@ const SHOWN_ID_CHARS: usize = 128;
 pub struct BatchRequest {
     /// The venue that sells.
     pub venue_id: VenueId,
-    /// Its tickets as JSON objects.
-    pub tickets: Vec<Value>,
+    /// Its tickets as JSON texts.
+    pub tickets: Vec<Box<RawValue>>,
 }
 
 /// Why a batch was refused as a whole. Nothing of it is kept.
@@ -106,7 +106,10 @@ impl Minter {
 fn check(request: BatchRequest, authority: &Pubkey, rules: TicketRules) -> NewBatch {
     let mut first_seen = HashMap::new();
     let mut entries = Vec::with_capacity(request.tickets.len());
-    for (position, json) in request.tickets.into_iter().enumerate() {
+    for (position, text) in request.tickets.into_iter().enumerate() {
+        // The text was found to be JSON when it was cut out of the request.
+        let json: Value = serde_json::from_str(text.get()).unwrap_or_default();
+        drop(text);
         let ticket = match Ticket::from_json(&json, rules) {
             Ok(ticket) => ticket,
             Err(faults) => {
@@ -122,8 +125,8 @@ fn check(request: BatchRequest, authority: &Pubkey, rules: TicketRules) -> NewBa
             entries.push(Entry::Faulty { ticket_id: ticket.id, failure, faults: Vec::new() });
             continue;
         }
-        entries.push(new_ticket(&request.venue_id, ticket.clone(), authority));
-        first_seen.insert(ticket.id, position);
+        first_seen.insert(ticket.id.clone(), position);
+        entries.push(new_ticket(&request.venue_id, ticket, authority));
     }
     NewBatch { venue_id: request.venue_id, entries }
 }

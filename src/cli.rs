@@ -95,9 +95,19 @@ impl SettingFlags {
         Sources::of_process(self.config.clone(), self.set.iter().cloned().collect::<BTreeMap<_, _>>())
     }
 
+    /// Reads the settings for a command that speaks for itself: only warnings are logged, unless the settings say more.
+    fn load_quietly(&self) -> Result<Config, ConfigErrors> {
+        let preferred = BTreeMap::from([("LOG_LEVEL".to_owned(), "warn".to_owned())]);
+        Self::begin(&Sources { preferred, ..self.sources() })
+    }
+
     /// Reads the settings and starts logging as they say.
     fn load(&self) -> Result<Config, ConfigErrors> {
-        let config = Config::load(&self.sources())?;
+        Self::begin(&self.sources())
+    }
+
+    fn begin(sources: &Sources) -> Result<Config, ConfigErrors> {
+        let config = Config::load(sources)?;
         telemetry::start(&config.log_level, config.log_format);
         for warning in &config.warnings {
             tracing::warn!("{warning}");

@@ -37,7 +37,7 @@ pub(super) fn run(args: AddressArgs, settings: &SettingFlags) -> anyhow::Result<
     let authority = if let Some(authority) = args.authority {
         authority
     } else {
-        let path = settings.load()?.wallet_path;
+        let path = settings.load_quietly()?.wallet_path;
         let path = path.context("whose tickets? Give --authority PUBKEY, or set WALLET_PATH")?;
         Wallet::load(&path)?.address()
     };

@@ -17,7 +17,7 @@ pub(super) struct CheckConfigArgs {
 }
 
 pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
-    let config = settings.load()?;
+    let config = settings.load_quietly()?;
     for (setting, value, source) in describe(&settings.sources()) {
         println!("{:<24} {:<32} {source}", setting.name, if value.is_empty() { "-" } else { &value });
     }

@@ -23,7 +23,7 @@ pub(super) struct EstimateArgs {
 }
 
 pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
-    let config = settings.load()?;
+    let config = settings.load_quietly()?;
     let (chain, _embedded) = app::connect(&config, None).await?;
     let price = Prices::new(Arc::new(chain)).ticket().await?;
     let estimate = Estimate::new(args.count, price, config.pacing);

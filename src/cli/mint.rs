@@ -69,7 +69,7 @@ pub(super) async fn run(args: MintArgs, settings: &SettingFlags) -> anyhow::Resu
     if let Err(fault) = VenueId::new(args.venue.as_str()) {
         bail!("the venue's id {fault}");
     }
-    let mut config = settings.load()?;
+    let mut config = settings.load_quietly()?;
     let rules = TicketRules { allow_off_curve_owners: config.allow_off_curve_owners };
     let file = ticket_file::read(&args.file, args.event.as_deref(), rules)?;
     if !file.faults.faults.is_empty() {

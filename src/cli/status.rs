@@ -18,7 +18,7 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) async fn run(args: StatusArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
-    let config = settings.load()?;
+    let config = settings.load_quietly()?;
     anyhow::ensure!(
         config.network != Network::Embedded,
         "with NETWORK=embedded chain and books live inside the server's process; ask it: curl http://{}/health",

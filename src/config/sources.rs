@@ -19,6 +19,8 @@ use super::{
 /// The sources of settings.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
+    /// What a command prefers where nothing else says.
+    pub preferred: BTreeMap<String, String>,
     /// The configuration file, if it was named; otherwise `boxoffice.toml` is read if it exists.
     pub file: Option<PathBuf>,
     /// The `.env` file, read if it exists.
@@ -36,7 +38,7 @@ impl Sources {
         let environment = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { file, dot_env: Some(PathBuf::from(".env")), environment, flags }
+        Self { preferred: BTreeMap::new(), file, dot_env: Some(PathBuf::from(".env")), environment, flags }
     }
 }
 
@@ -68,6 +70,7 @@ impl Values {
         let mut values = Self { figment: Figment::new(), faults: Vec::new(), warnings: Vec::new() };
         let defaults = SETTINGS.iter().map(|setting| (setting.name, setting.default));
         values.merge("default", defaults.filter(|(_, default)| !default.is_empty()));
+        values.merge("default", sources.preferred.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         values.merge_file(sources.file.as_deref());
         if let Some(path) = &sources.dot_env {
             values.merge_dot_env(path);

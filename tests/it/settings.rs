@@ -17,6 +17,7 @@ fn sources(
     fs::write(folder.join("boxoffice.toml"), file).unwrap();
     fs::write(folder.join(".env"), dot_env).unwrap();
     Sources {
+        preferred: BTreeMap::new(),
         file: Some(folder.join("boxoffice.toml")),
         dot_env: Some(folder.join(".env")),
         environment: map(environment),

@@ -98,7 +98,7 @@ pub struct App {
     pub authority: Pubkey,
     tasks: TaskTracker,
     shutdown: CancellationToken,
-    embedded: Embedded,
+    _embedded: Embedded,
     _folder: DataFolder,
 }
 
@@ -164,7 +164,7 @@ impl App {
             authority,
             tasks,
             shutdown,
-            embedded,
+            _embedded: embedded,
             _folder: folder,
         })
     }
@@ -176,12 +176,6 @@ impl App {
     pub async fn serve(self: &Arc<Self>, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
         let router = http::router(Arc::clone(self), stop.clone());
         axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
-    }
-
-    /// Whether the books are kept only as long as the process runs.
-    #[must_use]
-    pub fn is_temporary(&self) -> bool {
-        self.embedded.temporary.is_some()
     }
 
     /// Stops the engine: nothing new is begun, what is under way is settled or parked, and the books are closed.

@@ -96,22 +96,13 @@ pub struct Estimate {
     pub breakdown: Breakdown,
 }
 
-/// Where the money goes, for the whole batch.
+/// Where the money goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Breakdown {
-    /// Rent of the mint accounts.
-    pub mint_rent_lamports: Lamports,
-    /// Rent of the owners' token accounts.
-    pub token_account_rent_lamports: Lamports,
-    /// Rent of the metadata accounts.
-    pub metadata_rent_lamports: Lamports,
-    /// Rent of the edition accounts.
-    pub edition_rent_lamports: Lamports,
-    /// Metaplex's fee for creating an NFT.
-    pub metaplex_fee_lamports: Lamports,
-    /// The network's fees.
-    pub signature_fee_lamports: Lamports,
+    /// Each part for the whole batch.
+    #[serde(flatten)]
+    pub batch: TicketPrice,
     /// What one ticket costs.
     pub per_ticket_lamports: Lamports,
 }
@@ -136,15 +127,7 @@ impl Estimate {
             estimated_sol: total.as_sol(),
             estimated_lamports: total,
             estimated_time_seconds: (seconds * 100.0).round() / 100.0,
-            breakdown: Breakdown {
-                mint_rent_lamports: price.mint_rent_lamports * count,
-                token_account_rent_lamports: price.token_account_rent_lamports * count,
-                metadata_rent_lamports: price.metadata_rent_lamports * count,
-                edition_rent_lamports: price.edition_rent_lamports * count,
-                metaplex_fee_lamports: price.metaplex_fee_lamports * count,
-                signature_fee_lamports: price.signature_fee_lamports * count,
-                per_ticket_lamports: price.total(),
-            },
+            breakdown: Breakdown { batch: price * count, per_ticket_lamports: price.total() },
         }
     }
 }

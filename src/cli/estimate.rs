@@ -32,7 +32,7 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
         return Ok(ExitCode::SUCCESS);
     }
     println!("{} tickets on {} cost {}", args.count, config.network, estimate.estimated_lamports);
-    let parts = estimate.breakdown;
+    let parts = estimate.breakdown.batch;
     for (name, lamports) in [
         ("rent of the mint accounts", parts.mint_rent_lamports),
         ("rent of the token accounts", parts.token_account_rent_lamports),

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     app::App,
-    config::Config,
+    config::{Config, Network},
     domain::{ids::VenueId, lamports::Lamports, ticket::TicketRules},
     minting::MAX_BATCH_TICKETS,
 };
@@ -92,10 +92,10 @@ pub(super) async fn run(args: MintArgs, settings: &SettingFlags) -> anyhow::Resu
 
 /// The appliance in this process, on a port that nobody else knows.
 async fn start(config: Config) -> anyhow::Result<OwnServer> {
-    let app = App::start(config).await?;
-    if app.is_temporary() {
+    if config.network == Network::Embedded {
         eprintln!("NETWORK=embedded: a rehearsal. Chain and books are temporary and end with this command.");
     }
+    let app = App::start(config).await?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on loopback")?;
     OwnServer::start(app, listener)
 }

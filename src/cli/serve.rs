@@ -5,7 +5,7 @@ use std::{process::ExitCode, sync::Arc};
 use clap::Args;
 
 use super::{SettingFlags, interruption, listen};
-use crate::app::App;
+use crate::{app::App, config::Network};
 
 /// Goes on with whatever an earlier run left open, and stops cleanly on Ctrl-C or SIGTERM.
 #[derive(Debug, Args)]
@@ -15,6 +15,9 @@ pub(super) struct ServeArgs {}
 pub(super) async fn run(_args: ServeArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
     let config = settings.load()?;
     let stop = interruption()?;
+    if config.network == Network::Embedded {
+        eprintln!("NETWORK=embedded: a rehearsal. Chain and books are temporary and end with this process.");
+    }
     let without_key = config.admin_api_key.is_none();
     // The port first: a second server should fail before it touches anything.
     let listener = listen(config.listen).await?;
@@ -22,9 +25,6 @@ pub(super) async fn run(_args: ServeArgs, settings: &SettingFlags) -> anyhow::Re
         app = App::start(config) => Arc::new(app?),
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
-    if app.is_temporary() {
-        eprintln!("NETWORK=embedded: a rehearsal. Chain and books are temporary and end with this process.");
-    }
     if without_key {
         eprintln!("ADMIN_API_KEY is not set: everyone on this machine may mint, and nobody from outside can connect.");
     }

@@ -1,11 +1,13 @@
 //! What tickets cost, and whether that may be spent.
 
+use std::ops::Mul;
+
 use serde::Serialize;
 use thiserror::Error;
 
 use super::lamports::Lamports;
 
-/// What one ticket costs on the chain as it is now.
+/// What one ticket costs on the chain as it is now; multiplied, what many cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TicketPrice {
@@ -33,6 +35,20 @@ impl TicketPrice {
             + self.edition_rent_lamports
             + self.metaplex_fee_lamports
             + self.signature_fee_lamports
+    }
+}
+
+impl Mul<u64> for TicketPrice {
+    type Output = Self;
+    fn mul(self, count: u64) -> Self {
+        Self {
+            mint_rent_lamports: self.mint_rent_lamports * count,
+            token_account_rent_lamports: self.token_account_rent_lamports * count,
+            metadata_rent_lamports: self.metadata_rent_lamports * count,
+            edition_rent_lamports: self.edition_rent_lamports * count,
+            metaplex_fee_lamports: self.metaplex_fee_lamports * count,
+            signature_fee_lamports: self.signature_fee_lamports * count,
+        }
     }
 }
 

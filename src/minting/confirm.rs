@@ -148,42 +148,46 @@ impl Confirmer {
         Ok(settled.len())
     }
 
-    /// Settles transactions that are on the chain for good. Those that worked are read back, which also tells what they cost
-    /// to the lamport; one whose accounts a lagging node does not show yet is left to the next poll.
+    /// Settles transactions that are on the chain for good. Their tickets are read back, which tells what they cost to the
+    /// lamport, and whether a failed one exists all the same. A node that lags behind the transaction is asked again with
+    /// the next poll.
     async fn settle_landed(
         &self,
         found: Vec<(Arc<Flight>, Landed)>,
     ) -> Result<Vec<(Signature, Settlement)>, StepError> {
         let wallet = self.shared.wallet.address();
         let subjects: Vec<_> = found.iter().flat_map(|(flight, _)| flight.mints_and_owners(wallet)).collect();
-        let mut on_chain = look_at(&self.shared, &subjects).await?.value.into_iter();
+        let observed = look_at(&self.shared, &subjects).await?;
+        let mut on_chain = observed.value.into_iter();
         let mut settlements = Vec::new();
         for (flight, landed) in found {
             let tickets: Vec<OnChain> = on_chain.by_ref().take(flight.tickets.len()).collect();
+            if observed.slot < landed.slot {
+                continue;
+            }
             let settlement = match &landed.error {
                 None => self.minted(&flight, landed.slot, &tickets).await?,
-                Some(error) => {
-                    let rejection = judge(error);
-                    let message = error.to_string();
-                    Some(self.rejected(&flight, landed.slot, rejection, message, &tickets).await?)
-                }
+                Some(error) => self.rejected(&flight, landed.slot, judge(error), error.to_string(), &tickets).await?,
             };
-            settlements.extend(settlement.map(|settlement| (flight.signature, settlement)));
+            settlements.push((flight.signature, settlement));
         }
         Ok(settlements)
     }
 
-    async fn minted(&self, flight: &Flight, slot: u64, on_chain: &[OnChain]) -> Result<Option<Settlement>, StepError> {
+    async fn minted(&self, flight: &Flight, slot: u64, on_chain: &[OnChain]) -> Result<Settlement, StepError> {
         let mut tickets = Vec::with_capacity(on_chain.len());
         for (ticket, on_chain) in flight.tickets.iter().zip(on_chain) {
-            let OnChain::Ticket(on_chain) = on_chain else { return Ok(None) };
-            let cost = cost(&self.shared, on_chain).await?;
+            let cost = match on_chain {
+                OnChain::Ticket(on_chain) => cost(&self.shared, on_chain).await?,
+                // Its owner has burned it already: minted it was, at the usual price.
+                OnChain::Foreign | OnChain::Absent { .. } => self.shared.prices.ticket().await?.total(),
+            };
             let verdict = Verdict::Minted { signature: Some(flight.signature), adopted: None };
             tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost, verdict });
         }
         let spent = tickets.iter().map(|ticket| ticket.cost).sum();
         let attempt = Some((flight.attempt_id, AttemptState::Landed));
-        Ok(Some(Settlement { attempt, slot: Some(slot), error: None, spent, tickets }))
+        Ok(Settlement { attempt, slot: Some(slot), error: None, spent, tickets })
     }
 
     /// A transaction that failed on the chain: its fee is gone. A ticket that exists all the same was minted by another

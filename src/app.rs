@@ -15,7 +15,7 @@ use crate::{
     },
     clock::{SharedClock, SystemClock},
     config::{Config, Network},
-    domain::{lamports::Lamports, ticket::TicketRules},
+    domain::ticket::TicketRules,
     estimate::Prices,
     folder::{DataFolder, FolderError},
     http,
@@ -31,7 +31,7 @@ const START_PAUSE: Duration = Duration::from_secs(1);
 const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 /// What the wallet of an embedded chain begins with.
 #[cfg(feature = "localnet")]
-const EMBEDDED_FUNDS: Lamports = Lamports(10_000_000_000_000);
+const EMBEDDED_FUNDS: crate::domain::lamports::Lamports = crate::domain::lamports::Lamports(10_000_000_000_000);
 
 /// Why the appliance does not start.
 #[derive(Debug, Error)]
@@ -217,6 +217,7 @@ async fn start_embedded(config: &Config, fund: Option<Pubkey>) -> Result<(RpcCha
 }
 
 #[cfg(not(feature = "localnet"))]
+#[expect(clippy::unused_async, reason = "stands in for the one that starts a chain")]
 async fn start_embedded(_config: &Config, _fund: Option<Pubkey>) -> Result<(RpcChain, Embedded), StartError> {
     Err(StartError::NoEmbeddedChain)
 }

@@ -1,6 +1,6 @@
 //! The HTTP API: translates requests into service calls, and answers into JSON. It decides nothing.
 //!
-//! One file for each resource; [`error`] alone knows status codes.
+//! One file for each resource; `error` alone knows status codes.
 
 mod auth;
 mod batches;

@@ -5,9 +5,9 @@
 //!  (request)            publish, look up, sign               waves    one status poll per slot
 //! ```
 //!
-//! Three tasks share the work. [`prepare`] takes pending tickets from the books in chunks, publishes their metadata, asks the
-//! chain whether they exist already, signs, and commits the signed bytes. [`send`] hands them to the network in waves.
-//! [`confirm`] asks for all of them at once what became of them and settles them in one commit; it also begins with whatever
+//! Three tasks share the work. `prepare` takes pending tickets from the books in chunks, publishes their metadata, asks the
+//! chain whether they exist already, signs, and commits the signed bytes. `send` hands them to the network in waves.
+//! `confirm` asks for all of them at once what became of them and settles them in one commit; it also begins with whatever
 //! an earlier process left open, so recovery is the normal path.
 //!
 //! Invariants, in the words of the protocol: bytes leave the box only after they are on disk; a ticket is signed for again

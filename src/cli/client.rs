@@ -96,6 +96,12 @@ impl Client {
         Ok(Self { http, base, key })
     }
 
+    /// Where the server listens.
+    #[cfg(feature = "localnet")]
+    pub(super) fn base(&self) -> &Url {
+        &self.base
+    }
+
     fn request(&self, method: Method, path: &str) -> anyhow::Result<RequestBuilder> {
         let request = self.http.request(method, self.base.join(path)?);
         Ok(match &self.key {
@@ -133,6 +139,7 @@ impl Client {
     }
 
     /// Hands a batch over and waits for its result.
+    #[cfg(feature = "localnet")]
     pub(super) async fn mint(&self, venue_id: &str, tickets: Vec<Value>) -> anyhow::Result<Batch> {
         let request = self.request(Method::POST, "/admin/batch-mint")?.timeout(Duration::from_hours(24));
         let request = request.json(&Body { venue_id, tickets: &tickets });
@@ -156,7 +163,6 @@ impl Client {
 pub(super) struct OwnServer {
     pub(super) app: Arc<App>,
     pub(super) client: Client,
-    pub(super) url: Url,
     stop: CancellationToken,
     server: JoinHandle<std::io::Result<()>>,
 }
@@ -164,11 +170,11 @@ pub(super) struct OwnServer {
 impl OwnServer {
     pub(super) fn start(app: App, listener: tokio::net::TcpListener) -> anyhow::Result<Self> {
         let url: Url = format!("http://{}", listener.local_addr()?).parse()?;
-        let client = Client::new(url.clone(), app.config.admin_api_key.clone())?;
+        let client = Client::new(url, app.config.admin_api_key.clone())?;
         let (app, stop) = (Arc::new(app), CancellationToken::new());
         let (serving, until) = (Arc::clone(&app), stop.clone());
         let server = tokio::spawn(async move { serving.serve(listener, until).await });
-        Ok(Self { app, client, url, stop, server })
+        Ok(Self { app, client, stop, server })
     }
 
     pub(super) async fn stop(self) -> anyhow::Result<()> {

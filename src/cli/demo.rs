@@ -76,8 +76,8 @@ pub(super) async fn run(args: DemoArgs, settings: &SettingFlags) -> anyhow::Resu
     let complete = summary.minted == args.tickets && summary.differences.is_empty();
     summary.print(&args)?;
     if !args.exit {
-        eprintln!("\nThe box stays up at {} (Ctrl-C ends it). Try:", server.url);
-        eprintln!("  curl {}admin/mints?limit=1", server.url);
+        eprintln!("\nThe box stays up at {} (Ctrl-C ends it). Try:", server.client.base());
+        eprintln!("  curl {}admin/mints?limit=1", server.client.base());
         stop.cancelled().await;
     }
     server.stop().await?;

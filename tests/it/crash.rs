@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     os::unix::process::ExitStatusExt as _,
     path::Path,
-    process::Stdio,
+    process::{Child, Stdio},
     time::Duration,
 };
 
@@ -36,6 +36,17 @@ const POINTS: [(&str, [u32; 3]); 13] = [
 ];
 /// Kills at random times, besides those at named points.
 const RANDOM_KILLS: u64 = 21;
+
+/// A process that does not outlive its test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
 
 struct Server {
     child: Process,

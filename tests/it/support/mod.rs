@@ -7,7 +7,7 @@ pub mod test_box;
 
 use std::{
     path::Path,
-    process::{Child, Command, Output, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 #[cfg(feature = "localnet")]
@@ -20,22 +20,12 @@ pub fn boxoffice(folder: &Path) -> Command {
     command
 }
 
-/// A process that does not outlive its test.
-pub struct Process(pub Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
 /// Runs the program and returns what it said.
 pub fn run(folder: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Output {
     boxoffice(folder).args(arguments).envs(environment.iter().copied()).output().unwrap()
 }
 
+#[cfg(feature = "localnet")]
 pub fn stdout(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
 }

@@ -35,7 +35,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use accept::{AcceptError, BatchRequest, MAX_BATCH_TICKETS};
+pub use accept::{AcceptError, BatchRequest, Funds, MAX_BATCH_TICKETS};
 
 use crate::{
     chain::{Chain, ChainError, wallet::Wallet},

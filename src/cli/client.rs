@@ -79,7 +79,9 @@ pub(super) struct DryRun {
     pub(super) conflicting: u64,
     pub(super) faulty: u64,
     pub(super) estimate: DryRunEstimate,
+    pub(super) wallet: String,
     pub(super) balance_lamports: Lamports,
+    pub(super) spendable_lamports: Lamports,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -125,8 +125,13 @@ async fn mint(
         }
         return Ok(ExitCode::SUCCESS);
     }
-    if plan.new > 0 && price > plan.balance_lamports {
-        bail!("the wallet is {} short; nothing was minted", price.saturating_sub(plan.balance_lamports));
+    let missing = price.saturating_sub(plan.spendable_lamports);
+    if plan.new > 0 && missing > Lamports::ZERO {
+        let DryRun { wallet, balance_lamports: balance, .. } = &plan;
+        bail!(
+            "nothing was minted: the wallet {wallet} has {balance}, and after what is kept back (MIN_SOL_BALANCE) and \
+             reserved it is {missing} short; send it that much"
+        );
     }
     if plan.new > 0 && !args.yes && !confirmed(stop).await? {
         eprintln!("Nothing was minted.");
@@ -167,7 +172,7 @@ async fn plan(client: &Client, venue: &str, tickets: &[Value]) -> anyhow::Result
                     estimated_lamports: sum.estimate.estimated_lamports + part.estimate.estimated_lamports,
                     estimated_time_seconds: [&sum, &part].map(|plan| plan.estimate.estimated_time_seconds).iter().sum(),
                 },
-                balance_lamports: part.balance_lamports,
+                ..part
             },
         });
     }

@@ -18,11 +18,10 @@ use super::{
     error::{Problem, failure_status, text},
 };
 use crate::{
-    chain::Chain as _,
     clock::rfc3339,
     domain::{failure::FailureCode, ids::VenueId, lamports::Lamports, mint::MintStatus, ticket::Fault},
     estimate::Estimate,
-    minting::BatchRequest,
+    minting::{BatchRequest, Funds},
     store::{BatchEntry, BatchRecord, Preview, StoreError},
 };
 
@@ -77,15 +76,28 @@ struct DryRun {
     faulty: u64,
     /// For the new tickets.
     estimate: Estimate,
+    wallet: String,
     balance_lamports: Lamports,
+    /// Without what is kept back by setting and reserved for tickets already accepted.
+    spendable_lamports: Lamports,
 }
 
 async fn preview(api: &Api, request: BatchRequest) -> Result<DryRun, Problem> {
     let total = request.tickets.len() as u64;
     let Preview { new, known, conflicting, faulty } = api.app.minter.preview(request).await?;
-    let (price, balance) = tokio::try_join!(api.app.prices.ticket(), api.app.chain.balance(&api.app.authority))?;
-    let estimate = Estimate::new(new, price, api.app.config.pacing);
-    Ok(DryRun { total, new, known, conflicting, faulty, estimate, balance_lamports: balance })
+    let price = api.app.prices.ticket().await?;
+    let Funds { wallet, balance, spendable } = api.app.minter.funds().await?;
+    Ok(DryRun {
+        total,
+        new,
+        known,
+        conflicting,
+        faulty,
+        estimate: Estimate::new(new, price, api.app.config.pacing),
+        wallet,
+        balance_lamports: balance,
+        spendable_lamports: spendable,
+    })
 }
 
 #[derive(Debug, Deserialize)]

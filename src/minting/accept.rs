@@ -15,6 +15,8 @@ use crate::{
         address::{Generation, mint_address},
         failure::{Failure, FailureCode},
         ids::VenueId,
+        lamports::Lamports,
+        mint::MintStatus,
         ticket::{Fault, Ticket, TicketRules},
     },
     store::{Accepted, Entry, NewBatch, NewTicket, Preview, SpendingRules, StoreError},
@@ -34,6 +36,17 @@ pub struct BatchRequest {
     pub venue_id: VenueId,
     /// Its tickets as JSON texts.
     pub tickets: Vec<Box<RawValue>>,
+}
+
+/// What the wallet holds.
+#[derive(Clone, Debug)]
+pub struct Funds {
+    /// Its address, base58.
+    pub wallet: String,
+    /// Everything in it.
+    pub balance: Lamports,
+    /// Without what is kept back by setting and reserved for tickets already accepted.
+    pub spendable: Lamports,
 }
 
 /// Why a batch was refused as a whole. Nothing of it is kept.
@@ -73,6 +86,19 @@ impl Minter {
         }
         tracing::info!(batch = %accepted.public_id, tickets = found, new = accepted.new_tickets, "batch accepted");
         Ok(accepted)
+    }
+
+    /// What the wallet holds, and how much of it new tickets may cost.
+    ///
+    /// # Errors
+    /// When the chain or the books do not answer.
+    pub async fn funds(&self) -> Result<Funds, AcceptError> {
+        let rules = self.spending_rules().await?;
+        let counts = self.shared.store.counts(None).await?;
+        let open = counts.of(MintStatus::Pending).saturating_add(counts.of(MintStatus::Minting));
+        let spoken_for = rules.limits.keep_back + rules.price * open;
+        let spendable = rules.balance.saturating_sub(spoken_for);
+        Ok(Funds { wallet: rules.wallet, balance: rules.balance, spendable })
     }
 
     /// Says what a batch would do, and does nothing.

@@ -15,13 +15,16 @@ use crate::{
     },
     clock::{SharedClock, SystemClock},
     config::{Config, Network},
-    domain::ticket::TicketRules,
+    domain::{mint::MintStatus, ticket::TicketRules},
     estimate::Prices,
     folder::{DataFolder, FolderError},
     http,
-    metadata::{PublishError, Publisher, local::LocalContent},
+    metadata::{
+        PublishError, Publisher,
+        local::{self, LocalContent},
+    },
     minting::{Minter, MintingSettings},
-    store::{Identity, Store, StoreError},
+    store::{self, Identity, Store, StoreError},
 };
 
 /// Tries to reach the chain at start-up, and the pause between them.
@@ -125,12 +128,16 @@ impl App {
         let authority = wallet.address();
         let (chain, embedded) = connect(&config, Some(authority)).await?;
         let chain = Arc::new(chain);
-        let folder = DataFolder::take(embedded.temporary.as_ref().map_or(config.data_dir.as_path(), |dir| dir.path()))?;
+        let files = [store::FILE_NAME, local::FILE_NAME];
+        let folder =
+            DataFolder::take(embedded.temporary.as_ref().map_or(config.data_dir.as_path(), |dir| dir.path()), &files)?;
         let store = Store::open(folder.path())?;
         let content = LocalContent::open(folder.path())?;
         let clock: SharedClock = Arc::new(SystemClock);
         let identity = identify(&config, &chain, authority).await?;
+        let genesis_hash = identity.genesis_hash.clone();
         store.bind(identity, clock.now_ms()).await?;
+        chain.bind(genesis_hash);
 
         let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
         let settings = MintingSettings {
@@ -184,6 +191,10 @@ impl App {
         self.tasks.close();
         if tokio::time::timeout(STOP_TIMEOUT, self.tasks.wait()).await.is_err() {
             tracing::warn!("some work did not end in time; it is on disk, and the next start goes on with it");
+        }
+        if let Ok(counts) = self.store.counts(None).await {
+            let (under_way, waiting) = (counts.of(MintStatus::Minting), counts.of(MintStatus::Pending));
+            tracing::info!(under_way, waiting, "stopped; the next start goes on with what is left");
         }
         self.store.close().await;
     }

@@ -128,6 +128,19 @@ pub enum ChainError {
         /// What is wrong with it.
         source: serde_json::Error,
     },
+    /// The endpoint serves another chain than before.
+    #[error(
+        "the RPC endpoint {endpoint} serves the chain with genesis hash {found}, but these books belong to {expected}; \
+         correct SOLANA_RPC_URLS"
+    )]
+    OtherChain {
+        /// Scheme, host and port.
+        endpoint: String,
+        /// Genesis hash of the chain that the books belong to.
+        expected: String,
+        /// Genesis hash of the chain that answers there.
+        found: String,
+    },
     /// An answer with fewer or more entries than were asked for.
     #[error("the RPC endpoint {endpoint} answered {method} with {found} entries instead of {wanted}")]
     WrongCount {
@@ -168,6 +181,7 @@ impl ChainError {
             Self::Unreachable { .. }
             | Self::RateLimited { .. }
             | Self::Http { .. }
+            | Self::OtherChain { .. }
             | Self::Malformed { .. }
             | Self::WrongCount { .. } => NextStep::Retry,
         }

@@ -131,7 +131,11 @@ pub fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Some causes are part of the sentence already.
+            let text = error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |text, cause| {
+                if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+            });
+            eprintln!("error: {text}");
             let usage = error.is::<ConfigErrors>() || error.is::<ticket_file::FileFaults>();
             ExitCode::from(if usage { USAGE } else { 1 })
         }

@@ -225,7 +225,10 @@ impl Config {
             text.parse::<IpAddr>().map_err(|_invalid| "is not an IP address such as 127.0.0.1 or 0.0.0.0".into())
         });
         let port = values.parse("PORT", |text| number::<u16>(text, 0, u16::MAX));
-        let admin_api_key = values.optional("ADMIN_API_KEY", |text| Ok(Secret(text.to_owned())));
+        let admin_api_key = values.optional("ADMIN_API_KEY", |text| {
+            let visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+            if visible { Ok(Secret(text.to_owned())) } else { Err("must be plain ASCII, to fit into a header".into()) }
+        });
         if admin_api_key.is_none() && host.is_some_and(|host| !host.is_loopback()) {
             values.fault(
                 "ADMIN_API_KEY",
@@ -321,7 +324,8 @@ fn urls(text: &str) -> Parsed<Vec<Url>> {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
         _ => Err(format!("entry {} is not an http:// or https:// address", index.saturating_add(1))),
     };
-    parts.enumerate().map(parse).collect()
+    let urls: Vec<Url> = parts.enumerate().map(parse).collect::<Result<_, _>>()?;
+    if urls.is_empty() && !text.is_empty() { Err("names no address".into()) } else { Ok(urls) }
 }
 
 fn symbol(text: &str) -> Parsed<String> {
@@ -335,6 +339,10 @@ fn symbol(text: &str) -> Parsed<String> {
 }
 
 fn log_level(text: &str) -> Parsed<String> {
+    let is_filter = text.contains(['=', ',']);
+    if !is_filter && !["error", "warn", "info", "debug", "trace"].contains(&text) {
+        return Err("must be error, warn, info, debug or trace, or a filter such as boxoffice=debug,info".into());
+    }
     tracing_subscriber::EnvFilter::try_new(text).map(|_filter| text.to_owned()).map_err(|_invalid| {
         "must be error, warn, info, debug or trace, or a filter such as boxoffice=debug,info".into()
     })

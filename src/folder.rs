@@ -42,11 +42,12 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Makes the folder if it is missing, and takes it.
+    /// Makes the folder if it is missing, and takes it. `files` are made too, readable by this user only, whatever the
+    /// permissions of the folder.
     ///
     /// # Errors
     /// [`FolderError::Locked`] if another process has it.
-    pub fn take(path: &Path) -> Result<Self, FolderError> {
+    pub fn take(path: &Path, files: &[&str]) -> Result<Self, FolderError> {
         let fault = |source| FolderError::Io { path: path.to_owned(), source };
         create_private(path).map_err(fault)?;
         let mut options = OpenOptions::new();
@@ -65,6 +66,9 @@ impl DataFolder {
         // Only tells people who holds it; the lock itself is the system's.
         let note = format!("process {}", std::process::id());
         lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(note.as_bytes())).map_err(fault)?;
+        for file in files {
+            create_private_file(&path.join(file)).map_err(fault)?;
+        }
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -72,6 +76,17 @@ impl DataFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+fn create_private_file(path: &Path) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

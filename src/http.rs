@@ -58,7 +58,8 @@ pub(crate) fn router(app: Arc<App>, stop: CancellationToken) -> Router {
         .route("/mints/{ticketId}", get(mints::of_ticket))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(middleware::from_fn_with_state(api.clone(), auth::require_key));
+        .layer(middleware::from_fn_with_state(api.clone(), auth::require_key))
+        .layer(middleware::from_fn_with_state(api.clone(), auth::refuse_strangers));
     Router::new()
         .nest("/admin", admin)
         .route("/health", get(health::summary))
@@ -74,7 +75,7 @@ pub(crate) fn router(app: Arc<App>, stop: CancellationToken) -> Router {
         .layer(header("x-frame-options", "DENY"))
         .layer(header("referrer-policy", "no-referrer"))
         .layer(header("cache-control", "no-store"))
-        .layer(middleware::from_fn(error::with_request_id))
+        .layer(middleware::from_fn(error::as_problems))
         .layer(PropagateRequestIdLayer::new(request_id.clone()))
         .layer(
             TraceLayer::new_for_http()

@@ -188,7 +188,7 @@ impl Minter {
 
         let left_open = flight::recover(shared).await?;
         tasks.spawn(prepare::run(Arc::clone(shared), to_send, to_confirm, shutdown.clone()));
-        tasks.spawn(send::run(Arc::clone(shared), send_queue, resend_queue));
+        tasks.spawn(send::run(Arc::clone(shared), send_queue, resend_queue, shutdown.clone()));
         tasks.spawn(confirm::run(Arc::clone(shared), left_open, confirm_queue, to_resend, shutdown.clone()));
         Ok(())
     }

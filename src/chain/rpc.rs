@@ -1,5 +1,7 @@
 //! The chain over JSON-RPC.
 //!
+//! Every endpoint must prove that it serves the chain of the books, by its genesis hash: before its first use, after each
+//! fault, every few seconds, and always before a blockhash or the end of the chain is taken from it.
 //! Every call is counted by method. Several endpoints may be named; a call whose endpoint fails is put to the next one, and
 //! the one that answered is preferred from then on. Sending the same bytes twice is harmless: the chain takes them once.
 
@@ -7,7 +9,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Mutex, PoisonError,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
@@ -27,6 +29,8 @@ use solana_rpc_client_api::response::{Response, RpcBlockhash, RpcConfirmedTransa
 use solana_signature::Signature;
 use solana_transaction_status_client_types::TransactionStatus;
 
+use tokio::time::Instant;
+
 use super::{Account, Chain, ChainError, Landed, NextStep, Observed, RecentBlockhash, Tip};
 use crate::domain::lamports::Lamports;
 
@@ -40,22 +44,38 @@ const PARALLEL_CALLS: usize = 8;
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// An endpoint that asks for more patience than this is asked again all the same.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// How long an endpoint's proof counts.
+const PROOF_LIFETIME: Duration = Duration::from_secs(5);
 /// Pages of an address's history that are read before giving up; a thousand transactions each.
 const HISTORY_PAGES: usize = 20;
 
 /// A JSON-RPC client for one or more endpoints of the same chain.
 pub struct RpcChain {
     http: reqwest::Client,
-    endpoints: Vec<Url>,
+    endpoints: Vec<Endpoint>,
     preferred: AtomicUsize,
+    /// Genesis hash of the chain that the books belong to, once that is known.
+    genesis: OnceLock<String>,
     commitment: CommitmentConfig,
     calls: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl fmt::Debug for RpcChain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let endpoints: Vec<_> = self.endpoints.iter().map(redacted).collect();
+        let endpoints: Vec<_> = self.endpoints.iter().map(|endpoint| redacted(&endpoint.url)).collect();
         f.debug_struct("RpcChain").field("endpoints", &endpoints).finish_non_exhaustive()
+    }
+}
+
+/// An address, and when it last proved to serve the right chain.
+struct Endpoint {
+    url: Url,
+    proven: Mutex<Option<Instant>>,
+}
+
+impl Endpoint {
+    fn set_proven(&self, at: Option<Instant>) {
+        *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = at;
     }
 }
 
@@ -98,7 +118,19 @@ impl RpcChain {
             .user_agent(concat!("boxoffice/", env!("CARGO_PKG_VERSION")))
             .build()?;
         let calls = Mutex::new(BTreeMap::new());
-        Ok(Self { http, endpoints, preferred: AtomicUsize::new(0), commitment, calls })
+        let endpoints = endpoints.into_iter().map(|url| Endpoint { url, proven: Mutex::new(None) }).collect();
+        let (preferred, genesis) = (AtomicUsize::new(0), OnceLock::new());
+        Ok(Self { http, endpoints, preferred, genesis, commitment, calls })
+    }
+
+    /// From now on only endpoints that serve this chain are listened to.
+    pub fn bind(&self, genesis_hash: String) {
+        // Bound once, at start-up; a second time would be the same hash.
+        drop(self.genesis.set(genesis_hash));
+    }
+
+    fn first_endpoint(&self) -> String {
+        self.endpoints.first().map(|endpoint| redacted(&endpoint.url)).unwrap_or_default()
     }
 
     /// Calls made so far, by method; one that was put to two endpoints counts twice.
@@ -111,17 +143,43 @@ impl RpcChain {
         let first = self.preferred.load(Ordering::Relaxed);
         let mut failed = None;
         for (index, endpoint) in self.endpoints.iter().enumerate().cycle().skip(first).take(self.endpoints.len()) {
-            match self.call_one(endpoint, method, body.clone()).await {
+            let answer = match self.prove(endpoint, method).await {
+                Ok(()) => self.call_one(&endpoint.url, method, body.clone()).await,
+                Err(error) => Err(error),
+            };
+            match answer {
                 Ok(answer) => {
                     self.preferred.store(index, Ordering::Relaxed);
                     return Ok(answer);
                 }
                 Err(error) if error.next_step() == NextStep::GiveUp => return Err(error),
                 // The preferred endpoint's fault is the one to tell of.
-                Err(error) => failed = failed.or(Some(error)),
+                Err(error) => {
+                    endpoint.set_proven(None);
+                    failed = failed.or(Some(error));
+                }
             }
         }
         Err(failed.unwrap_or_else(|| ChainError::Http { endpoint: "(none)".into(), status: 0 }))
+    }
+
+    /// Makes sure that an endpoint serves the chain of the books.
+    async fn prove(&self, endpoint: &Endpoint, method: &'static str) -> Result<(), ChainError> {
+        let Some(expected) = self.genesis.get() else { return Ok(()) };
+        // What is signed and what is declared dead depends on these two: they are asked of a chain that is known.
+        let decisive = matches!(method, "getLatestBlockhash" | "getEpochInfo");
+        let proven = *endpoint.proven.lock().unwrap_or_else(PoisonError::into_inner);
+        if !decisive && proven.is_some_and(|at| at.elapsed() < PROOF_LIFETIME) {
+            return Ok(());
+        }
+        let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "getGenesisHash", "params": [] }).to_string();
+        let found: String = self.call_one(&endpoint.url, "getGenesisHash", body).await?;
+        if found != *expected {
+            let (endpoint, expected) = (redacted(&endpoint.url), expected.clone());
+            return Err(ChainError::OtherChain { endpoint, expected, found });
+        }
+        endpoint.set_proven(Some(Instant::now()));
+        Ok(())
     }
 
     async fn call_one<T: DeserializeOwned>(
@@ -179,7 +237,7 @@ impl RpcChain {
             if answer.value.len() == chunk.len() {
                 return Ok(answer);
             }
-            let endpoint = self.endpoints.first().map(redacted).unwrap_or_default();
+            let endpoint = self.first_endpoint();
             Err(ChainError::WrongCount { endpoint, method, wanted: chunk.len(), found: answer.value.len() })
         });
         let calls: Vec<_> = calls.collect();
@@ -194,7 +252,7 @@ impl Chain for RpcChain {
     async fn genesis_hash(&self) -> Result<Hash, ChainError> {
         let hash: String = self.call("getGenesisHash", json!([])).await?;
         hash.parse().map_err(|_not_base58| ChainError::Malformed {
-            endpoint: self.endpoints.first().map(redacted).unwrap_or_default(),
+            endpoint: self.first_endpoint(),
             method: "getGenesisHash",
             source: serde::de::Error::custom("not a hash in base58"),
         })
@@ -210,7 +268,7 @@ impl Chain for RpcChain {
         let method = "getLatestBlockhash";
         let answer: Response<RpcBlockhash> = self.call(method, json!([CommitmentConfig::confirmed()])).await?;
         let hash = answer.value.blockhash.parse().map_err(|_not_base58| ChainError::Malformed {
-            endpoint: self.endpoints.first().map(redacted).unwrap_or_default(),
+            endpoint: self.first_endpoint(),
             method,
             source: serde::de::Error::custom("not a blockhash in base58"),
         })?;
@@ -236,7 +294,7 @@ impl Chain for RpcChain {
             Some(Account { owner, lamports: Lamports(account.lamports), data })
         };
         let malformed = || ChainError::Malformed {
-            endpoint: self.endpoints.first().map(redacted).unwrap_or_default(),
+            endpoint: self.first_endpoint(),
             method,
             source: serde::de::Error::custom("an account that cannot be decoded"),
         };

@@ -26,7 +26,7 @@ pub enum WalletError {
         path: PathBuf,
     },
     /// Unreadable for another reason.
-    #[error("cannot read the key file {path}: {source}", path = path.display())]
+    #[error("cannot read or write the key file {path}: {source}", path = path.display())]
     Io {
         /// `WALLET_PATH`.
         path: PathBuf,
@@ -96,6 +96,9 @@ impl Wallet {
             }
         };
         let metadata = std::fs::metadata(path).map_err(fault)?;
+        if !metadata.is_file() {
+            return Err(WalletError::NotAKey { path: path.to_owned() });
+        }
         refuse_exposed(path, &metadata)?;
         let text = std::fs::read_to_string(path).map_err(fault)?;
         let bytes: Option<Vec<u8>> = serde_json::from_str(&text).ok();

@@ -71,7 +71,7 @@ pub(super) async fn run(args: MintArgs, settings: &SettingFlags) -> anyhow::Resu
     }
     let mut config = settings.load_quietly()?;
     let rules = TicketRules { allow_off_curve_owners: config.allow_off_curve_owners };
-    let file = ticket_file::read(&args.file, args.event.as_deref(), rules)?;
+    let file = ticket_file::read(&args.file, &args.venue, args.event.as_deref(), rules)?;
     if !file.faults.faults.is_empty() {
         let skip = args.skip_faulty && !file.tickets.is_empty();
         if !skip {
@@ -80,14 +80,18 @@ pub(super) async fn run(args: MintArgs, settings: &SettingFlags) -> anyhow::Resu
         eprintln!("{}", file.faults);
     }
     let stop = interruption()?;
-    if let Some(url) = args.url.clone() {
+    let result = if let Some(url) = args.url.clone() {
         let client = Client::new(url, config.admin_api_key.take())?;
-        return mint(&client, &args, &file.tickets, &stop).await;
-    }
-    let server = start(config).await?;
-    let result = mint(&server.client, &args, &file.tickets, &stop).await;
-    server.stop().await?;
-    result
+        mint(&client, &args, &file.tickets, &stop).await
+    } else {
+        let server = start(config).await?;
+        let result = mint(&server.client, &args, &file.tickets, &stop).await;
+        server.stop().await?;
+        result
+    };
+    // Rows that were left out are tickets that were not minted.
+    let left_out = !file.faults.faults.is_empty();
+    result.map(|code| if left_out && code == ExitCode::SUCCESS { ExitCode::from(SOME_FAILED) } else { code })
 }
 
 /// The appliance in this process, on a port that nobody else knows.

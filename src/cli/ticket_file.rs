@@ -58,11 +58,11 @@ pub(super) struct TicketFile {
 }
 
 /// Reads a file. `event` is the event of tickets that name none.
-pub(super) fn read(path: &Path, event: Option<&str>, rules: TicketRules) -> anyhow::Result<TicketFile> {
+pub(super) fn read(path: &Path, venue: &str, event: Option<&str>, rules: TicketRules) -> anyhow::Result<TicketFile> {
     let shown = path.display().to_string();
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {shown}"))?;
     let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    let (row_name, rows) = if is_json { ("entry", json_rows(&bytes)?) } else { ("line", csv_rows(&bytes)) };
+    let (row_name, rows) = if is_json { ("entry", json_rows(&bytes, venue)?) } else { ("line", csv_rows(&bytes)) };
     let mut faults = FileFaults { file: shown, row_name, faults: Vec::new() };
     let mut tickets = Vec::new();
     let mut first_seen = HashMap::new();
@@ -106,12 +106,15 @@ fn check(
 
 /// The name of a column, from the pointer into the ticket.
 fn column(pointer: &str) -> String {
-    let name = pointer.trim_start_matches("/ticketData").trim_start_matches('/');
-    name.replace("~1", "/").replace("~0", "~")
+    let name = pointer.strip_prefix("/ticketData/").unwrap_or(pointer).trim_start_matches('/');
+    if name.is_empty() { "the ticket".into() } else { name.replace("~1", "/").replace("~0", "~") }
 }
 
-fn json_rows(bytes: &[u8]) -> anyhow::Result<Vec<Row>> {
+fn json_rows(bytes: &[u8], venue: &str) -> anyhow::Result<Vec<Row>> {
     let file: Value = serde_json::from_slice(bytes).context("the file is not complete, valid JSON")?;
+    if let Some(other) = file.get("venueId").filter(|named| *named != venue) {
+        anyhow::bail!("the file is of the venue {other}, but --venue says {venue}; a ticket's address depends on it");
+    }
     let list = if let Value::Object(mut fields) = file { fields.remove("tickets") } else { Some(file) };
     let Some(Value::Array(tickets)) = list else {
         anyhow::bail!("the JSON is neither a list of tickets nor an object with a list called tickets");
@@ -134,6 +137,12 @@ fn csv_rows(bytes: &[u8]) -> Vec<Row> {
     };
     if !header.iter().any(|name| name == "id") {
         return vec![fault(1, "the header has no column called id; is the first line missing?")];
+    }
+    let mut names: Vec<&String> = header.iter().filter(|name| !name.is_empty()).collect();
+    names.sort();
+    if let Some(twice) = names.windows(2).find_map(|pair| (pair.first() == pair.last()).then(|| pair.first()).flatten())
+    {
+        return vec![fault(1, &format!("the header has two columns for {twice}"))];
     }
     let mut rows = Vec::new();
     for record in reader.records() {
@@ -197,7 +206,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(name);
         std::fs::write(&path, text).unwrap();
-        read(&path, Some("event-1"), TicketRules::default()).unwrap()
+        read(&path, "v", Some("event-1"), TicketRules::default()).unwrap()
     }
 
     fn faults(text: &[u8]) -> Vec<(u64, String)> {

@@ -80,6 +80,13 @@ impl Values {
         let environment = pairs(&sources.environment);
         let environment = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(known);
         values.merge("environment", environment);
+        // Other programs' variables are none of our business, but a spending limit must not be lost to a typing mistake.
+        for name in sources.environment.keys().filter(|name| name.contains('_') && !is_known(name)) {
+            let likeness = SETTINGS.iter().map(|setting| strsim::jaro_winkler(setting.name, name)).fold(0.0, f64::max);
+            if likeness > 0.96 && !WITHOUT_EFFECT.contains(&name.as_str()) {
+                values.unknown(name, "environment");
+            }
+        }
         for name in sources.flags.keys().filter(|name| !is_known(name)) {
             values.unknown(name, "command line");
         }

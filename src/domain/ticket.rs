@@ -218,9 +218,12 @@ impl Reader {
     fn image(&mut self, fields: &Map<String, Value>) -> Option<String> {
         let at = "/image";
         let image = self.text(at, fields.get("image"), MAX_IMAGE_BYTES)?;
-        let known_scheme = image.starts_with("ipfs://") || image.starts_with("https://");
-        if !known_scheme || image.contains(char::is_whitespace) {
-            self.fault(at.to_owned(), "must be an ipfs:// or https:// address");
+        let content = image.strip_prefix("ipfs://").and_then(|path| path.split('/').next());
+        let host = image.strip_prefix("https://").and_then(|path| path.split(['/', '?', '#']).next());
+        let complete =
+            content.is_some_and(|cid| cid::Cid::try_from(cid).is_ok()) || host.is_some_and(|host| !host.is_empty());
+        if !complete || image.contains(char::is_whitespace) {
+            self.fault(at.to_owned(), "must be a complete https:// address, or ipfs:// and a CID");
         }
         Some(image)
     }

@@ -40,8 +40,8 @@ pub(super) async fn mint(
         return Ok(Json(preview(&api, request).await?).into_response());
     }
     let accepted = api.app.minter.accept(request).await?;
-    let respond_async =
-        text(&headers, "prefer").is_some_and(|prefer| prefer.split([',', ';']).any(|p| p.trim() == "respond-async"));
+    let respond_async = text(&headers, "prefer")
+        .is_some_and(|prefer| prefer.split([',', ';']).any(|p| p.trim().eq_ignore_ascii_case("respond-async")));
     let batch_id = accepted.batch_id;
     if !respond_async {
         let finished = timeout(MAX_WAIT, api.app.minter.finished(batch_id));
@@ -60,7 +60,7 @@ pub(super) async fn mint(
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct MintParameters {
     #[serde(default)]
     dry_run: bool,
@@ -101,6 +101,7 @@ async fn preview(api: &Api, request: BatchRequest) -> Result<DryRun, Problem> {
 }
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct BatchParameters {
     /// `false` leaves the lists of tickets out: for those who only follow the progress.
     entries: Option<bool>,
@@ -187,6 +188,8 @@ struct Successful {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Failed {
+    /// Place in the request, from 0.
+    index: usize,
     ticket_id: String,
     error: String,
     code: FailureCode,
@@ -221,9 +224,10 @@ async fn result(api: &Api, batch: BatchRecord) -> Result<BatchResult, StoreError
 async fn summarise(api: &Api, batch: BatchRecord, entries: Vec<BatchEntry>) -> Result<BatchResult, StoreError> {
     let sums = api.app.store.batch_sums(batch.id).await?;
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
-    for entry in entries {
+    for (index, entry) in entries.into_iter().enumerate() {
         match entry {
             BatchEntry { failure: Some(failure), ticket_id, faults, .. } => failed.push(Failed {
+                index,
                 ticket_id,
                 error: failure.message,
                 code: failure.code,

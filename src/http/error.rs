@@ -12,6 +12,7 @@ use axum::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::MAX_BODY_BYTES;
 use crate::{
     chain::{ChainError, NextStep},
     domain::{failure::FailureCode, spending::Refusal, ticket::Fault},
@@ -55,6 +56,14 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
     }
 
+    pub(super) fn forbidden(detail: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
+    }
+
+    pub(super) fn unsupported_media_type(detail: &str) -> Self {
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+    }
+
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", detail)
     }
@@ -66,8 +75,8 @@ impl Problem {
     }
 }
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
+impl Problem {
+    fn body(self) -> Value {
         let mut body = json!({
             "type": format!("urn:boxoffice:problem:{}", self.code),
             "title": self.status.canonical_reason().unwrap_or("Error"),
@@ -83,31 +92,59 @@ impl IntoResponse for Problem {
             }
             members.extend(self.extra.map(|(name, value)| (name.to_owned(), value)));
         }
-        let mut response = (self.status, Json(body)).into_response();
+        body
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status;
+        let mut response = (status, Json(self.body())).into_response();
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
-        if self.status == StatusCode::UNAUTHORIZED {
+        if status == StatusCode::UNAUTHORIZED {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("ApiKey"));
         }
         response
     }
 }
 
-/// Puts the request's id into problems, where people look for it.
-pub(super) async fn with_request_id(request: Request, next: Next) -> Response {
-    let id = request.headers().get("x-request-id").cloned();
+/// Gives every error the same shape, those of the framework too, and puts the request's id in, where people look for it.
+pub(super) async fn as_problems(request: Request, next: Next) -> Response {
+    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let response = next.run(request).await;
-    let is_problem =
-        response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/problem+json");
-    let (true, Some(id)) = (is_problem, id.as_ref().and_then(|id| id.to_str().ok())) else { return response };
+    if !response.status().is_client_error() && !response.status().is_server_error() {
+        return response;
+    }
     let (mut parts, body) = response.into_parts();
-    let read = axum::body::to_bytes(body, usize::MAX).await;
-    let problem = read.ok().and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
-    let Some(Value::Object(mut problem)) = problem else { return parts.status.into_response() };
-    problem.insert("requestId".into(), json!(id));
-    let problem = Value::Object(problem);
+    let kind = parts.headers.get(header::CONTENT_TYPE).cloned();
+    let is = |wanted| kind.as_ref().is_some_and(|kind| kind == wanted);
+    if is("application/json") {
+        // An answer that is no error of the request, such as that of a box that is not ready.
+        return Response::from_parts(parts, body);
+    }
+    let is_problem = is("application/problem+json");
+    let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
+    let mut problem = if is_problem {
+        serde_json::from_slice(&bytes).unwrap_or_default()
+    } else {
+        of_framework(parts.status, &String::from_utf8_lossy(&bytes)).body()
+    };
+    if let Some(members) = problem.as_object_mut() {
+        members.insert("requestId".into(), json!(id));
+    }
     parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     (parts.status, parts.headers, problem.to_string()).into_response()
+}
+
+/// What axum itself refused.
+fn of_framework(status: StatusCode, said: &str) -> Problem {
+    if status == StatusCode::PAYLOAD_TOO_LARGE {
+        let detail = format!("the body is larger than {MAX_BODY_BYTES} bytes; send the tickets in several batches");
+        return Problem::new(status, "body_too_large", detail);
+    }
+    Problem::new(status, "invalid_request", said)
 }
 
 pub(super) async fn not_found() -> Problem {

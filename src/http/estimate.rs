@@ -13,6 +13,7 @@ use crate::estimate::Estimate;
 const MAX_COUNT: u64 = 10_000_000;
 
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Parameters {
     count: Option<String>,
 }

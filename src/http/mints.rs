@@ -22,7 +22,7 @@ const DEFAULT_LIMIT: usize = 50;
 const MAX_LIMIT: usize = 500;
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct ListParameters {
     venue_id: Option<String>,
     event_id: Option<String>,
@@ -165,7 +165,7 @@ fn read_cursor(cursor: &str) -> Option<i64> {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct TicketParameters {
     venue_id: Option<String>,
 }

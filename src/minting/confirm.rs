@@ -68,10 +68,9 @@ pub(super) async fn run(
             () = shutdown.cancelled(), if deadline.is_none() => deadline = Some(Instant::now() + SHUTDOWN_GRACE),
             else => return,
         }
-        let over = deadline.is_some_and(|deadline| Instant::now() >= deadline || confirmer.tracked.is_empty());
-        if over {
-            let parked = confirmer.tracked.len();
-            tracing::info!(parked, "minting stopped; the next start goes on with what is parked");
+        // What never left the box needs no waiting for: the next start sends it.
+        let nothing_sent = || confirmer.tracked.values().all(|tracked| tracked.flight.first_sent().is_none());
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline || nothing_sent()) {
             return;
         }
     }
@@ -231,7 +230,7 @@ impl Confirmer {
         on_chain: &OnChain,
     ) -> Result<(TicketVerdict, Option<u64>), ChainError> {
         let own = Some(flight.signature);
-        adopt(&self.shared, ticket.mint_id, ticket.mint_address, on_chain, &ticket.published, own).await
+        adopt(&self.shared, ticket.mint_id, ticket.mint_address, None, on_chain, &ticket.published, own).await
     }
 
     /// Sends again what was not heard of for a while; returns what has been silent for so long that it may be dead.

@@ -68,6 +68,7 @@ pub(super) async fn adopt(
     shared: &Shared,
     mint_id: i64,
     mint: Pubkey,
+    owner: Option<Pubkey>,
     on_chain: &OnChain,
     published: &Published,
     own: Option<Signature>,
@@ -77,6 +78,14 @@ pub(super) async fn adopt(
         Ok((TicketVerdict { mint_id, cost: Lamports::ZERO, verdict }, None))
     };
     match on_chain {
+        OnChain::Ticket(ticket) if owner.is_some() && !ticket.has_token_account => failed(
+            FailureCode::ChainConflict,
+            format!(
+                "this ticket was minted before, at {mint}, but {} has no account for it: it was minted to someone else, or \
+                 they have passed it on and closed the account",
+                owner.unwrap_or_default()
+            ),
+        ),
         OnChain::Ticket(ticket) if ticket.uri == published.uri => {
             let created = shared.chain.first_signature(&mint).await?;
             let signature = created.map(|(signature, _)| signature);

@@ -12,6 +12,8 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{Backoff, Part, Shared, StepError, flight::Flight};
 use crate::chain::ChainError;
 
@@ -20,11 +22,12 @@ const MAX_PARALLEL: usize = 64;
 
 type Sent = (Arc<Flight>, Result<(), ChainError>);
 
-/// Sends until nobody hands over transactions any more.
+/// Sends until the shutdown.
 pub(super) async fn run(
     shared: Arc<Shared>,
     mut new: mpsc::Receiver<Arc<Flight>>,
     mut again: mpsc::UnboundedReceiver<Arc<Flight>>,
+    shutdown: CancellationToken,
 ) {
     let pacing = shared.settings.pacing;
     let mut waiting = VecDeque::new();
@@ -40,11 +43,16 @@ pub(super) async fn run(
             tokio::select! {
                 Some(flight) = new.recv() => waiting.push_back(flight),
                 Some(flight) = again.recv() => waiting.push_back(flight),
+                () = shutdown.cancelled() => return,
                 else => return,
             }
             continue;
         }
-        let may_send = !waiting.is_empty() && sends.len() < MAX_PARALLEL;
+        // A shutdown parks what has not left the box.
+        if shutdown.is_cancelled() && sends.is_empty() {
+            return;
+        }
+        let may_send = !waiting.is_empty() && sends.len() < MAX_PARALLEL && !shutdown.is_cancelled();
         tokio::select! {
             Some(sent) = sends.join_next(), if !sends.is_empty() => {
                 let Ok((flight, answer)) = sent else { continue };
@@ -64,6 +72,7 @@ pub(super) async fn run(
                 next_wave = Instant::now() + pacing.wave_gap;
             }
             Some(flight) = new.recv(), if waiting.is_empty() => waiting.push_back(flight),
+            () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
         }
     }
 }
@@ -112,14 +121,14 @@ fn note(
     let mut pause = || if now < paused_until { paused_until } else { now + backoff.next() };
     match &error {
         ChainError::RateLimited { retry_after, .. } => Some(pause().max(now + retry_after.unwrap_or_default())),
-        ChainError::Unreachable { .. } | ChainError::Http { .. } => {
+        ChainError::Unreachable { .. } | ChainError::Http { .. } | ChainError::OtherChain { .. } => {
             shared.hold(Part::Send, &StepError::Chain(error));
             Some(pause())
         }
         // The node took the request and refused: sending on at once would be answered the same. The confirmer sends it
         // again while it can land, or proves that it never will.
         ChainError::Refused { .. } | ChainError::Malformed { .. } | ChainError::WrongCount { .. } => {
-            tracing::warn!(signature = %flight.signature, %error, "a node refused a transaction");
+            tracing::debug!(signature = %flight.signature, %error, "a node refused a transaction");
             None
         }
     }

@@ -108,7 +108,8 @@ async fn problems_name_every_fault_with_its_pointer() {
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
         assert!(problem["detail"].as_str().unwrap().contains(wanted), "{problem}");
     }
-    let broken = office.request(Method::POST, "/admin/batch-mint").body("{\"venueId\": \"v\", \"tick");
+    let post = office.request(Method::POST, "/admin/batch-mint").header("content-type", "application/json");
+    let broken = post.body("{\"venueId\": \"v\", \"tick");
     let (status, problem) = answer(broken).await;
     assert_eq!((status, &problem["code"]), (StatusCode::BAD_REQUEST, &json!("malformed_json")));
     for path in [
@@ -181,5 +182,52 @@ async fn a_client_may_leave_and_come_back_for_the_result() {
     assert_eq!(batch["successful"][2]["signature"], result["successful"][2]["signature"]);
     let (_, ready) = office.get("/health/ready").await;
     assert_eq!(ready, json!({ "ready": true, "database": true, "chain": true, "minting": true }));
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_web_page_of_someone_else_cannot_mint() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    let body = json!({ "venueId": "v", "tickets": tickets("t", 1) }).to_string();
+    let json = ("content-type", "application/json");
+    let attacks: [&[(&str, &str)]; 5] = [
+        &[("content-type", "text/plain")],
+        &[],
+        &[json, ("origin", "http://evil.example")],
+        &[json, ("host", "evil.example")],
+        &[json, ("host", "evil.example"), ("origin", "http://evil.example")],
+    ];
+    for (attack, wanted) in attacks.into_iter().zip([415, 415, 403, 403, 403]) {
+        let mut request = office.request(Method::POST, "/admin/batch-mint").body(body.clone());
+        for (name, value) in attack {
+            request = request.header(*name, *value);
+        }
+        let (status, problem) = answer(request).await;
+        assert_eq!(status.as_u16(), wanted, "{attack:?} {problem}");
+    }
+    assert_eq!(office.get("/admin/mints").await.1["mints"], json!([]));
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_framework_refuses_has_the_same_shape_and_costs_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    let body = json!({ "venueId": "v", "tickets": tickets("t", 1) });
+    for path in ["/admin/batch-mint?dryrun=true", "/admin/batch-mint?dryRun=perhaps"] {
+        let (status, problem) = office.post(path, &body).await;
+        assert_eq!(
+            (status, &problem["code"]),
+            (StatusCode::BAD_REQUEST, &json!("invalid_request")),
+            "{path}: {problem}"
+        );
+    }
+    assert_eq!(office.get("/admin/mints?bogus=1").await.0, StatusCode::BAD_REQUEST);
+    assert!(office.get("/admin/mints/%FF").await.1["requestId"].is_string());
+    let huge = json!({ "venueId": "v", "tickets": "x".repeat(17 * 1024 * 1024) });
+    let (status, problem) = office.post("/admin/batch-mint", &huge).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("body_too_large")));
+    assert_eq!(office.get("/admin/mints").await.1["mints"], json!([]));
     office.finish().await;
 }

@@ -198,3 +198,51 @@ async fn a_second_endpoint_takes_over() {
     assert_eq!(dead.count("getGenesisHash"), 1, "the endpoint that answered is preferred from then on");
     app.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_endpoint_of_another_chain_is_never_listened_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, authority) = wallet(folder.path(), 10 * SOL);
+    let other = start_chain(SLOT_MS);
+    fund(&other, &authority, 10 * SOL);
+    let proxy = Proxy::start(chain().rpc_url(), |_| Fate::Pass).await;
+    let settings = format!("{},{}", proxy.url, other.rpc_url());
+    let office = BoxOptions::new(folder.path(), &wallet).set("SOLANA_RPC_URLS", settings).start().await;
+    assert_eq!(office.mint("v", &tickets("t", 2)).await["summary"]["succeeded"], 2);
+    proxy.set(|_| Fate::Lost);
+    let (status, problem) =
+        office.post("/admin/batch-mint", &json!({ "venueId": "v", "tickets": tickets("u", 1) })).await;
+    assert_eq!((status.as_u16(), &problem["code"]), (503, &json!("chain_unavailable")), "{problem}");
+    assert_eq!(office.get("/health/ready").await.0.as_u16(), 503);
+    assert_eq!(nfts_of(other.rpc_url(), &authority).await, 0);
+    proxy.set(|_| Fate::Pass);
+    assert_eq!(office.mint("v", &tickets("u", 1)).await["summary"]["succeeded"], 1);
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chain_that_is_replaced_under_a_running_box_gets_nothing() {
+    let day = bad_day(|_| Fate::Pass).await;
+    assert_eq!(day.office.mint("v", &tickets("t", 2)).await["summary"]["succeeded"], 2);
+    // Another chain answers at the same address from now on; nothing but its genesis hash tells.
+    day.proxy.set(|call| match call.method.as_str() {
+        "getGenesisHash" => Fate::Swallowed(json!("4uhcVJyU9pJkvQyS88uRDiswHXSCkY3zQawwpjk2NsNY")),
+        _ => Fate::Pass,
+    });
+    let sent = day.proxy.count("sendTransaction");
+    let body = json!({ "venueId": "v", "tickets": tickets("u", 2) });
+    let request = day.office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async");
+    let (_, accepted) = answer(request.json(&body)).await;
+    let mut held = false;
+    for _ in 0..100 {
+        held = held || day.office.get("/health").await.1["status"] == "degraded";
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Within the few seconds of the last proof the batch may be accepted; it is not signed for.
+    assert!(held || accepted["code"] == "chain_unavailable", "{accepted}");
+    assert_eq!(day.proxy.count("sendTransaction"), sent, "something was sent to another chain");
+    day.proxy.set(|_| Fate::Pass);
+    let result = day.office.mint("v", &tickets("u", 2)).await;
+    assert_eq!(result["summary"]["succeeded"], 2, "{result}");
+    day.office.finish().await;
+}

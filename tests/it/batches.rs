@@ -120,6 +120,44 @@ async fn a_lost_data_folder_is_found_again_on_the_chain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_was_minted_to_someone_else_is_not_taken_for_the_buyers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, _) = wallet(folder.path(), SOL);
+    let office = BoxOptions::new(folder.path(), &wallet).start().await;
+    office.mint("v", &tickets("t", 1)).await;
+    office.finish().await;
+    std::fs::remove_dir_all(folder.path().join("data")).unwrap();
+    let office = BoxOptions::new(folder.path(), &wallet).start().await;
+    let mut batch = tickets("t", 1);
+    batch[0]["ownerAddress"] = json!(boxoffice::chain::wallet::Wallet::ephemeral().address().to_string());
+    let result = office.mint("v", &batch).await;
+    assert_eq!(result["failed"][0]["code"], "chain_conflict", "{result}");
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_in_the_middle_parks_what_was_not_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, authority) = wallet(folder.path(), 10 * SOL);
+    let slow = || BoxOptions::new(folder.path(), &wallet).set("MAX_BATCH_SIZE", "5").set("BATCH_DELAY_MS", "200");
+    let office = slow().start().await;
+    let body = json!({ "venueId": "v", "tickets": tickets("t", 100) });
+    let request = office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async");
+    answer(request.json(&body)).await;
+    while office.app.store.open_attempts().await.unwrap().is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    let stopping = std::time::Instant::now();
+    office.abandon().await;
+    assert!(stopping.elapsed().as_secs() < 5, "a stop must not wait for what was never sent");
+    let office = BoxOptions::new(folder.path(), &wallet).start().await;
+    let result = office.mint("v", &tickets("t", 100)).await;
+    assert_eq!(result["summary"]["succeeded"], 100, "{result}");
+    assert_eq!(nfts_of(chain().rpc_url(), &authority).await, 100);
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn impossible_tickets_fail_alone_and_precisely() {
     let folder = tempfile::tempdir().unwrap();
     let office = TestBox::new(folder.path()).await;

@@ -92,7 +92,7 @@ impl BoxOptions {
         let mut environment: BTreeMap<String, String> =
             self.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
         environment.insert("NETWORK".into(), "localnet".into());
-        environment.insert("SOLANA_RPC_URLS".into(), self.rpc.to_string());
+        environment.entry("SOLANA_RPC_URLS".into()).or_insert_with(|| self.rpc.to_string());
         environment.insert("WALLET_PATH".into(), self.wallet.display().to_string());
         environment.insert("DATA_DIR".into(), self.folder.display().to_string());
         let none = Some(PathBuf::from("/dev/null"));

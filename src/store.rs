@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{M, Migrations, SchemaVersion};
 use thiserror::Error;
 
-pub use accept::{Accepted, Entry, NewBatch, NewTicket, Preview, SpendingRules};
+pub use accept::{Accepted, Entry, NewBatch, NewTicket, Preview, PreviewFailure, SpendingRules};
 pub use attempts::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settlement, TicketVerdict, Verdict};
 pub use batches::{BatchEntry, BatchRecord, BatchSums};
 pub use identity::Identity;

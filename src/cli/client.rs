@@ -76,12 +76,12 @@ pub(super) struct DryRun {
     pub(super) total: u64,
     pub(super) new: u64,
     pub(super) known: u64,
-    pub(super) conflicting: u64,
-    pub(super) faulty: u64,
+    pub(super) failed: Vec<Failed>,
     pub(super) estimate: DryRunEstimate,
     pub(super) wallet: String,
     pub(super) balance_lamports: Lamports,
     pub(super) spendable_lamports: Lamports,
+    pub(super) refusal: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

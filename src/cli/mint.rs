@@ -112,30 +112,28 @@ async fn mint(
 ) -> anyhow::Result<ExitCode> {
     let plan = plan(client, &args.venue, tickets).await?;
     let price = plan.estimate.estimated_lamports;
-    eprintln!(
-        "{} tickets: {} to mint, {} known already{}.",
-        plan.total,
-        plan.new,
-        plan.known,
-        if plan.conflicting > 0 { format!(", {} known with other content", plan.conflicting) } else { String::new() }
-    );
+    let DryRun { total, new, known, failed, .. } = &plan;
+    eprintln!("{total} tickets: {new} to mint, {known} known already, {} that cannot be minted.", failed.len());
+    for ticket in failed.iter().take(SHOWN_FAILURES) {
+        eprintln!("  {}: {} [{}]", ticket.ticket_id, ticket.error, ticket.code);
+    }
     if plan.new > 0 {
         let seconds = plan.estimate.estimated_time_seconds;
         eprintln!("Cost: {price}, of {} in the wallet. Time: about {seconds:.0} s.", plan.balance_lamports);
     }
-    if args.dry_run {
-        if args.json {
-            println!("{}", serde_json::to_string_pretty(&plan)?);
-        }
-        return Ok(ExitCode::SUCCESS);
+    if args.dry_run && args.json {
+        println!("{}", serde_json::to_string_pretty(&plan)?);
     }
+    if let Some(refusal) = &plan.refusal {
+        bail!("nothing was minted: {refusal}");
+    }
+    // Each batch of a long file may be payable, and all of them together not.
     let missing = price.saturating_sub(plan.spendable_lamports);
     if plan.new > 0 && missing > Lamports::ZERO {
-        let DryRun { wallet, balance_lamports: balance, .. } = &plan;
-        bail!(
-            "nothing was minted: the wallet {wallet} has {balance}, and after what is kept back (MIN_SOL_BALANCE) and \
-             reserved it is {missing} short; send it that much"
-        );
+        bail!("nothing was minted: the wallet {} is {missing} short; send it that much", plan.wallet);
+    }
+    if args.dry_run {
+        return Ok(if plan.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) });
     }
     if plan.new > 0 && !args.yes && !confirmed(stop).await? {
         eprintln!("Nothing was minted.");
@@ -164,21 +162,18 @@ async fn plan(client: &Client, venue: &str, tickets: &[Value]) -> anyhow::Result
     let mut sum: Option<DryRun> = None;
     for chunk in tickets.chunks(MAX_BATCH_TICKETS) {
         let part = client.dry_run(venue, chunk).await?;
-        sum = Some(match sum {
-            None => part,
-            Some(sum) => DryRun {
-                total: sum.total.saturating_add(part.total),
-                new: sum.new.saturating_add(part.new),
-                known: sum.known.saturating_add(part.known),
-                conflicting: sum.conflicting.saturating_add(part.conflicting),
-                faulty: sum.faulty.saturating_add(part.faulty),
-                estimate: super::client::DryRunEstimate {
-                    estimated_lamports: sum.estimate.estimated_lamports + part.estimate.estimated_lamports,
-                    estimated_time_seconds: [&sum, &part].map(|plan| plan.estimate.estimated_time_seconds).iter().sum(),
-                },
-                ..part
-            },
-        });
+        let Some(sum) = &mut sum else {
+            sum = Some(part);
+            continue;
+        };
+        sum.total = sum.total.saturating_add(part.total);
+        sum.new = sum.new.saturating_add(part.new);
+        sum.known = sum.known.saturating_add(part.known);
+        sum.failed.extend(part.failed);
+        sum.refusal = sum.refusal.take().or(part.refusal);
+        let (estimate, more) = (&mut sum.estimate, part.estimate);
+        estimate.estimated_lamports = estimate.estimated_lamports + more.estimated_lamports;
+        estimate.estimated_time_seconds += more.estimated_time_seconds;
     }
     sum.context("there are no tickets")
 }

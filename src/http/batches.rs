@@ -19,9 +19,15 @@ use super::{
 };
 use crate::{
     clock::rfc3339,
-    domain::{failure::FailureCode, ids::VenueId, lamports::Lamports, mint::MintStatus, ticket::Fault},
+    domain::{
+        failure::{Failure, FailureCode},
+        ids::VenueId,
+        lamports::Lamports,
+        mint::MintStatus,
+        ticket::Fault,
+    },
     estimate::Estimate,
-    minting::{BatchRequest, Funds},
+    minting::BatchRequest,
     store::{BatchEntry, BatchRecord, Preview, StoreError},
 };
 
@@ -72,31 +78,32 @@ struct DryRun {
     total: u64,
     new: u64,
     known: u64,
-    conflicting: u64,
-    faulty: u64,
+    failed: Vec<Failed>,
     /// For the new tickets.
     estimate: Estimate,
     wallet: String,
     balance_lamports: Lamports,
     /// Without what is kept back by setting and reserved for tickets already accepted.
     spendable_lamports: Lamports,
+    /// Why the batch would be refused as a whole.
+    refusal: Option<String>,
 }
 
 async fn preview(api: &Api, request: BatchRequest) -> Result<DryRun, Problem> {
     let total = request.tickets.len() as u64;
-    let Preview { new, known, conflicting, faulty } = api.app.minter.preview(request).await?;
+    let (Preview { new, known, failed }, funds) = api.app.minter.preview(request).await?;
     let price = api.app.prices.ticket().await?;
-    let Funds { wallet, balance, spendable } = api.app.minter.funds().await?;
+    let failed = failed.into_iter().map(|entry| Failed::new(entry.index, entry.ticket_id, entry.failure, entry.faults));
     Ok(DryRun {
         total,
         new,
         known,
-        conflicting,
-        faulty,
+        failed: failed.collect(),
         estimate: Estimate::new(new, price, api.app.config.pacing),
-        wallet,
-        balance_lamports: balance,
-        spendable_lamports: spendable,
+        wallet: funds.wallet,
+        balance_lamports: funds.balance,
+        spendable_lamports: funds.spendable,
+        refusal: funds.refusal.map(|refusal| refusal.to_string()),
     })
 }
 
@@ -199,6 +206,20 @@ struct Failed {
     faults: Vec<Fault>,
 }
 
+impl Failed {
+    fn new(index: usize, ticket_id: String, failure: Failure, faults: Vec<Fault>) -> Self {
+        Self {
+            index,
+            ticket_id,
+            status: failure_status(failure.code).as_u16(),
+            retryable: failure.code.retryable(),
+            code: failure.code,
+            error: failure.message,
+            faults,
+        }
+    }
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Summary {
@@ -226,15 +247,9 @@ async fn summarise(api: &Api, batch: BatchRecord, entries: Vec<BatchEntry>) -> R
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for (index, entry) in entries.into_iter().enumerate() {
         match entry {
-            BatchEntry { failure: Some(failure), ticket_id, faults, .. } => failed.push(Failed {
-                index,
-                ticket_id,
-                error: failure.message,
-                code: failure.code,
-                status: failure_status(failure.code).as_u16(),
-                retryable: failure.code.retryable(),
-                faults,
-            }),
+            BatchEntry { failure: Some(failure), ticket_id, faults, .. } => {
+                failed.push(Failed::new(index, ticket_id, failure, faults));
+            }
             BatchEntry { status: Some(MintStatus::Minted), .. } => successful.push(Successful {
                 ticket_id: entry.ticket_id,
                 signature: entry.signature,

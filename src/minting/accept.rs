@@ -16,7 +16,7 @@ use crate::{
         failure::{Failure, FailureCode},
         ids::VenueId,
         lamports::Lamports,
-        mint::MintStatus,
+        spending::{self, Refusal},
         ticket::{Fault, Ticket, TicketRules},
     },
     store::{Accepted, Entry, NewBatch, NewTicket, Preview, SpendingRules, StoreError},
@@ -38,7 +38,7 @@ pub struct BatchRequest {
     pub tickets: Vec<Box<RawValue>>,
 }
 
-/// What the wallet holds.
+/// What the wallet holds, and whether that is enough.
 #[derive(Clone, Debug)]
 pub struct Funds {
     /// Its address, base58.
@@ -47,6 +47,8 @@ pub struct Funds {
     pub balance: Lamports,
     /// Without what is kept back by setting and reserved for tickets already accepted.
     pub spendable: Lamports,
+    /// Why the batch would be refused as a whole.
+    pub refusal: Option<Refusal>,
 }
 
 /// Why a batch was refused as a whole. Nothing of it is kept.
@@ -88,25 +90,21 @@ impl Minter {
         Ok(accepted)
     }
 
-    /// What the wallet holds, and how much of it new tickets may cost.
+    /// Says what a batch would do and cost, and does nothing.
     ///
     /// # Errors
-    /// When the chain or the books do not answer.
-    pub async fn funds(&self) -> Result<Funds, AcceptError> {
+    /// [`AcceptError::BatchSize`], or a fault of the chain or the books.
+    pub async fn preview(&self, request: BatchRequest) -> Result<(Preview, Funds), AcceptError> {
+        let (preview, _batch) = self.look_through(request).await?;
         let rules = self.spending_rules().await?;
-        let counts = self.shared.store.counts(None).await?;
-        let open = counts.of(MintStatus::Pending).saturating_add(counts.of(MintStatus::Minting));
-        let spoken_for = rules.limits.keep_back + rules.price * open;
-        let spendable = rules.balance.saturating_sub(spoken_for);
-        Ok(Funds { wallet: rules.wallet, balance: rules.balance, spendable })
-    }
-
-    /// Says what a batch would do, and does nothing.
-    ///
-    /// # Errors
-    /// [`AcceptError::BatchSize`], or a database fault.
-    pub async fn preview(&self, request: BatchRequest) -> Result<Preview, AcceptError> {
-        self.look_through(request).await.map(|(preview, _batch)| preview)
+        let commitments = self.shared.store.commitments(self.shared.now_ms()).await?;
+        let SpendingRules { price, wallet, balance, limits } = rules;
+        let refusal = match preview.new {
+            0 => None,
+            new => spending::check(new, price, &wallet, balance, &limits, &commitments).err(),
+        };
+        let spendable = balance.saturating_sub(limits.keep_back + price * commitments.open_tickets);
+        Ok((preview, Funds { wallet, balance, spendable, refusal }))
     }
 
     async fn look_through(&self, request: BatchRequest) -> Result<(Preview, NewBatch), AcceptError> {

@@ -9,7 +9,7 @@ use crate::domain::{
     ids::VenueId,
     lamports::Lamports,
     mint::MintStatus,
-    spending::{SpendingLimits, check},
+    spending::{Commitments, SpendingLimits, check},
     ticket::Fault,
 };
 
@@ -78,16 +78,27 @@ pub struct Accepted {
 }
 
 /// What a batch would do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Preview {
     /// Tickets that would be minted.
     pub new: u64,
     /// Tickets that are in the books already, minted or on their way.
     pub known: u64,
-    /// Ids that are in the books with other content.
-    pub conflicting: u64,
-    /// Entries that are faulty.
-    pub faulty: u64,
+    /// Entries that would fail.
+    pub failed: Vec<PreviewFailure>,
+}
+
+/// An entry that would fail.
+#[derive(Clone, Debug)]
+pub struct PreviewFailure {
+    /// Place in the request, from 0.
+    pub index: usize,
+    /// The id as it was sent.
+    pub ticket_id: String,
+    /// Why.
+    pub failure: Failure,
+    /// Everything that is wrong with it.
+    pub faults: Vec<Fault>,
 }
 
 /// Batches up to this size ride ahead of bulk work: someone is waiting at the door.
@@ -101,22 +112,39 @@ impl Store {
     pub async fn preview(&self, batch: NewBatch) -> Result<(Preview, NewBatch), StoreError> {
         self.read(move |connection| {
             let mut preview = Preview::default();
-            for entry in &batch.entries {
-                let count = match entry {
-                    Entry::Faulty { .. } => &mut preview.faulty,
+            for (index, entry) in batch.entries.iter().enumerate() {
+                let failed = |ticket_id: &str, failure: Failure, faults: &[Fault]| PreviewFailure {
+                    index,
+                    ticket_id: ticket_id.to_owned(),
+                    failure,
+                    faults: faults.to_vec(),
+                };
+                match entry {
+                    Entry::Faulty { ticket_id, failure, faults } => {
+                        preview.failed.push(failed(ticket_id, failure.clone(), faults));
+                    }
                     Entry::Ticket(ticket) => {
                         match known_mint(connection, batch.venue_id.as_str(), &ticket.ticket_id)? {
-                            Some(mint) if mint.content_digest != ticket.content_digest => &mut preview.conflicting,
-                            Some(mint) if !mint.can_be_retried() => &mut preview.known,
-                            Some(_) | None => &mut preview.new,
+                            Some(mint) if mint.content_digest != ticket.content_digest => {
+                                preview.failed.push(failed(&ticket.ticket_id, content_conflict(), &[]));
+                            }
+                            Some(mint) if !mint.can_be_retried() => preview.known = preview.known.saturating_add(1),
+                            Some(_) | None => preview.new = preview.new.saturating_add(1),
                         }
                     }
-                };
-                *count = count.saturating_add(1);
+                }
             }
             Ok((preview, batch))
         })
         .await
+    }
+
+    /// What has been promised or spent already.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn commitments(&self, now_ms: i64) -> Result<Commitments, StoreError> {
+        self.read(move |connection| spending::commitments(connection, now_ms)).await
     }
 
     /// Writes a batch down: all of it or nothing. Known tickets are linked, not minted again; failed ones that a retry can
@@ -168,6 +196,14 @@ fn accept(
     }
     connection.execute("UPDATE batches SET finished_at = ? WHERE id = ? AND open = 0", params![now_ms, batch_id])?;
     Ok(Accepted { batch_id, public_id, new_tickets })
+}
+
+fn content_conflict() -> Failure {
+    Failure::new(
+        FailureCode::ContentConflict,
+        "this ticket id is already known with other content, and a ticket cannot be changed once it is accepted; \
+         send it as it was, or sell under a new id",
+    )
 }
 
 /// What the books know of a ticket.
@@ -271,11 +307,7 @@ fn take<'a>(
         return Ok(link(connection.last_insert_rowid(), true, false));
     };
     if known.content_digest != ticket.content_digest {
-        let failure = Failure::new(
-            FailureCode::ContentConflict,
-            "this ticket id is already known with other content, and a ticket cannot be changed once it is accepted; \
-             send it as it was, or sell under a new id",
-        );
+        let failure = content_conflict();
         return Ok(Link { failure: Some(failure), mint_id: None, ..link(known.id, false, false) });
     }
     if known.can_be_retried() {

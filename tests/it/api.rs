@@ -170,7 +170,12 @@ async fn a_client_may_leave_and_come_back_for_the_result() {
     let office = TestBox::new(folder.path()).await;
     let body = json!({ "venueId": "v", "tickets": tickets("t", 5) });
     let dry = office.post("/admin/batch-mint?dryRun=true", &body).await.1;
-    assert_eq!((&dry["new"], &dry["known"]), (&json!(5), &json!(0)));
+    assert_eq!((&dry["new"], &dry["known"], &dry["refusal"]), (&json!(5), &json!(0), &json!(null)));
+    let mixed = json!({ "venueId": "v", "tickets": [ticket("a"), { "id": "b" }, ticket("a"), 7] });
+    let dry_mixed = office.post("/admin/batch-mint?dryRun=true", &mixed).await.1;
+    let failed = dry_mixed["failed"].as_array().unwrap().iter().map(|failed| (&failed["index"], &failed["code"]));
+    let (invalid, twice) = (json!("invalid_ticket"), json!("duplicate_in_batch"));
+    assert_eq!(failed.collect::<Vec<_>>(), [(&json!(1), &invalid), (&json!(2), &twice), (&json!(3), &invalid)]);
     assert_eq!(office.get("/admin/mints").await.1["mints"], json!([]), "a dry run keeps nothing");
     let request = office.request(Method::POST, "/admin/batch-mint").header("prefer", "respond-async").json(&body);
     let response = request.send().await.unwrap();

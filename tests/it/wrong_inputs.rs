@@ -127,7 +127,11 @@ mod on_a_chain {
         fs::write(folder.path().join("t.csv"), "id,eventName\n1,Concert\n").unwrap();
         let arguments = ["mint", "t.csv", "--venue", "v", "--event", "e", "--yes"];
         let output = run(folder.path(), &arguments, &environment("wallet.json", chain().rpc_url().as_str()));
-        assert_fails(&output, 1, &["0 SOL", "short", "nothing was minted", &address.to_string()]);
+        assert_fails(
+            &output,
+            1,
+            &["has 0 SOL", "send it 0.11965156 SOL more", "nothing was minted", &address.to_string()],
+        );
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,8 @@
 //! The command line: one file for each command, and the only place that prints.
 //!
-//! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 an error, 2 wrong usage, settings
-//! or input, 3 finished but some tickets could not be minted, 130 interrupted.
+//! Results go to standard output, everything else to standard error. Exit codes: 0 done, 1 an error, 2 wrong usage or
+//! settings, or faults in a ticket file, 3 finished but some tickets could not be minted or rows were left out, 130
+//! interrupted.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the part that talks to people")]
 

@@ -27,7 +27,10 @@ use clap::{Args, Parser, Subcommand};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    app::StartError,
+    chain::{ChainError, wallet::WalletError},
     config::{Config, ConfigErrors, Sources},
+    store::StoreError,
     telemetry,
 };
 
@@ -132,15 +135,23 @@ pub fn run(cli: Cli) -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            // Some causes are part of the sentence already.
-            let text = error.chain().skip(1).map(ToString::to_string).fold(error.to_string(), |text, cause| {
-                if text.contains(&cause) { text } else { format!("{text}: {cause}") }
-            });
-            eprintln!("error: {text}");
+            eprintln!("error: {}", told(&error));
             let usage = error.is::<ConfigErrors>() || error.is::<ticket_file::FileFaults>();
             ExitCode::from(if usage { USAGE } else { 1 })
         }
     }
+}
+
+/// An error as a sentence. Our own errors name their causes themselves; what only has a context is told with its cause.
+fn told(error: &anyhow::Error) -> String {
+    let complete = error.is::<StartError>()
+        || error.is::<ChainError>()
+        || error.is::<StoreError>()
+        || error.is::<WalletError>()
+        || error.is::<ConfigErrors>();
+    #[cfg(feature = "localnet")]
+    let complete = complete || error.is::<crate::chain::local::LocalChainError>();
+    if complete { error.to_string() } else { format!("{error:#}") }
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {

@@ -230,8 +230,10 @@ async fn what_the_framework_refuses_has_the_same_shape_and_costs_nothing() {
     }
     assert_eq!(office.get("/admin/mints?bogus=1").await.0, StatusCode::BAD_REQUEST);
     assert!(office.get("/admin/mints/%FF").await.1["requestId"].is_string());
-    let huge = json!({ "venueId": "v", "tickets": "x".repeat(17 * 1024 * 1024) });
-    let (status, problem) = office.post("/admin/batch-mint", &huge).await;
+    // One byte too much: the server has read it all when it refuses, so that its answer is not lost in a reset.
+    let huge = " ".repeat(16 * 1024 * 1024 + 1);
+    let request = office.request(Method::POST, "/admin/batch-mint").header("connection", "close");
+    let (status, problem) = answer(request.header("content-type", "application/json").body(huge)).await;
     assert_eq!((status, &problem["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("body_too_large")));
     assert_eq!(office.get("/admin/mints").await.1["mints"], json!([]));
     office.finish().await;

@@ -2,15 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use prometheus::Registry;
 use solana_pubkey::Pubkey;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    balance::BalanceMonitor,
     chain::{
         Chain as _, ChainError, NextStep,
-        rpc::RpcChain,
+        rpc::{RpcChain, RpcSetupError},
         wallet::{Wallet, WalletError},
     },
     clock::{SharedClock, SystemClock},
@@ -54,9 +56,21 @@ pub enum StartError {
     /// The chain does not answer.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// The HTTP client cannot be set up.
-    #[error("the HTTP client cannot be set up: {0}")]
-    Client(#[from] reqwest::Error),
+    /// The RPC client cannot be set up.
+    #[error(transparent)]
+    Client(#[from] RpcSetupError),
+    /// An instrument is registered twice: a bug.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
+    /// Strangers could come in.
+    #[error(
+        "{setting} lets others than this machine reach the box, but it has no key: set ADMIN_API_KEY, make a key with \
+         `boxoffice key create`, or set HOST=127.0.0.1 without TRUSTED_PROXIES"
+    )]
+    NoKey {
+        /// The setting that opens it.
+        setting: &'static str,
+    },
     /// The endpoint serves another cluster than the setting says.
     #[error("NETWORK is {configured}, but SOLANA_RPC_URLS leads to {found}; correct one of them")]
     WrongCluster {
@@ -95,11 +109,16 @@ pub struct App {
     pub content: LocalContent,
     /// What tickets cost.
     pub prices: Arc<Prices>,
+    /// The wallet's balance, watched.
+    pub balance: BalanceMonitor,
+    /// Every instrument of the box.
+    pub registry: Registry,
     /// The time.
     pub clock: SharedClock,
     /// The wallet's public key.
     pub authority: Pubkey,
-    tasks: TaskTracker,
+    /// What the box does in the background; awaited by [`App::stop`].
+    pub tasks: TaskTracker,
     shutdown: CancellationToken,
     _embedded: Embedded,
     _folder: DataFolder,
@@ -132,6 +151,10 @@ impl App {
         let folder =
             DataFolder::take(embedded.temporary.as_ref().map_or(config.data_dir.as_path(), |dir| dir.path()), &files)?;
         let store = Store::open(folder.path())?;
+        if config.is_exposed() && config.admin_api_key.is_none() && !store.has_keys().await? {
+            let setting = if config.listen.ip().is_loopback() { "TRUSTED_PROXIES" } else { "HOST" };
+            return Err(StartError::NoKey { setting });
+        }
         let content = LocalContent::open(folder.path())?;
         let clock: SharedClock = Arc::new(SystemClock);
         let identity = identify(&config, &chain, authority).await?;
@@ -139,6 +162,11 @@ impl App {
         store.bind(identity, clock.now_ms()).await?;
         chain.bind(genesis_hash);
 
+        let registry = Registry::new();
+        store.register(&registry)?;
+        chain.register(&registry)?;
+        #[cfg(target_os = "linux")]
+        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
         let settings = MintingSettings {
             symbol: config.symbol.clone(),
@@ -156,9 +184,12 @@ impl App {
             Arc::clone(&prices),
             Arc::clone(&clock),
             settings,
-        );
+            &registry,
+        )?;
+        let balance = BalanceMonitor::new(Arc::clone(&chain) as _, authority, Arc::clone(&clock));
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         minter.start(&tasks, &shutdown).await?;
+        tasks.spawn(balance.clone().run(shutdown.clone()));
         tracing::info!(network = %config.network, wallet = %authority, data = %folder.path().display(), "started");
         Ok(Self {
             config,
@@ -167,6 +198,8 @@ impl App {
             chain,
             content,
             prices,
+            balance,
+            registry,
             clock,
             authority,
             tasks,
@@ -179,10 +212,13 @@ impl App {
     /// Serves the HTTP API until `stop` is cancelled; requests under way are finished first.
     ///
     /// # Errors
-    /// When the listener fails.
-    pub async fn serve(self: &Arc<Self>, listener: TcpListener, stop: CancellationToken) -> std::io::Result<()> {
-        let router = http::router(Arc::clone(self), stop.clone());
-        axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    /// When the instruments of the HTTP API are registered already: an app is served once.
+    pub async fn serve(
+        self: &Arc<Self>,
+        listener: TcpListener,
+        stop: CancellationToken,
+    ) -> Result<(), prometheus::Error> {
+        http::serve(Arc::clone(self), listener, stop).await
     }
 
     /// Stops the engine: nothing new is begun, what is under way is settled or parked, and the books are closed.

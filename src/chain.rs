@@ -164,6 +164,19 @@ fn root_cause(error: &reqwest::Error) -> String {
 }
 
 impl ChainError {
+    /// One word for instruments.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Unreachable { .. } => "unreachable",
+            Self::RateLimited { .. } => "rate_limited",
+            Self::Http { .. } => "http",
+            Self::Refused { .. } => "refused",
+            Self::Malformed { .. } | Self::WrongCount { .. } => "malformed",
+            Self::OtherChain { .. } => "other_chain",
+        }
+    }
+
     /// What to do about it. Faults of the way there can pass; a node that refuses a request as such will refuse it again.
     #[must_use]
     pub fn next_step(&self) -> NextStep {

@@ -12,10 +12,13 @@ mod client;
 #[cfg(feature = "localnet")]
 mod demo;
 mod estimate;
+mod key;
 mod keygen;
 #[cfg(feature = "localnet")]
 mod localnet;
 mod mint;
+#[cfg(feature = "localnet")]
+mod sample_books;
 mod serve;
 mod status;
 mod ticket_file;
@@ -83,8 +86,13 @@ enum Command {
     Address(address::AddressArgs),
     /// Makes a new wallet
     Keygen(keygen::KeygenArgs),
+    /// Makes, lists and revokes keys for the admin API
+    Key(key::KeyArgs),
     /// Checks the settings and shows where each comes from
     CheckConfig(check_config::CheckConfigArgs),
+    /// Fills an empty data folder with made-up tickets, for measurements
+    #[cfg(feature = "localnet")]
+    SampleBooks(sample_books::SampleBooksArgs),
     /// Says how the box is doing
     Status(status::StatusArgs),
 }
@@ -165,8 +173,11 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Mint(args) => mint::run(args, settings).await,
         Command::Estimate(args) => estimate::run(args, settings).await,
         Command::Address(args) => address::run(args, settings),
+        Command::Key(args) => key::run(args, settings).await,
         Command::Keygen(args) => keygen::run(&args),
         Command::CheckConfig(args) => check_config::run(args, settings).await,
+        #[cfg(feature = "localnet")]
+        Command::SampleBooks(args) => sample_books::run(args, settings).await,
         Command::Status(args) => status::run(args, settings).await,
     }
 }

@@ -9,10 +9,12 @@ mod sources;
 use std::{
     fmt,
     net::{IpAddr, SocketAddr},
+    num::NonZeroU32,
     path::{Path, PathBuf},
     time::Duration,
 };
 
+use ipnet::IpNet;
 use reqwest::Url;
 use serde::Deserialize;
 use solana_commitment_config::CommitmentConfig;
@@ -30,6 +32,8 @@ use sources::Values;
 /// Milliseconds between blocks: mainnet's since 2026, and what other clusters and the embedded chain use.
 const MAINNET_SLOT_MS: u64 = 200;
 const SLOT_MS: u64 = 400;
+/// An `ADMIN_API_KEY` below this many bytes is worth a warning.
+const SHORT_KEY: usize = 16;
 
 /// The cluster that the box mints on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -126,6 +130,17 @@ pub enum LogFormat {
     Json,
 }
 
+/// Requests that a client may make in a window of time; none for no limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimits {
+    /// Requests that may change something.
+    pub writes: Option<NonZeroU32>,
+    /// All others.
+    pub reads: Option<NonZeroU32>,
+    /// The window.
+    pub window: Duration,
+}
+
 /// Every setting, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -141,6 +156,12 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `ADMIN_API_KEY`.
     pub admin_api_key: Option<Secret>,
+    /// `ALLOWED_IPS`: who may use the admin API; everyone when empty.
+    pub allowed_ips: Vec<IpNet>,
+    /// `TRUSTED_PROXIES`: whose word counts on where a request comes from.
+    pub trusted_proxies: Vec<IpNet>,
+    /// `RATE_LIMIT_MAX`, `RATE_LIMIT_READ_MAX`, `RATE_LIMIT_WINDOW_MS`.
+    pub rate_limits: RateLimits,
     /// `MAX_BATCH_SIZE`, `BATCH_DELAY_MS`, and the network's slot time.
     pub pacing: Pacing,
     /// `CONFIRMATION_COMMITMENT`.
@@ -200,6 +221,12 @@ impl Config {
         }
     }
 
+    /// Whether strangers can reach the box: over the network, or through a proxy on this machine.
+    #[must_use]
+    pub fn is_exposed(&self) -> bool {
+        !self.listen.ip().is_loopback() || !self.trusted_proxies.is_empty()
+    }
+
     /// Reads every setting, so that all faults are found; the result counts only if there are none.
     fn check(values: &mut Values) -> Option<Self> {
         let network = values.parse("NETWORK", |text| {
@@ -229,12 +256,15 @@ impl Config {
             let visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
             if visible { Ok(Secret(text.to_owned())) } else { Err("must be plain ASCII, to fit into a header".into()) }
         });
-        if admin_api_key.is_none() && host.is_some_and(|host| !host.is_loopback()) {
-            values.fault(
-                "ADMIN_API_KEY",
-                "is missing: without a key the box only listens on loopback; set a key, or HOST=127.0.0.1".into(),
-            );
+        if admin_api_key.as_ref().is_some_and(|key| key.expose().len() < SHORT_KEY) {
+            let advice = "ADMIN_API_KEY is short enough to be guessed; make one with `boxoffice key create`";
+            values.warnings.push(advice.into());
         }
+        let allowed_ips = values.optional("ALLOWED_IPS", networks).unwrap_or_default();
+        let trusted_proxies = values.optional("TRUSTED_PROXIES", networks).unwrap_or_default();
+        let writes = values.parse("RATE_LIMIT_MAX", count_or_off);
+        let reads = values.parse("RATE_LIMIT_READ_MAX", count_or_off);
+        let window = values.parse("RATE_LIMIT_WINDOW_MS", |text| number::<u64>(text, 1_000, 86_400_000));
         let wave_size = values.parse("MAX_BATCH_SIZE", |text| number::<usize>(text, 1, 1_000));
         let wave_gap = values.parse("BATCH_DELAY_MS", |text| number::<u64>(text, 0, 60_000));
         let commitment = values.parse("CONFIRMATION_COMMITMENT", |text| match text {
@@ -273,6 +303,9 @@ impl Config {
             data_dir: data_dir?,
             listen: SocketAddr::new(host?, port?),
             admin_api_key,
+            allowed_ips,
+            trusted_proxies,
+            rate_limits: RateLimits { writes: writes?, reads: reads?, window: Duration::from_millis(window?) },
             pacing: Pacing { wave_size: wave_size?, wave_gap: Duration::from_millis(wave_gap?), slot: network?.slot() },
             commitment: commitment?,
             limits,
@@ -301,6 +334,23 @@ fn boolean(text: &str) -> Parsed<bool> {
         "false" | "0" => Ok(false),
         _ => Err("must be true or false".into()),
     }
+}
+
+fn count_or_off(text: &str) -> Parsed<Option<NonZeroU32>> {
+    match text.parse::<u32>() {
+        Ok(count) => Ok(NonZeroU32::new(count)),
+        Err(_) if text == "off" => Ok(None),
+        Err(_) => Err("must be a whole number, or off".into()),
+    }
+}
+
+fn networks(text: &str) -> Parsed<Vec<IpNet>> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    let parse = |part: &str| {
+        let network = part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
+        network.map_err(|_invalid| format!("has {part:?}, which is no address and no network such as 10.0.0.0/8"))
+    };
+    parts.map(parse).collect()
 }
 
 fn sol(text: &str) -> Parsed<Lamports> {

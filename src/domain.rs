@@ -2,6 +2,7 @@
 //!
 //! Everything else may use this module; it uses nothing of the crate.
 
+pub mod access;
 pub mod address;
 pub mod document;
 pub mod failure;

@@ -8,6 +8,7 @@ use std::{
 
 use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 use crate::{
     chain::{Chain, ChainError, instructions},
@@ -79,8 +80,23 @@ pub struct Pacing {
     pub slot: Duration,
 }
 
+impl Pacing {
+    /// Seconds from the request to the last confirmation of `count` tickets.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
+    pub fn seconds_for(self, count: u64) -> f64 {
+        if count == 0 {
+            return 0.0;
+        }
+        let waves = count.div_ceil(self.wave_size.max(1) as u64);
+        let paced = self.wave_gap.as_secs_f64() * waves.saturating_sub(1) as f64;
+        let sending = paced.max(count as f64 / MOST_PER_SECOND);
+        self.slot.as_secs_f64().mul_add(SETTLE_SLOTS, sending)
+    }
+}
+
 /// Price and time of a batch.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Estimate {
     /// Tickets.
@@ -97,7 +113,7 @@ pub struct Estimate {
 }
 
 /// Where the money goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Breakdown {
     /// Each part for the whole batch.
@@ -115,18 +131,13 @@ const MOST_PER_SECOND: f64 = 400.0;
 impl Estimate {
     /// The estimate for `count` tickets.
     #[must_use]
-    #[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
     pub fn new(count: u64, price: TicketPrice, pacing: Pacing) -> Self {
         let total = price.total() * count;
-        let waves = count.div_ceil(pacing.wave_size.max(1) as u64);
-        let paced = pacing.wave_gap.as_secs_f64() * waves.saturating_sub(1) as f64;
-        let sending = paced.max(count as f64 / MOST_PER_SECOND);
-        let seconds = if count == 0 { 0.0 } else { pacing.slot.as_secs_f64().mul_add(SETTLE_SLOTS, sending) };
         Self {
             count,
             estimated_sol: total.as_sol(),
             estimated_lamports: total,
-            estimated_time_seconds: (seconds * 100.0).round() / 100.0,
+            estimated_time_seconds: (pacing.seconds_for(count) * 100.0).round() / 100.0,
             breakdown: Breakdown { batch: price * count, per_ticket_lamports: price.total() },
         }
     }

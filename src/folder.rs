@@ -42,14 +42,13 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Makes the folder if it is missing, and takes it. `files` are made too, readable by this user only, whatever the
-    /// permissions of the folder.
+    /// Makes the folder and `files` if they are missing, as [`prepare`] does, and takes it.
     ///
     /// # Errors
     /// [`FolderError::Locked`] if another process has it.
     pub fn take(path: &Path, files: &[&str]) -> Result<Self, FolderError> {
         let fault = |source| FolderError::Io { path: path.to_owned(), source };
-        create_private(path).map_err(fault)?;
+        prepare(path, files)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
         let mut lock = options.open(path.join(LOCK_FILE)).map_err(fault)?;
@@ -66,9 +65,6 @@ impl DataFolder {
         // Only tells people who holds it; the lock itself is the system's.
         let note = format!("process {}", std::process::id());
         lock.set_len(0).and_then(|()| lock.rewind()).and_then(|()| lock.write_all(note.as_bytes())).map_err(fault)?;
-        for file in files {
-            create_private_file(&path.join(file)).map_err(fault)?;
-        }
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
@@ -77,6 +73,17 @@ impl DataFolder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Makes a data folder if it is missing, without taking it. `files` are made too, readable by this user only, whatever the
+/// permissions of the folder.
+///
+/// # Errors
+/// [`FolderError::Io`].
+pub fn prepare(path: &Path, files: &[&str]) -> Result<(), FolderError> {
+    let fault = |source| FolderError::Io { path: path.to_owned(), source };
+    create_private(path).map_err(fault)?;
+    files.iter().try_for_each(|file| create_private_file(&path.join(file)).map_err(fault))
 }
 
 fn create_private_file(path: &Path) -> io::Result<()> {

@@ -6,7 +6,7 @@
 //! entrances   cli  http           translate, never decide
 //! wiring      app  config         builds everything once; the only reader of settings
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
-//!             reconcile
+//!             reconcile  balance
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
 //!             metadata  folder  clock  telemetry
 //! below all   domain              pure and synchronous
@@ -16,6 +16,7 @@
 //! is on disk; bytes leave the box only after they are on disk; a ticket whose fate is unknown is never guessed about.
 
 pub mod app;
+pub mod balance;
 pub mod chain;
 pub mod cli;
 pub mod clock;

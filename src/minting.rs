@@ -18,6 +18,7 @@ mod confirm;
 mod flight;
 mod judge;
 mod lookup;
+mod meter;
 mod prepare;
 mod send;
 
@@ -28,6 +29,7 @@ use std::{
     time::Duration,
 };
 
+use prometheus::Registry;
 use thiserror::Error;
 use tokio::{
     sync::{Notify, Semaphore, mpsc, watch},
@@ -40,11 +42,12 @@ pub use accept::{AcceptError, BatchRequest, Funds, MAX_BATCH_TICKETS};
 use crate::{
     chain::{Chain, ChainError, wallet::Wallet},
     clock::SharedClock,
-    domain::{lamports::Lamports, spending::SpendingLimits, ticket::TicketRules},
+    domain::{lamports::Lamports, mint::AttemptState, spending::SpendingLimits, ticket::TicketRules},
     estimate::{Pacing, Prices},
     metadata::{Content, PublishError, Publisher},
-    store::{Store, StoreError},
+    store::{Settlement, Store, StoreError},
 };
+use meter::Meter;
 
 /// Transactions that may be under way at once: bounds memory, and what a status poll has to ask for.
 const MAX_IN_FLIGHT: usize = 1_024;
@@ -136,6 +139,7 @@ struct Shared {
     /// What keeps each part of the engine from going on.
     held: Mutex<BTreeMap<Part, Held>>,
     in_flight: Arc<Semaphore>,
+    meter: Meter,
 }
 
 impl fmt::Debug for Minter {
@@ -146,6 +150,10 @@ impl fmt::Debug for Minter {
 
 impl Minter {
     /// Puts the engine together; nothing runs before [`Minter::start`].
+    ///
+    /// # Errors
+    /// Never with an empty registry: its instruments have unique, valid names.
+    #[expect(clippy::too_many_arguments, reason = "called once, by the wiring")]
     pub fn new(
         store: Store,
         chain: Arc<dyn Chain>,
@@ -154,7 +162,10 @@ impl Minter {
         prices: Arc<Prices>,
         clock: SharedClock,
         settings: MintingSettings,
-    ) -> Self {
+        registry: &Registry,
+    ) -> Result<Self, prometheus::Error> {
+        let meter = Meter::new()?;
+        meter.register(registry)?;
         let shared = Shared {
             store,
             chain,
@@ -168,8 +179,9 @@ impl Minter {
             settled: watch::Sender::new(0),
             held: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            meter,
         };
-        Self { shared: Arc::new(shared) }
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Starts the engine's tasks. They begin with what an earlier process left open.
@@ -207,6 +219,28 @@ impl Minter {
         Ok(())
     }
 
+    /// Changes whenever something was settled.
+    #[must_use]
+    pub fn settlements(&self) -> watch::Receiver<u64> {
+        self.shared.settled.subscribe()
+    }
+
+    /// Tickets settled per second of late; none when nothing was.
+    #[must_use]
+    pub fn rate(&self) -> Option<f64> {
+        self.shared.meter.rate()
+    }
+
+    /// Seconds until `waiting` tickets are settled: at the present speed, or else as the pacing allows.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
+    pub fn eta_seconds(&self, waiting: u64) -> f64 {
+        match self.rate() {
+            Some(rate) => waiting as f64 / rate,
+            None => self.shared.settings.pacing.seconds_for(waiting),
+        }
+    }
+
     /// Whether minting goes on, and why not.
     #[must_use]
     pub fn condition(&self) -> Condition {
@@ -233,6 +267,14 @@ impl Shared {
 
     fn now_ms(&self) -> i64 {
         self.clock.now_ms()
+    }
+
+    /// Settles in one commit, and tells all who wait for it.
+    async fn settle(&self, progress: Vec<(i64, AttemptState)>, settlements: Vec<Settlement>) -> Result<(), StoreError> {
+        let settled = self.store.settle(progress, settlements, self.now_ms()).await?;
+        self.meter.settled(&settled);
+        self.settled.send_modify(|count| *count = count.wrapping_add(1));
+        Ok(())
     }
 
     fn free(&self, part: Part) {

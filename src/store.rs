@@ -4,25 +4,38 @@
 //! when its future resolves: WAL with `synchronous=FULL`, and writes that wait at the same time share one commit.
 
 mod accept;
+mod answers;
 mod attempts;
+mod audit;
 mod batches;
 mod identity;
+mod keys;
 mod mints;
 mod readers;
+#[cfg(feature = "localnet")]
+mod sample;
 mod spending;
+mod stats;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
+use prometheus::{HistogramOpts, HistogramVec, Registry};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{M, Migrations, SchemaVersion};
 use thiserror::Error;
 
 pub use accept::{Accepted, Entry, NewBatch, NewTicket, Preview, PreviewFailure, SpendingRules};
-pub use attempts::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settlement, TicketVerdict, Verdict};
-pub use batches::{BatchEntry, BatchRecord, BatchSums};
+pub use answers::KeptAnswer;
+pub use attempts::{
+    NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settled, Settlement, TicketVerdict, Verdict,
+};
+pub use audit::{AuditRecord, NewAuditRecord};
+pub use batches::{BatchEntry, BatchFilter, BatchRecord};
 pub use identity::Identity;
+pub use keys::{ApiKey, NewApiKey};
 pub use mints::{Counts, MintFilter, MintRecord};
+pub use stats::{Period, VenueStats};
 
 use readers::Readers;
 use writer::Writer;
@@ -30,7 +43,8 @@ use writer::Writer;
 /// Name of the database inside the data folder.
 pub const FILE_NAME: &str = "boxoffice.db";
 
-const MIGRATIONS: &[M<'static>] = &[M::up(include_str!("../migrations/0001_books.sql"))];
+const MIGRATIONS: &[M<'static>] =
+    &[M::up(include_str!("../migrations/0001_books.sql")), M::up(include_str!("../migrations/0002_api.sql"))];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
 const READERS: usize = 4;
 /// How long SQLite waits for a lock that another process (a backup, a curious operator) holds, in milliseconds.
@@ -98,9 +112,15 @@ pub enum StoreError {
     /// A row changed under a writer that relied on it: a bug, never a user's fault.
     #[error("the books changed underneath a write ({0}); nothing was written")]
     Conflict(&'static str),
+    /// A key's name is taken.
+    #[error("there is a key named {0} already; revoke it first (`boxoffice key revoke {0}`), or choose another name")]
+    KeyExists(String),
     /// Any other fault of SQLite.
     #[error("the database refused: {0}")]
     Sqlite(#[source] rusqlite::Error),
+    /// An instrument with an impossible name: a bug.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
     /// The writer has ended: the process is shutting down.
     #[error("the database is closed")]
     Closed,
@@ -120,6 +140,7 @@ impl From<rusqlite::Error> for StoreError {
 pub struct Store {
     writer: Writer,
     readers: Readers,
+    seconds: HistogramVec,
 }
 
 impl Store {
@@ -135,8 +156,20 @@ impl Store {
             .and_then(|_mode| connection.pragma_update(None, "synchronous", "full"))
             .map_err(|source| unhealthy(&path, source))?;
         migrate(&path, &mut connection)?;
-        let readers = Readers::open(READERS, || connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-        Ok(Self { writer: Writer::start(connection), readers })
+        let seconds = HistogramOpts::new("boxoffice_sqlite_seconds", "Seconds that queries and group commits took.");
+        let buckets = vec![0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
+        let seconds = HistogramVec::new(seconds.buckets(buckets), &["operation"])?;
+        let (reads, commits) = (seconds.with_label_values(&["read"]), seconds.with_label_values(&["commit"]));
+        let readers = Readers::open(READERS, reads, || connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+        Ok(Self { writer: Writer::start(connection, commits), readers, seconds })
+    }
+
+    /// Has its instruments shown.
+    ///
+    /// # Errors
+    /// When they are registered already.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.seconds.clone()))
     }
 
     /// Waits for writes under way and closes the file.

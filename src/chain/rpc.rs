@@ -2,7 +2,7 @@
 //!
 //! Every endpoint must prove that it serves the chain of the books, by its genesis hash: before its first use, after each
 //! fault, every few seconds, and always before a blockhash or the end of the chain is taken from it.
-//! Every call is counted by method. Several endpoints may be named; a call whose endpoint fails is put to the next one, and
+//! Every call is counted by endpoint, method and outcome. Several endpoints may be named; a call whose endpoint fails is put to the next one, and
 //! the one that answered is preferred from then on. Sending the same bytes twice is harmless: the chain takes them once.
 
 use std::{
@@ -18,6 +18,9 @@ use std::{
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, core::Collector as _, exponential_buckets,
+};
 use reqwest::{StatusCode, Url, header::RETRY_AFTER};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -28,7 +31,7 @@ use solana_pubkey::Pubkey;
 use solana_rpc_client_api::response::{Response, RpcBlockhash, RpcConfirmedTransactionStatusWithSignature};
 use solana_signature::Signature;
 use solana_transaction_status_client_types::TransactionStatus;
-
+use thiserror::Error;
 use tokio::time::Instant;
 
 use super::{Account, Chain, ChainError, Landed, NextStep, Observed, RecentBlockhash, Tip};
@@ -57,7 +60,8 @@ pub struct RpcChain {
     /// Genesis hash of the chain that the books belong to, once that is known.
     genesis: OnceLock<String>,
     commitment: CommitmentConfig,
-    calls: Mutex<BTreeMap<&'static str, u64>>,
+    calls: IntCounterVec,
+    seconds: HistogramVec,
 }
 
 impl fmt::Debug for RpcChain {
@@ -67,15 +71,52 @@ impl fmt::Debug for RpcChain {
     }
 }
 
-/// An address, and when it last proved to serve the right chain.
+/// An address, when it last proved to serve the right chain, and how it did.
 struct Endpoint {
     url: Url,
+    /// How it is named where its URL must not be shown.
+    name: String,
     proven: Mutex<Option<Instant>>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Seen {
+    last_answer: Option<Instant>,
+    last_latency: Option<Duration>,
+    /// The last fault, while no answer has followed it.
+    fault: Option<String>,
+}
+
+/// How an endpoint is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointHealth {
+    /// Scheme, host and port.
+    pub endpoint: String,
+    /// Asked first.
+    pub preferred: bool,
+    /// Since its last answer; none if it never gave one.
+    pub last_answer_ago: Option<Duration>,
+    /// How long that answer took.
+    pub last_latency: Option<Duration>,
+    /// Its last fault, if no answer has followed it.
+    pub fault: Option<String>,
 }
 
 impl Endpoint {
     fn set_proven(&self, at: Option<Instant>) {
         *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    fn saw<T>(&self, began: Instant, answer: &Result<T, ChainError>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            // A refusal is an answer too: the endpoint is there.
+            Ok(_) | Err(ChainError::Refused { .. }) => {
+                *seen = Seen { last_answer: Some(Instant::now()), last_latency: Some(began.elapsed()), fault: None };
+            }
+            Err(error) => seen.fault = Some(error.to_string()),
+        }
     }
 }
 
@@ -83,6 +124,17 @@ impl Endpoint {
 #[must_use]
 pub fn redacted(url: &Url) -> String {
     url.origin().ascii_serialization()
+}
+
+/// Why the client cannot be set up.
+#[derive(Debug, Error)]
+pub enum RpcSetupError {
+    /// TLS or sockets.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Http(#[from] reqwest::Error),
+    /// An instrument with an impossible name: a bug.
+    #[error(transparent)]
+    Metrics(#[from] prometheus::Error),
 }
 
 #[derive(Deserialize)]
@@ -110,17 +162,56 @@ impl RpcChain {
     ///
     /// # Errors
     /// When the platform's TLS or sockets cannot be set up.
-    pub fn new(endpoints: Vec<Url>, commitment: CommitmentConfig) -> Result<Self, reqwest::Error> {
+    pub fn new(endpoints: Vec<Url>, commitment: CommitmentConfig) -> Result<Self, RpcSetupError> {
         let http = reqwest::Client::builder()
             .timeout(TIMEOUT)
             .connect_timeout(Duration::from_secs(5))
             .tcp_nodelay(true)
             .user_agent(concat!("boxoffice/", env!("CARGO_PKG_VERSION")))
             .build()?;
-        let calls = Mutex::new(BTreeMap::new());
-        let endpoints = endpoints.into_iter().map(|url| Endpoint { url, proven: Mutex::new(None) }).collect();
-        let (preferred, genesis) = (AtomicUsize::new(0), OnceLock::new());
-        Ok(Self { http, endpoints, preferred, genesis, commitment, calls })
+        let calls = Opts::new("boxoffice_rpc_calls_total", "JSON-RPC calls, by endpoint, method and outcome.");
+        let seconds = HistogramOpts::new("boxoffice_rpc_call_duration_seconds", "Seconds that JSON-RPC calls took.");
+        let named = endpoints.into_iter().enumerate().map(|(index, url)| {
+            let host = redacted(&url);
+            // Two plans of one provider differ only in what must not be shown.
+            let name = if index == 0 { host } else { format!("{host} #{}", index.saturating_add(1)) };
+            Endpoint { url, name, proven: Mutex::new(None), seen: Mutex::default() }
+        });
+        Ok(Self {
+            http,
+            endpoints: named.collect(),
+            preferred: AtomicUsize::new(0),
+            genesis: OnceLock::new(),
+            commitment,
+            calls: IntCounterVec::new(calls, &["endpoint", "method", "outcome"])?,
+            seconds: HistogramVec::new(seconds.buckets(exponential_buckets(0.001, 2.0, 14)?), &["endpoint", "method"])?,
+        })
+    }
+
+    /// Has its instruments shown.
+    ///
+    /// # Errors
+    /// When they are registered already.
+    pub fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        registry.register(Box::new(self.calls.clone()))?;
+        registry.register(Box::new(self.seconds.clone()))
+    }
+
+    /// How each endpoint is doing.
+    #[must_use]
+    pub fn health(&self) -> Vec<EndpointHealth> {
+        let preferred = self.preferred.load(Ordering::Relaxed);
+        let health = |(index, endpoint): (usize, &Endpoint)| {
+            let seen = endpoint.seen.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            EndpointHealth {
+                endpoint: endpoint.name.clone(),
+                preferred: index == preferred,
+                last_answer_ago: seen.last_answer.map(|at| at.elapsed()),
+                last_latency: seen.last_latency,
+                fault: seen.fault,
+            }
+        };
+        self.endpoints.iter().enumerate().map(health).collect()
     }
 
     /// From now on only endpoints that serve this chain are listened to.
@@ -134,8 +225,17 @@ impl RpcChain {
     }
 
     /// Calls made so far, by method; one that was put to two endpoints counts twice.
-    pub fn calls(&self) -> BTreeMap<&'static str, u64> {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a counter holds whole numbers")]
+    pub fn calls(&self) -> BTreeMap<String, u64> {
+        let mut by_method = BTreeMap::new();
+        for metric in self.calls.collect().iter().flat_map(prometheus::proto::MetricFamily::get_metric) {
+            let method = metric.get_label().iter().find(|label| label.name() == "method");
+            let count: &mut u64 =
+                by_method.entry(method.map(|m| m.value().to_owned()).unwrap_or_default()).or_default();
+            *count = count.saturating_add(metric.get_counter().get_value() as u64);
+        }
+        by_method
     }
 
     async fn call<T: DeserializeOwned>(&self, method: &'static str, params: Value) -> Result<T, ChainError> {
@@ -144,7 +244,7 @@ impl RpcChain {
         let mut failed = None;
         for (index, endpoint) in self.endpoints.iter().enumerate().cycle().skip(first).take(self.endpoints.len()) {
             let answer = match self.prove(endpoint, method).await {
-                Ok(()) => self.call_one(&endpoint.url, method, body.clone()).await,
+                Ok(()) => self.call_one(endpoint, method, body.clone()).await,
                 Err(error) => Err(error),
             };
             match answer {
@@ -173,7 +273,7 @@ impl RpcChain {
             return Ok(());
         }
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "getGenesisHash", "params": [] }).to_string();
-        let found: String = self.call_one(&endpoint.url, "getGenesisHash", body).await?;
+        let found: String = self.call_one(endpoint, "getGenesisHash", body).await?;
         if found != *expected {
             let (endpoint, expected) = (redacted(&endpoint.url), expected.clone());
             return Err(ChainError::OtherChain { endpoint, expected, found });
@@ -184,18 +284,23 @@ impl RpcChain {
 
     async fn call_one<T: DeserializeOwned>(
         &self,
-        url: &Url,
+        endpoint: &Endpoint,
         method: &'static str,
         body: String,
     ) -> Result<T, ChainError> {
+        let began = Instant::now();
+        let answer = self.ask(&endpoint.url, method, body).await;
+        let outcome = answer.as_ref().map_or_else(ChainError::kind, |_answer| "ok");
+        self.calls.with_label_values(&[endpoint.name.as_str(), method, outcome]).inc();
+        self.seconds.with_label_values(&[endpoint.name.as_str(), method]).observe(began.elapsed().as_secs_f64());
+        endpoint.saw(began, &answer);
+        answer
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, url: &Url, method: &'static str, body: String) -> Result<T, ChainError> {
         let endpoint = || redacted(url);
         let unreachable =
             |source: reqwest::Error| ChainError::Unreachable { endpoint: endpoint(), source: source.without_url() };
-        {
-            let mut calls = self.calls.lock().unwrap_or_else(PoisonError::into_inner);
-            let count = calls.entry(method).or_default();
-            *count = count.saturating_add(1);
-        }
         let request = self.http.post(url.clone()).header("content-type", "application/json").body(body);
         let response = request.send().await.map_err(unreachable)?;
         match response.status() {

@@ -123,7 +123,7 @@ impl Client {
         let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
         let detail = problem.get("detail").and_then(Value::as_str).unwrap_or("no reason given");
         if status == StatusCode::UNAUTHORIZED {
-            bail!("{detail}; set ADMIN_API_KEY to the server's key");
+            bail!("{detail}; set ADMIN_API_KEY to a key of the server");
         }
         bail!("{detail}")
     }
@@ -166,7 +166,7 @@ pub(super) struct OwnServer {
     pub(super) app: Arc<App>,
     pub(super) client: Client,
     stop: CancellationToken,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<Result<(), prometheus::Error>>,
 }
 
 impl OwnServer {

@@ -110,7 +110,7 @@ struct Summary {
     spent: Lamports,
     wallet_lost: Lamports,
     seconds: f64,
-    calls: BTreeMap<&'static str, u64>,
+    calls: BTreeMap<String, u64>,
 }
 
 async fn mint_and_read_back(server: &OwnServer, count: u64) -> anyhow::Result<Summary> {

@@ -18,15 +18,15 @@ pub(super) async fn run(_args: ServeArgs, settings: &SettingFlags) -> anyhow::Re
     if config.network == Network::Embedded {
         eprintln!("NETWORK=embedded: a rehearsal. Chain and books are temporary and end with this process.");
     }
-    let without_key = config.admin_api_key.is_none();
     // The port first: a second server should fail before it touches anything.
     let listener = listen(config.listen).await?;
     let app = tokio::select! {
         app = App::start(config) => Arc::new(app?),
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
-    if without_key {
-        eprintln!("ADMIN_API_KEY is not set: everyone on this machine may mint, and nobody from outside can connect.");
+    if app.config.admin_api_key.is_none() && !app.store.has_keys().await? {
+        eprintln!("There is no key yet: everyone on this machine may mint, and nobody from outside can connect.");
+        eprintln!("Make one with `boxoffice key create NAME --role operate`, or set ADMIN_API_KEY.");
     }
     eprintln!("Listening on http://{}", listener.local_addr()?);
     let served = app.serve(listener, stop).await;

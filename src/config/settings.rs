@@ -28,6 +28,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("server", "HOST", "127.0.0.1"),
     setting("server", "PORT", "3018"),
     Setting { secret: true, ..setting("server", "ADMIN_API_KEY", "") },
+    setting("server", "ALLOWED_IPS", ""),
+    setting("server", "TRUSTED_PROXIES", ""),
+    setting("server", "RATE_LIMIT_MAX", "10"),
+    setting("server", "RATE_LIMIT_READ_MAX", "600"),
+    setting("server", "RATE_LIMIT_WINDOW_MS", "60000"),
     setting("minting", "MAX_BATCH_SIZE", "10"),
     setting("minting", "BATCH_DELAY_MS", "100"),
     setting("minting", "SELLER_FEE_BASIS_POINTS", "0"),
@@ -47,10 +52,6 @@ pub const SETTINGS: &[Setting] = &[
 /// starts.
 pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "SOLANA_WS_URL",
-    "ALLOWED_IPS",
-    "TRUSTED_PROXIES",
-    "RATE_LIMIT_MAX",
-    "RATE_LIMIT_WINDOW_MS",
     "KUBO_API_URL",
     "PINATA_JWT",
     "REDIS_URL",

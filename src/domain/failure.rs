@@ -1,11 +1,13 @@
 //! Why a ticket was not minted: a stable code for programs, a sentence for people, and whether trying again can help.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 macro_rules! failure_codes {
     ($($(#[$doc:meta])* $name:ident = $code:literal, retryable: $retryable:literal;)*) => {
         /// A stable code. New ones may be added; none is renamed.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, ToSchema)]
+        #[schema(rename_all = "snake_case")]
         pub enum FailureCode { $($(#[$doc])* $name),* }
 
         impl FailureCode {

@@ -4,8 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-/// Longest identifier taken, in bytes. Ids come from other systems (UUIDs, order numbers, URLs): this holds them all.
-pub const MAX_ID_BYTES: usize = 128;
+/// Longest identifier taken, in characters. Ids come from other systems (UUIDs, order numbers, URLs): this holds them all.
+pub const MAX_ID_CHARS: usize = 128;
 
 /// Says what is wrong with an identifier, or nothing.
 ///
@@ -14,8 +14,8 @@ pub const MAX_ID_BYTES: usize = 128;
 pub fn check_id(text: &str) -> Result<(), &'static str> {
     if text.is_empty() {
         Err("is empty")
-    } else if text.len() > MAX_ID_BYTES {
-        Err("is longer than 128 bytes")
+    } else if text.chars().count() > MAX_ID_CHARS {
+        Err("is longer than 128 characters")
     } else if text.chars().any(char::is_control) {
         Err("contains a control character")
     } else if text.trim() != text {

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Lamports in one SOL, fixed by the Solana protocol.
 pub const LAMPORTS_PER_SOL: u64 = 1_000_000_000;
@@ -14,7 +15,7 @@ pub const LAMPORTS_PER_SOL: u64 = 1_000_000_000;
 const SOL_DECIMALS: usize = 9;
 
 /// An amount of lamports. Arithmetic saturates: no sum of real balances comes near `u64::MAX`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(transparent)]
 pub struct Lamports(pub u64);
 

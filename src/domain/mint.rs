@@ -1,10 +1,11 @@
 //! The life of a mint: what its states mean and which may follow which.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// State of a ticket's mint. `pending` → `minting` → `minted` | `failed`; an attempt that provably died leads back from
 /// `minting` to `pending`, and a retry from `failed` to `pending`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum MintStatus {
     /// Accepted and durable; nothing is signed.

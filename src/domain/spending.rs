@@ -4,11 +4,12 @@ use std::ops::Mul;
 
 use serde::Serialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use super::lamports::Lamports;
 
 /// What one ticket costs on the chain as it is now; multiplied, what many cost.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TicketPrice {
     /// Rent of the mint account.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use solana_pubkey::{Pubkey, pubkey};
+use utoipa::ToSchema;
 
 use super::ids::{TicketId, check_id};
 
@@ -38,7 +39,7 @@ const NOBODY: [Pubkey; 12] = [
 ];
 
 /// One thing that is wrong with a ticket, and where.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Fault {
     /// JSON pointer (RFC 6901) within the ticket: `/ticketData/eventName`.
     pub pointer: String,
@@ -54,7 +55,7 @@ pub struct TicketRules {
 }
 
 /// A ticket that has passed every check which needs no chain.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Ticket {
     /// The venue's own number for it; never published.
@@ -75,7 +76,7 @@ pub struct Ticket {
 }
 
 /// What is printed on a ticket.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TicketData {
     /// Name of the event.

@@ -1,21 +1,23 @@
 //! `/admin/batch-mint` and `/admin/batches`.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 use tokio::time::timeout;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
-    Api, MAX_WAIT,
-    error::{Problem, failure_status, text},
+    Api,
+    error::{Outcome, Problem, ProblemBody, failure_status, text},
+    pages::{PageRequest, refuse},
 };
 use crate::{
     clock::rfc3339,
@@ -24,16 +26,35 @@ use crate::{
         ids::VenueId,
         lamports::Lamports,
         mint::MintStatus,
-        ticket::Fault,
+        ticket::{Fault, Ticket},
     },
     estimate::Estimate,
     minting::BatchRequest,
-    store::{BatchEntry, BatchRecord, Preview, StoreError},
+    store::{BatchEntry, BatchFilter, BatchRecord, Preview, StoreError},
 };
 
-/// `POST /admin/batch-mint`: accepts a batch and, unless the client prefers otherwise, waits for its result.
+/// How long a waiting request is held before it is answered with the batch's address instead.
+const MAX_WAIT: Duration = Duration::from_mins(15);
+
+/// Mints a batch of 1 to 10,000 tickets, each exactly once, and answers when all of them are settled.
 ///
-/// With `?dryRun=true` it only says what the batch would do and what that would cost.
+/// With `Prefer: respond-async` it answers at once, when the batch is on disk; so it does when the client has waited for 15
+/// minutes or the server stops: the batch goes on by itself. With `?dryRun=true` it only says what the batch would do and
+/// cost. One wrong ticket fails alone, in `failed`.
+#[utoipa::path(post, path = "/batch-mint", tag = "minting", params(MintParameters,
+        ("prefer" = Option<String>, Header, description = "`respond-async` to be answered at once."),
+        ("idempotency-key" = Option<String>, Header, max_length = 255,
+            description = "Repeated with the same body within 24 hours, the request is answered as before, with \
+                           `Idempotent-Replayed: true`. `x-idempotency-key` is the same. Ticket ids protect for ever \
+                           without it.")),
+    request_body = BatchMint,
+    responses((status = 200, body = MintAnswer, description = "Every ticket is settled; or the dry run."),
+        (status = 202, body = BatchResult, description = "The batch is on disk and goes on by itself.",
+            headers(("location", description = "The batch."))),
+        (status = 402, body = ProblemBody, content_type = "application/problem+json",
+            description = "`insufficient_funds`, `transaction_limit` or `spending_limit`: nothing was accepted."),
+        (status = 507, body = ProblemBody, content_type = "application/problem+json",
+            description = "`disk_full`: nothing was accepted.")))]
 pub(super) async fn mint(
     State(api): State<Api>,
     Query(parameters): Query<MintParameters>,
@@ -42,8 +63,10 @@ pub(super) async fn mint(
 ) -> Result<Response, Problem> {
     let request = read(&body)?;
     drop(body);
+    let (venue, tickets) = (request.venue_id.clone(), request.tickets.len());
     if parameters.dry_run {
-        return Ok(Json(preview(&api, request).await?).into_response());
+        let outcome = Outcome(format!("dry run for {venue}: {tickets} tickets"));
+        return Ok((Extension(outcome), Json(preview(&api, request).await?)).into_response());
     }
     let accepted = api.app.minter.accept(request).await?;
     let respond_async = text(&headers, "prefer")
@@ -58,29 +81,80 @@ pub(super) async fn mint(
         }
     }
     let batch = find(&api, accepted.public_id).await?;
-    if batch.open == 0 && !respond_async {
-        return Ok(Json(result(&api, batch).await?).into_response());
+    let outcome = Extension(Outcome(format!(
+        "batch {} for {venue}: {tickets} tickets, {} of them new",
+        batch.public_id, accepted.new_tickets
+    )));
+    let (open, location) = (batch.open, format!("/admin/batches/{}", batch.public_id));
+    let result = Json(result(&api, batch).await?);
+    if open == 0 && !respond_async {
+        return Ok((outcome, result).into_response());
     }
-    let location = format!("/admin/batches/{}", batch.public_id);
-    Ok((StatusCode::ACCEPTED, [(header::LOCATION, location)], Json(result(&api, batch).await?)).into_response())
+    Ok((StatusCode::ACCEPTED, outcome, [(header::LOCATION, location)], result).into_response())
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct MintParameters {
+    /// Only says what the batch would do and cost.
     #[serde(default)]
+    #[param(default = false)]
     dry_run: bool,
 }
 
-#[derive(Debug, Serialize)]
+/// A batch as it is sent. Read by hand, so that every fault can be told.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `read` takes")]
+pub(super) struct BatchMint {
+    /// The venue that sells: the namespace of its ticket ids.
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        example = "venue-123",
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
+    )]
+    venue_id: String,
+    #[schema(min_items = 1, max_items = 10_000)]
+    tickets: Vec<SentTicket>,
+}
+
+/// A ticket. Anything else is taken too, and fails alone: it stands in `failed`, and says why.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes what `read` takes")]
+pub(super) enum SentTicket {
+    Ticket(Ticket),
+    #[schema(value_type = Value)]
+    Wrong(Value),
+}
+
+/// The result of a batch, or of a dry run.
+#[derive(Debug, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes what `mint` answers")]
+pub(super) enum MintAnswer {
+    Result(BatchResult),
+    DryRun(DryRun),
+}
+
+/// What a batch would do.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct DryRun {
+pub(super) struct DryRun {
+    /// Tickets sent.
     total: u64,
+    /// Would be minted.
     new: u64,
+    /// Are in the books already.
     known: u64,
+    /// Would fail.
     failed: Vec<Failed>,
     /// For the new tickets.
     estimate: Estimate,
+    /// Its address, base58.
     wallet: String,
     balance_lamports: Lamports,
     /// Without what is kept back by setting and reserved for tickets already accepted.
@@ -107,26 +181,81 @@ async fn preview(api: &Api, request: BatchRequest) -> Result<DryRun, Problem> {
     })
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct BatchParameters {
     /// `false` leaves the lists of tickets out: for those who only follow the progress.
-    entries: Option<bool>,
+    #[serde(default = "yes")]
+    #[param(default = true)]
+    entries: bool,
 }
 
-/// `GET /admin/batches/{id}`: a batch, its sums, and what became of each ticket so far.
+fn yes() -> bool {
+    true
+}
+
+/// A batch, its sums, and what became of each ticket so far.
+#[utoipa::path(get, path = "/batches/{id}", tag = "minting", params(("id" = String, Path), BatchParameters),
+    responses((status = 200, body = BatchResult),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such batch.")))]
 pub(super) async fn batch(
     State(api): State<Api>,
     Path(id): Path<String>,
     Query(parameters): Query<BatchParameters>,
 ) -> Result<Json<BatchResult>, Problem> {
     let batch = find(&api, id).await?;
-    let entries =
-        if parameters.entries == Some(false) { Vec::new() } else { api.app.store.batch_entries(batch.id).await? };
-    Ok(Json(summarise(&api, batch, entries).await?))
+    if parameters.entries {
+        return Ok(Json(result(&api, batch).await?));
+    }
+    Ok(Json(summarise(&api, batch, Vec::new())))
 }
 
-async fn find(api: &Api, public_id: String) -> Result<BatchRecord, Problem> {
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListParameters {
+    /// Of one venue.
+    venue_id: Option<String>,
+    /// Batches on the page.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 500, default = 50)]
+    limit: Option<String>,
+    /// `nextCursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]$")]
+    cursor: Option<String>,
+}
+
+/// A page of batches.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BatchPage {
+    /// Without their tickets.
+    batches: Vec<Batch>,
+    /// Where the next page begins; null on the last.
+    next_cursor: Option<String>,
+}
+
+/// Batches, newest first, without their tickets.
+#[utoipa::path(get, path = "/batches", tag = "minting", params(ListParameters),
+    responses((status = 200, body = BatchPage, headers(("link", description = "The next page, as rel=next")))))]
+pub(super) async fn list(
+    State(api): State<Api>,
+    Query(parameters): Query<ListParameters>,
+) -> Result<Response, Problem> {
+    let ListParameters { venue_id, limit, cursor } = parameters;
+    let mut faults = Vec::new();
+    let page = PageRequest::read(limit.as_deref(), cursor.as_deref(), &mut faults);
+    refuse(faults)?;
+    let filter = BatchFilter { venue_id: venue_id.clone(), before_id: page.before_id };
+    let mut records = api.app.store.batches(filter, page.rows()).await?;
+    let next_cursor = page.cut(&mut records, |record| record.id);
+    let batches = records.into_iter().map(|record| Batch::new(&api, record)).collect();
+    let filters = [("venueId", venue_id.as_deref())];
+    let answer = BatchPage { batches, next_cursor: next_cursor.clone() };
+    Ok(page.answer(answer, next_cursor.as_deref(), "/admin/batches", &filters))
+}
+
+pub(super) async fn find(api: &Api, public_id: String) -> Result<BatchRecord, Problem> {
     let found = api.app.store.batch(public_id).await?;
     found.ok_or_else(|| Problem::not_found("there is no batch with this id"))
 }
@@ -164,26 +293,51 @@ fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
     }
 }
 
-/// The answer of the seed's contract, and what is worth knowing beyond it.
-#[derive(Debug, Serialize)]
+/// A batch and its sums.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct BatchResult {
+pub(super) struct Batch {
     batch_id: String,
     venue_id: String,
-    state: &'static str,
+    state: BatchState,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     finished_at: Option<String>,
-    successful: Vec<Successful>,
-    failed: Vec<Failed>,
-    summary: Summary,
+    pub(super) summary: Summary,
 }
 
-#[derive(Debug, Serialize)]
+/// A batch, its sums, and what became of each ticket.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Successful {
+pub(super) struct BatchResult {
+    #[serde(flatten)]
+    batch: Batch,
+    /// In the order of the request.
+    successful: Vec<Successful>,
+    /// In the order of the request.
+    failed: Vec<Failed>,
+}
+
+/// How far a batch is.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum BatchState {
+    Running,
+    Finished,
+}
+
+/// A ticket that the chain holds.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Successful {
     ticket_id: String,
+    /// Of the transaction that minted it, base58; null when the chain has forgotten the one that an earlier life of these
+    /// books sent.
     signature: Option<String>,
+    /// `ipfs://` address of its metadata.
     metadata_uri: Option<String>,
+    /// Where the NFT lives, base58.
     mint_address: Option<String>,
     /// The ticket was known before this batch: nothing was minted for it now.
     replayed: bool,
@@ -192,18 +346,101 @@ struct Successful {
     cost_lamports: Lamports,
 }
 
-#[derive(Debug, Serialize)]
+/// A ticket that was not minted.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Failed {
+pub(super) struct Failed {
     /// Place in the request, from 0.
     index: usize,
     ticket_id: String,
+    /// What is wrong and what to do, for a person.
     error: String,
+    #[schema(inline)]
     code: FailureCode,
+    /// The HTTP status that it would have if it were alone.
     status: u16,
+    /// Whether sending it again can help.
     retryable: bool,
+    /// Everything that is wrong with it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
     faults: Vec<Fault>,
+}
+
+/// The sums of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Summary {
+    total: u64,
+    succeeded: u64,
+    failed: u64,
+    /// Not settled yet.
+    pending: u64,
+    /// Seconds from acceptance to the last settlement, or until now.
+    total_duration: f64,
+    /// Seconds per ticket.
+    avg_duration: f64,
+    /// Seconds until the last ticket is settled, with all that waits before it; 0 when the batch is finished.
+    eta_seconds: f64,
+    /// What the new tickets of this batch were expected to cost.
+    estimated_lamports: Lamports,
+    /// What they have cost so far.
+    spent_lamports: Lamports,
+}
+
+impl Batch {
+    pub(super) fn new(api: &Api, record: BatchRecord) -> Self {
+        let until = record.finished_at_ms.unwrap_or_else(|| api.app.clock.now_ms());
+        let seconds = seconds(until.saturating_sub(record.created_at_ms));
+        let eta = if record.open == 0 { 0.0 } else { api.app.minter.eta_seconds(record.open) };
+        Self {
+            state: if record.open == 0 { BatchState::Finished } else { BatchState::Running },
+            created_at: rfc3339(record.created_at_ms),
+            finished_at: record.finished_at_ms.map(rfc3339),
+            summary: Summary {
+                total: record.total,
+                succeeded: record.succeeded,
+                failed: record.failed,
+                pending: record.open,
+                total_duration: seconds,
+                avg_duration: per(seconds, record.total),
+                eta_seconds: (eta * 100.0).round() / 100.0,
+                estimated_lamports: record.estimated,
+                spent_lamports: record.spent,
+            },
+            batch_id: record.public_id,
+            venue_id: record.venue_id,
+        }
+    }
+}
+
+/// What became of an entry that is settled.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(super) enum Settled {
+    Successful(Successful),
+    Failed(Failed),
+}
+
+impl Settled {
+    /// None for an entry that is not settled yet.
+    pub(super) fn of(entry: BatchEntry) -> Option<Self> {
+        match entry {
+            BatchEntry { failure: Some(failure), position, ticket_id, faults, .. } => {
+                Some(Self::Failed(Failed::new(position, ticket_id, failure, faults)))
+            }
+            BatchEntry { status: Some(MintStatus::Minted), .. } => Some(Self::Successful(Successful {
+                ticket_id: entry.ticket_id,
+                signature: entry.signature,
+                metadata_uri: entry.metadata_uri,
+                mint_address: entry.mint_address,
+                replayed: entry.replayed,
+                adopted: entry.adopted,
+                cost_lamports: entry.cost,
+            })),
+            BatchEntry { .. } => None,
+        }
+    }
 }
 
 impl Failed {
@@ -220,69 +457,20 @@ impl Failed {
     }
 }
 
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Summary {
-    total: u64,
-    succeeded: u64,
-    failed: u64,
-    pending: u64,
-    /// Seconds from acceptance to the last settlement, or until now.
-    total_duration: f64,
-    /// Seconds per ticket.
-    avg_duration: f64,
-    /// What the new tickets of this batch were expected to cost.
-    estimated_lamports: Lamports,
-    /// What they have cost so far.
-    spent_lamports: Lamports,
-}
-
 async fn result(api: &Api, batch: BatchRecord) -> Result<BatchResult, StoreError> {
     let entries = api.app.store.batch_entries(batch.id).await?;
-    summarise(api, batch, entries).await
+    Ok(summarise(api, batch, entries))
 }
 
-async fn summarise(api: &Api, batch: BatchRecord, entries: Vec<BatchEntry>) -> Result<BatchResult, StoreError> {
-    let sums = api.app.store.batch_sums(batch.id).await?;
+fn summarise(api: &Api, batch: BatchRecord, entries: Vec<BatchEntry>) -> BatchResult {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
-    for (index, entry) in entries.into_iter().enumerate() {
-        match entry {
-            BatchEntry { failure: Some(failure), ticket_id, faults, .. } => {
-                failed.push(Failed::new(index, ticket_id, failure, faults));
-            }
-            BatchEntry { status: Some(MintStatus::Minted), .. } => successful.push(Successful {
-                ticket_id: entry.ticket_id,
-                signature: entry.signature,
-                metadata_uri: entry.metadata_uri,
-                mint_address: entry.mint_address,
-                replayed: entry.replayed,
-                adopted: entry.adopted,
-                cost_lamports: entry.cost,
-            }),
-            BatchEntry { .. } => {}
+    for settled in entries.into_iter().filter_map(Settled::of) {
+        match settled {
+            Settled::Successful(entry) => successful.push(entry),
+            Settled::Failed(entry) => failed.push(entry),
         }
     }
-    let until = batch.finished_at_ms.unwrap_or_else(|| api.app.clock.now_ms());
-    let seconds = seconds(until.saturating_sub(batch.created_at_ms));
-    Ok(BatchResult {
-        state: if batch.open == 0 { "finished" } else { "running" },
-        created_at: rfc3339(batch.created_at_ms),
-        finished_at: batch.finished_at_ms.map(rfc3339),
-        summary: Summary {
-            total: batch.total,
-            succeeded: sums.succeeded,
-            failed: sums.failed,
-            pending: batch.open,
-            total_duration: seconds,
-            avg_duration: per(seconds, batch.total),
-            estimated_lamports: batch.estimated,
-            spent_lamports: sums.spent,
-        },
-        batch_id: batch.public_id,
-        venue_id: batch.venue_id,
-        successful,
-        failed,
-    })
+    BatchResult { batch: Batch::new(api, batch), successful, failed }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]

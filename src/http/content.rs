@@ -8,7 +8,7 @@ use axum::{
 
 use super::{
     Api,
-    error::{Problem, text},
+    error::{Problem, ProblemBody, text},
 };
 use crate::metadata::{ContentId, Publisher as _};
 
@@ -17,7 +17,12 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 /// Content is other people's: it must not run anything in this origin.
 const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
-/// `GET /ipfs/{cid}`.
+/// Published metadata and images, as an IPFS gateway serves them.
+#[utoipa::path(get, path = "/ipfs/{cid}", tag = "public", params(("cid" = String, Path)),
+    responses((status = 200, description = "The content, with its media type.", content_type = "application/octet-stream"),
+        (status = 304, description = "It is what `If-None-Match` names."),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json",
+            description = "This box has not published it.")))]
 pub(super) async fn by_cid(
     State(api): State<Api>,
     Path(cid): Path<String>,

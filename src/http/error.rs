@@ -1,9 +1,10 @@
 //! Errors as `application/problem+json` (RFC 9457): the only place that knows status codes.
 
-use std::any::Any;
+use std::{any::Any, time::Duration};
 
 use axum::{
     Json,
+    body::Body,
     extract::Request,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     middleware::Next,
@@ -11,8 +12,12 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-use super::MAX_BODY_BYTES;
+use super::{
+    limits::Limited,
+    requests::{self, RequestId},
+};
 use crate::{
     chain::{ChainError, NextStep},
     domain::{failure::FailureCode, spending::Refusal, ticket::Fault},
@@ -30,12 +35,54 @@ pub(super) struct Problem {
     retryable: bool,
     errors: Vec<Fault>,
     extra: Option<(&'static str, Value)>,
+    retry_after: Option<Duration>,
+}
+
+/// The code of a [`Problem`], for those who see only the response: logs and instruments.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ProblemCode(pub(super) &'static str);
+
+/// What was done or refused, for the audit trail.
+#[derive(Clone, Debug)]
+pub(super) struct Outcome(pub(super) String);
+
+/// An error (RFC 9457).
+#[derive(Debug, ToSchema)]
+#[schema(as = Problem)]
+#[expect(dead_code, reason = "describes what `Problem::body` writes")]
+pub(super) struct ProblemBody {
+    /// URN of the kind of problem: `urn:boxoffice:problem:` and the code.
+    r#type: String,
+    /// Words for the status.
+    title: String,
+    /// HTTP status.
+    status: u16,
+    /// What is wrong and what to do, for a person.
+    detail: String,
+    /// Stable, for programs.
+    code: String,
+    /// Whether the same request may succeed later.
+    retryable: bool,
+    /// The same as `detail`.
+    error: String,
+    /// The request's id, as in the log.
+    #[serde(rename = "requestId")]
+    #[schema(rename = "requestId")]
+    request_id: Option<String>,
+    /// Every fault of the request.
+    errors: Option<Vec<Fault>>,
+    /// `insufficient_funds`, `transaction_limit`, `spending_limit`: what is missing.
+    #[schema(rename = "missingLamports")]
+    missing_lamports: Option<u64>,
+    /// `ambiguous_ticket`: the venues to choose from.
+    #[schema(rename = "venueIds")]
+    venue_ids: Option<Vec<String>>,
 }
 
 impl Problem {
     pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let retryable = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-        Self { status, code, detail: detail.into(), retryable, errors: Vec::new(), extra: None }
+        Self { status, code, detail: detail.into(), retryable, errors: Vec::new(), extra: None, retry_after: None }
     }
 
     /// A request whose parts are wrong: every fault with its JSON pointer.
@@ -56,7 +103,16 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
     }
 
-    pub(super) fn forbidden(detail: &str) -> Self {
+    pub(super) fn too_many_requests(detail: &str, limited: Limited) -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail).after(limited)
+    }
+
+    /// Says that, and when, the same request may succeed.
+    pub(super) fn after(self, limited: Limited) -> Self {
+        Self { retryable: true, retry_after: Some(limited.retry_after), ..self }
+    }
+
+    pub(super) fn forbidden(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", detail)
     }
 
@@ -98,8 +154,16 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = self.status;
+        let (status, retry_after) = (self.status, self.retry_after);
+        let (code, outcome) = (ProblemCode(self.code), Outcome(format!("{}: {}", self.code, self.detail)));
         let mut response = (status, Json(self.body())).into_response();
+        response.extensions_mut().insert(code);
+        response.extensions_mut().insert(outcome);
+        if let Some(retry_after) = retry_after {
+            // Whole seconds, rounded up: asking a moment too early would be refused again.
+            let seconds = retry_after.as_secs().saturating_add(1);
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
         let problem = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, problem);
         if status == StatusCode::UNAUTHORIZED {
@@ -111,7 +175,7 @@ impl IntoResponse for Problem {
 
 /// Gives every error the same shape, those of the framework too, and puts the request's id in, where people look for it.
 pub(super) async fn as_problems(request: Request, next: Next) -> Response {
-    let id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    let id = request.extensions().get::<RequestId>().map(|id| id.0.clone());
     let response = next.run(request).await;
     if !response.status().is_client_error() && !response.status().is_server_error() {
         return response;
@@ -128,23 +192,21 @@ pub(super) async fn as_problems(request: Request, next: Next) -> Response {
     let mut problem = if is_problem {
         serde_json::from_slice(&bytes).unwrap_or_default()
     } else {
-        of_framework(parts.status, &String::from_utf8_lossy(&bytes)).body()
+        let problem = Problem::new(parts.status, of_framework(parts.status), String::from_utf8_lossy(&bytes));
+        parts.extensions.insert(ProblemCode(problem.code));
+        problem.body()
     };
     if let Some(members) = problem.as_object_mut() {
         members.insert("requestId".into(), json!(id));
     }
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-    (parts.status, parts.headers, problem.to_string()).into_response()
+    Response::from_parts(parts, Body::from(problem.to_string()))
 }
 
-/// What axum itself refused.
-fn of_framework(status: StatusCode, said: &str) -> Problem {
-    if status == StatusCode::PAYLOAD_TOO_LARGE {
-        let detail = format!("the body is larger than {MAX_BODY_BYTES} bytes; send the tickets in several batches");
-        return Problem::new(status, "body_too_large", detail);
-    }
-    Problem::new(status, "invalid_request", said)
+/// The code of what axum itself refused.
+fn of_framework(status: StatusCode) -> &'static str {
+    if status == requests::TIMED_OUT { "timed_out" } else { "invalid_request" }
 }
 
 pub(super) async fn not_found() -> Problem {
@@ -160,7 +222,7 @@ pub(super) fn panicked(_cause: Box<dyn Any + Send>) -> Response {
     internal().into_response()
 }
 
-fn internal() -> Problem {
+pub(super) fn internal() -> Problem {
     Problem::new(
         StatusCode::INTERNAL_SERVER_ERROR,
         "internal_error",
@@ -219,6 +281,8 @@ impl From<StoreError> for Problem {
             | StoreError::Migration { .. }
             | StoreError::OtherIdentity { .. }
             | StoreError::Conflict(_)
+            | StoreError::KeyExists(_)
+            | StoreError::Metrics(_)
             | StoreError::Sqlite(_) => {
                 tracing::error!(%error, "the books failed");
                 internal()

@@ -5,6 +5,7 @@ use axum::{
     extract::{Query, State},
 };
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::{Api, error::Problem};
 use crate::estimate::Estimate;
@@ -12,13 +13,18 @@ use crate::estimate::Estimate;
 /// Most tickets that are estimated at once; a larger number is a typing mistake.
 const MAX_COUNT: u64 = 10_000_000;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
+    /// Tickets.
+    #[param(value_type = u32, minimum = 1, maximum = 10_000_000, required = true)]
     count: Option<String>,
 }
 
-/// `GET /admin/batch-mint/estimate?count=`: price and time of a batch, from the chain's own figures.
+/// Price and time of a batch, from the chain's own figures.
+#[utoipa::path(get, path = "/batch-mint/estimate", tag = "minting", params(Parameters),
+    responses((status = 200, body = Estimate)))]
 pub(super) async fn estimate(
     State(api): State<Api>,
     Query(parameters): Query<Parameters>,

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
-use serde_json::{Value, json};
-
+use serde::Serialize;
 use tokio::time::timeout;
+use utoipa::ToSchema;
 
 use super::Api;
 use crate::{chain::Chain as _, minting::Condition};
@@ -13,27 +13,100 @@ use crate::{chain::Chain as _, minting::Condition};
 /// A chain that takes longer than this is no help; supervisors do not wait much longer themselves.
 const PROBE: Duration = Duration::from_secs(2);
 
-/// `GET /health`: one word, and what is running.
-pub(super) async fn summary(State(api): State<Api>) -> Json<Value> {
+/// How the box is, in a word.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `ok`, or `degraded` while minting is held.
+    status: &'static str,
+    version: &'static str,
+    network: &'static str,
+}
+
+/// The process answers.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Live {
+    /// `ok`.
+    status: &'static str,
+}
+
+/// Whether a batch would be accepted and minted now, by part.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Ready {
+    ready: bool,
+    database: bool,
+    chain: bool,
+    minting: bool,
+}
+
+/// Everything that is good to know when something is wrong.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FullHealth {
+    #[serde(flatten)]
+    health: Health,
+    #[serde(flatten)]
+    ready: Ready,
+    /// Why minting is held; null when it is not.
+    held: Option<String>,
+    /// Whether the wallet can pay for another ticket; null when the balance is not known.
+    funded: Option<bool>,
+    /// Seconds since the start.
+    uptime_seconds: u64,
+}
+
+/// One word, and what is running.
+#[utoipa::path(get, path = "/health", tag = "public", responses((status = 200, body = Health)))]
+pub(super) async fn summary(State(api): State<Api>) -> Json<Health> {
+    Json(health(&api))
+}
+
+/// The process answers.
+#[utoipa::path(get, path = "/health/live", tag = "public", responses((status = 200, body = Live)))]
+pub(super) async fn live() -> Json<Live> {
+    Json(Live { status: "ok" })
+}
+
+/// Whether a batch would be accepted and minted now, by part.
+#[utoipa::path(get, path = "/health/ready", tag = "public",
+    responses((status = 200, body = Ready), (status = 503, body = Ready, description = "Something is missing.")))]
+pub(super) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Ready>) {
+    let ready = probe(&api).await;
+    (status_of(ready.ready), Json(ready))
+}
+
+/// Everything that is good to know when something is wrong.
+#[utoipa::path(get, path = "/health/full", tag = "public",
+    responses((status = 200, body = FullHealth), (status = 503, body = FullHealth, description = "Something is missing.")))]
+pub(super) async fn full(State(api): State<Api>) -> (StatusCode, Json<FullHealth>) {
+    let (ready, known, price) = tokio::join!(probe(&api), api.app.balance.current(), api.app.prices.ticket());
+    let funded = known.and_then(|known| Some(known.balance >= price.ok()?.total()));
+    let held = match api.app.minter.condition() {
+        Condition::Clear => None,
+        Condition::Held { .. } if known.is_none() => Some("the chain does not answer".into()),
+        // The reason in full names the wallet and its balance: that is for those with a key.
+        Condition::Held { .. } => Some("see /admin/system/status".into()),
+    };
+    let uptime_seconds = api.started.elapsed().as_secs();
+    (status_of(ready.ready), Json(FullHealth { health: health(&api), ready, held, funded, uptime_seconds }))
+}
+
+fn health(api: &Api) -> Health {
     let held = api.app.minter.condition() != Condition::Clear;
-    Json(json!({
-        "status": if held { "degraded" } else { "ok" },
-        "version": env!("CARGO_PKG_VERSION"),
-        "network": api.app.config.network.as_str(),
-    }))
+    Health {
+        status: if held { "degraded" } else { "ok" },
+        version: env!("CARGO_PKG_VERSION"),
+        network: api.app.config.network.as_str(),
+    }
 }
 
-/// `GET /health/live`: the process answers.
-pub(super) async fn live() -> Json<Value> {
-    Json(json!({ "status": "ok" }))
-}
-
-/// `GET /health/ready`: whether a batch would be accepted and minted now, by part.
-pub(super) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Value>) {
-    let database = api.app.store.counts(None).await.is_ok();
-    let chain = timeout(PROBE, api.app.chain.tip()).await.is_ok_and(|tip| tip.is_ok());
+async fn probe(api: &Api) -> Ready {
+    let tip = timeout(PROBE, api.app.chain.tip());
+    let (counts, tip) = tokio::join!(api.app.store.counts(None), tip);
+    let (database, chain) = (counts.is_ok(), tip.is_ok_and(|tip| tip.is_ok()));
     let minting = api.app.minter.condition() == Condition::Clear;
-    let all = database && chain && minting;
-    let status = if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "ready": all, "database": database, "chain": chain, "minting": minting })))
+    Ready { ready: database && chain && minting, database, chain, minting }
+}
+
+fn status_of(ready: bool) -> StatusCode {
+    if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }

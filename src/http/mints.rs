@@ -3,66 +3,92 @@
 use axum::{
     Json,
     extract::{Path, Query, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
+    http::StatusCode,
+    response::Response,
 };
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use reqwest::Url;
 use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{Api, error::Problem};
+use super::{
+    Api,
+    error::{Problem, ProblemBody},
+    pages::{PageRequest, refuse},
+};
 use crate::{
     clock::rfc3339,
     domain::{failure::FailureCode, lamports::Lamports, mint::MintStatus, ticket::Fault, ticket::Ticket},
     store::{MintFilter, MintRecord},
 };
 
-/// Mints on a page when the client does not say.
-const DEFAULT_LIMIT: usize = 50;
-/// Most mints on a page.
-const MAX_LIMIT: usize = 500;
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListParameters {
+    /// Of one venue.
     venue_id: Option<String>,
+    /// Of one event.
     event_id: Option<String>,
+    /// In one state.
+    #[param(value_type = Option<MintStatus>, inline)]
     status: Option<String>,
+    /// Tickets on the page.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 500, default = 50)]
     limit: Option<String>,
+    /// `nextCursor` of the page before.
+    #[param(pattern = "^[A-Za-z0-9_-]{10}[AEIMQUYcgkosw048]$")]
     cursor: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// A page of tickets.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MintPage)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Page {
     mints: Vec<Mint>,
+    /// Where the next page begins; null on the last.
     next_cursor: Option<String>,
 }
 
-/// A mint as clients see it.
+/// A ticket and what became of it.
 #[expect(clippy::struct_field_names, reason = "the names are the API's")]
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Mint {
     venue_id: String,
     ticket_id: String,
     event_id: String,
     user_id: Option<String>,
+    /// 0 for the first issue of a ticket.
     generation: u32,
     status: MintStatus,
+    /// Where the NFT lives, base58: known before it is minted.
     mint_address: String,
+    /// Who was to hold it; null for the box's own wallet.
     owner_address: Option<String>,
+    /// On the chain.
     name: Option<String>,
+    /// `ipfs://` address of its metadata.
     metadata_uri: Option<String>,
+    /// Of the transaction that minted it, base58.
     signature: Option<String>,
     slot: Option<u64>,
+    /// Found on the chain, minted by an earlier life of these books.
     adopted: bool,
+    /// Transactions signed for it.
     attempts: u32,
+    /// Rent and fees, as the chain has them.
     cost_lamports: Lamports,
+    /// Why it was not minted.
     error: Option<String>,
+    #[schema(inline)]
     code: Option<FailureCode>,
+    /// Whether sending it again can help.
     retryable: Option<bool>,
+    #[schema(format = DateTime)]
     created_at: String,
+    #[schema(format = DateTime)]
     settled_at: Option<String>,
+    /// As it was sold.
     ticket: Ticket,
 }
 
@@ -95,82 +121,49 @@ impl From<MintRecord> for Mint {
     }
 }
 
-/// `GET /admin/mints`: newest first, in pages.
+/// Tickets, newest first.
+#[utoipa::path(get, path = "/mints", tag = "minting", params(ListParameters),
+    responses((status = 200, body = Page, headers(("link", description = "The next page, as rel=next")))))]
 pub(super) async fn list(
     State(api): State<Api>,
     Query(parameters): Query<ListParameters>,
-) -> Result<(HeaderMap, Json<Page>), Problem> {
+) -> Result<Response, Problem> {
+    let ListParameters { venue_id, event_id, status, limit, cursor } = parameters;
     let mut faults = Vec::new();
-    let mut fault = |name: &str, detail: String| faults.push(Fault { pointer: format!("/{name}"), detail });
-    let limit = match parameters.limit.as_deref().map(str::parse) {
-        None => DEFAULT_LIMIT,
-        Some(Ok(limit)) if (1..=MAX_LIMIT).contains(&limit) => limit,
-        Some(_) => {
-            fault("limit", format!("must be a whole number from 1 to {MAX_LIMIT}"));
-            DEFAULT_LIMIT
-        }
-    };
-    let status = parameters.status.as_deref().map(MintStatus::parse);
-    if status == Some(None) {
+    let page = PageRequest::read(limit.as_deref(), cursor.as_deref(), &mut faults);
+    let wanted = status.as_deref().map(MintStatus::parse);
+    if wanted == Some(None) {
         let known = MintStatus::ALL.map(MintStatus::as_str).join(", ");
-        fault("status", format!("must be one of {known}"));
+        faults.push(Fault { pointer: "/status".into(), detail: format!("must be one of {known}") });
     }
-    let before_id = parameters.cursor.as_deref().map(read_cursor);
-    if before_id == Some(None) {
-        fault("cursor", "is not a cursor of this list".into());
-    }
-    if !faults.is_empty() {
-        return Err(Problem::invalid(faults));
-    }
+    refuse(faults)?;
     let filter = MintFilter {
-        venue_id: parameters.venue_id.clone(),
-        event_id: parameters.event_id.clone(),
-        status: status.flatten(),
-        before_id: before_id.flatten(),
+        venue_id: venue_id.clone(),
+        event_id: event_id.clone(),
+        status: wanted.flatten(),
+        before_id: page.before_id,
     };
-    // One more than asked for tells whether there is another page.
-    let mut records = api.app.store.mints(filter, limit.saturating_add(1)).await?;
-    let more = records.len() > limit;
-    records.truncate(limit);
-    let next_cursor = records.last().filter(|_| more).map(|last| write_cursor(last.id));
-    let mut headers = HeaderMap::new();
-    if let Some(link) = next_cursor.as_ref().and_then(|cursor| next_link(&parameters, limit, cursor)) {
-        headers.insert(header::LINK, link);
-    }
-    Ok((headers, Json(Page { mints: records.into_iter().map(Mint::from).collect(), next_cursor })))
+    let mut records = api.app.store.mints(filter, page.rows()).await?;
+    let next_cursor = page.cut(&mut records, |record| record.id);
+    let mints = records.into_iter().map(Mint::from).collect();
+    let filters = [("venueId", venue_id.as_deref()), ("eventId", event_id.as_deref()), ("status", status.as_deref())];
+    Ok(page.answer(Page { mints, next_cursor: next_cursor.clone() }, next_cursor.as_deref(), "/admin/mints", &filters))
 }
 
-fn next_link(parameters: &ListParameters, limit: usize, cursor: &str) -> Option<HeaderValue> {
-    // Only the path and the query are used: the base is there to encode them.
-    let mut url = Url::parse("http://box/admin/mints").ok()?;
-    let limit = limit.to_string();
-    let pairs = [
-        ("venueId", parameters.venue_id.as_deref()),
-        ("eventId", parameters.event_id.as_deref()),
-        ("status", parameters.status.as_deref()),
-        ("limit", Some(limit.as_str())),
-        ("cursor", Some(cursor)),
-    ];
-    url.query_pairs_mut().extend_pairs(pairs.into_iter().filter_map(|(name, value)| Some((name, value?))));
-    HeaderValue::from_str(&format!("<{}?{}>; rel=\"next\"", url.path(), url.query()?)).ok()
-}
-
-fn write_cursor(id: i64) -> String {
-    URL_SAFE_NO_PAD.encode(id.to_be_bytes())
-}
-
-fn read_cursor(cursor: &str) -> Option<i64> {
-    let bytes: [u8; 8] = URL_SAFE_NO_PAD.decode(cursor).ok()?.try_into().ok()?;
-    Some(i64::from_be_bytes(bytes))
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct TicketParameters {
+    /// Picks the venue when several use the same id.
     venue_id: Option<String>,
 }
 
-/// `GET /admin/mints/{ticketId}`: one ticket; `?venueId=` picks when several venues use the same id.
+/// One ticket, in its newest issue.
+#[utoipa::path(get, path = "/mints/{ticketId}", tag = "minting", params(("ticketId" = String, Path), TicketParameters),
+    responses((status = 200, body = Mint),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such ticket."),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json",
+            description = "Several venues have it; `venueIds` names them.")))]
 pub(super) async fn of_ticket(
     State(api): State<Api>,
     Path(ticket_id): Path<String>,

@@ -87,6 +87,10 @@ impl Minter {
             shared.work.notify_one();
         }
         tracing::info!(batch = %accepted.public_id, tickets = found, new = accepted.new_tickets, "batch accepted");
+        shared.meter.accepted(found);
+        if let Some(batch) = &accepted.finished {
+            shared.meter.finished(batch);
+        }
         Ok(accepted)
     }
 

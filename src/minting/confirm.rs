@@ -79,18 +79,14 @@ pub(super) async fn run(
 impl Confirmer {
     async fn poll(&mut self) {
         match self.step().await {
-            Ok(0) => self.shared.free(Part::Confirm),
-            Ok(_settled) => {
-                self.shared.free(Part::Confirm);
-                self.shared.settled.send_modify(|count| *count = count.wrapping_add(1));
-            }
+            Ok(()) => self.shared.free(Part::Confirm),
             // Nothing was changed: the next poll asks again.
             Err(error) => self.shared.hold(Part::Confirm, &error),
         }
     }
 
-    /// One look at everything under way; returns how many transactions were settled.
-    async fn step(&mut self) -> Result<usize, StepError> {
+    /// One look at everything under way.
+    async fn step(&mut self) -> Result<(), StepError> {
         let signatures: Vec<Signature> = self
             .tracked
             .values()
@@ -98,7 +94,7 @@ impl Confirmer {
             .map(|t| t.flight.signature)
             .collect();
         if signatures.is_empty() {
-            return Ok(0);
+            return Ok(());
         }
         let statuses = self.shared.chain.statuses(&signatures, false).await?;
         let mut found = Vec::new();
@@ -125,16 +121,16 @@ impl Confirmer {
         self.commit(settlements).await
     }
 
-    async fn commit(&mut self, settlements: Vec<(Signature, Settlement)>) -> Result<usize, StepError> {
+    async fn commit(&mut self, settlements: Vec<(Signature, Settlement)>) -> Result<(), StepError> {
         if settlements.is_empty() {
             // How far attempts have come is worth a row, not an fsync of its own.
-            return Ok(0);
+            return Ok(());
         }
         let progress = std::mem::take(&mut self.progress);
         let (settled, rows): (Vec<Signature>, Vec<Settlement>) = settlements.into_iter().unzip();
         fail_point!("settle.before");
         let again = rows.iter().flat_map(|row| &row.tickets).any(|ticket| matches!(ticket.verdict, Verdict::Again));
-        self.shared.store.settle(progress, rows, self.shared.now_ms()).await?;
+        self.shared.settle(progress, rows).await?;
         fail_point!("settle.after");
         for signature in &settled {
             if let Some(tracked) = self.tracked.remove(signature) {
@@ -144,7 +140,7 @@ impl Confirmer {
         if again {
             self.shared.work.notify_one();
         }
-        Ok(settled.len())
+        Ok(())
     }
 
     /// Settles transactions that are on the chain for good. Their tickets are read back, which tells what they cost to the

@@ -79,39 +79,39 @@ struct Prepared {
 /// Empty only if nothing is pending.
 async fn prepare_chunk(shared: &Arc<Shared>) -> Result<Vec<Tracked>, StepError> {
     loop {
-        let mut pending = shared.store.next_pending(shared.chunk_size()).await?;
+        let pending = shared.store.next_pending(shared.chunk_size()).await?;
         if pending.is_empty() {
             return Ok(Vec::new());
         }
-        let wanted = u32::try_from(pending.len()).unwrap_or(u32::MAX);
+        let taken = pending.len();
+        let wanted = u32::try_from(taken).unwrap_or(u32::MAX);
         let places = Arc::clone(&shared.in_flight).acquire_many_owned(wanted).await;
         let places = places.map_err(|_closed| StoreError::Closed)?;
-        let affordable = affordable(shared, pending.len()).await?;
-        pending.truncate(affordable);
 
         let published = publish(shared, &pending).await?;
         fail_point!("prepare.published");
-        let (prepared, settlements) = look_up_and_adopt(shared, pending, published).await?;
+        let (mut prepared, settlements) = look_up_and_adopt(shared, pending, published).await?;
         fail_point!("prepare.looked_up");
         if !settlements.is_empty() {
             tracing::info!(tickets = settlements.len(), "tickets found on the chain");
-            shared.store.settle(Vec::new(), settlements, shared.now_ms()).await?;
-            shared.settled.send_modify(|count| *count = count.wrapping_add(1));
+            shared.settle(Vec::new(), settlements).await?;
         }
         if !prepared.is_empty() {
+            prepared.truncate(affordable(shared, prepared.len(), taken).await?);
             return sign_and_record(shared, prepared, places).await;
         }
     }
 }
 
-/// How many of `wanted` tickets the wallet can pay now. Those accepted were paid for when they were accepted, but money may
-/// have left the wallet by another hand, and a transaction that cannot be paid costs its fee.
-async fn affordable(shared: &Shared, wanted: usize) -> Result<usize, StepError> {
+/// How many of `wanted` tickets the wallet can pay now, `taken` being the places that their chunk holds. Those accepted were
+/// paid for when they were accepted, but money may have left the wallet by another hand, and a transaction that cannot be
+/// paid costs its fee. Asked only after the look-up: what the chain holds already costs nothing.
+async fn affordable(shared: &Shared, wanted: usize, taken: usize) -> Result<usize, StepError> {
     let address = shared.wallet.address();
     let (price, balance) = tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address))?;
     let price = price.total();
     // What is under way counts as unpaid, though part of it may have left the balance: the next look is more exact.
-    let under_way = super::MAX_IN_FLIGHT.saturating_sub(shared.in_flight.available_permits()).saturating_sub(wanted);
+    let under_way = super::MAX_IN_FLIGHT.saturating_sub(shared.in_flight.available_permits()).saturating_sub(taken);
     let free = balance.saturating_sub(price * under_way as u64);
     let payable = free.0.checked_div(price.0).unwrap_or_default();
     match usize::try_from(payable).unwrap_or(usize::MAX).min(wanted) {
@@ -188,6 +188,7 @@ async fn sign_and_record(
         tickets: attempt.tickets.iter().map(|ticket| (ticket.mint_id, ticket.published.clone())).collect(),
     });
     let ids = shared.store.record(rows.collect(), shared.now_ms()).await?;
+    tracing::info!(tickets = ids.len(), "tickets published, signed and written ahead");
     fail_point!("record.after");
     for (attempt, id) in attempts.iter_mut().zip(ids) {
         attempt.id = id;

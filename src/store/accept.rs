@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension as _, params};
 use uuid::Uuid;
 
-use super::{Store, StoreError, spending};
+use super::{BatchRecord, Store, StoreError, batches, spending};
 use crate::domain::{
     failure::{Failure, FailureCode},
     ids::VenueId,
@@ -75,6 +75,8 @@ pub struct Accepted {
     pub public_id: String,
     /// Tickets that will be minted for this batch.
     pub new_tickets: u64,
+    /// The batch, if there was nothing to do.
+    pub finished: Option<BatchRecord>,
 }
 
 /// What a batch would do.
@@ -195,7 +197,8 @@ fn accept(
         connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
     }
     connection.execute("UPDATE batches SET finished_at = ? WHERE id = ? AND open = 0", params![now_ms, batch_id])?;
-    Ok(Accepted { batch_id, public_id, new_tickets })
+    let finished = batches::finished(connection, batch_id)?;
+    Ok(Accepted { batch_id, public_id, new_tickets, finished })
 }
 
 fn content_conflict() -> Failure {

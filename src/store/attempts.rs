@@ -6,7 +6,7 @@ use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
-use super::{Store, StoreError, spending};
+use super::{BatchRecord, Store, StoreError, batches, spending, stats};
 use crate::domain::{
     address::Generation, failure::Failure, lamports::Lamports, mint::AttemptState, mint::MintStatus, ticket::Ticket,
 };
@@ -124,6 +124,17 @@ pub enum Verdict {
     Again,
 }
 
+/// What one commit settled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// Tickets that the chain holds.
+    pub minted: u64,
+    /// Tickets given up.
+    pub failed: u64,
+    /// Batches whose last ticket was among them.
+    pub finished_batches: Vec<BatchRecord>,
+}
+
 impl Store {
     /// The next tickets to sign for: those that someone waits for first, then in order of acceptance.
     ///
@@ -199,18 +210,30 @@ impl Store {
         progress: Vec<(i64, AttemptState)>,
         settlements: Vec<Settlement>,
         now_ms: i64,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Settled, StoreError> {
         self.write(move |connection| {
             fail_point!("settle.inside");
+            let open = batches::open(connection)?;
             for (attempt_id, state) in progress {
                 connection
                     .prepare_cached("UPDATE attempts SET state = ? WHERE id = ? AND settled_at IS NULL")?
                     .execute(params![state.as_str(), attempt_id])?;
             }
+            let mut settled = Settled::default();
             for settlement in &settlements {
                 settle(connection, settlement, now_ms)?;
+                for ticket in &settlement.tickets {
+                    match ticket.verdict {
+                        Verdict::Minted { .. } => settled.minted = settled.minted.saturating_add(1),
+                        Verdict::Failed(_) => settled.failed = settled.failed.saturating_add(1),
+                        Verdict::Again => {}
+                    }
+                }
             }
-            Ok(())
+            for batch_id in open {
+                settled.finished_batches.extend(batches::finished(connection, batch_id)?);
+            }
+            Ok(settled)
         })
         .await
     }
@@ -319,7 +342,10 @@ fn settle_ticket(
             )?
             .execute(params![cost, ticket.mint_id])?,
     };
-    if changed == 1 { Ok(()) } else { Err(StoreError::Conflict("a ticket was settled twice")) }
+    if changed != 1 {
+        return Err(StoreError::Conflict("a ticket was settled twice"));
+    }
+    stats::count(connection, ticket, now_ms)
 }
 
 /// A column in base58.

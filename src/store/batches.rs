@@ -1,6 +1,6 @@
 //! Batches: what was asked for, and how far it is.
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError, attempts::read_status};
 use crate::domain::{
@@ -23,28 +23,27 @@ pub struct BatchRecord {
     pub total: u64,
     /// Entries not settled yet.
     pub open: u64,
+    /// Entries whose ticket the chain holds.
+    pub succeeded: u64,
+    /// Entries that were given up or never taken.
+    pub failed: u64,
     /// What its new tickets were expected to cost.
     pub estimated: Lamports,
+    /// What they have cost so far.
+    pub spent: Lamports,
     /// When it was accepted, Unix milliseconds.
     pub created_at_ms: i64,
     /// When the last of its tickets was settled.
     pub finished_at_ms: Option<i64>,
 }
 
-/// What became of a batch so far, in numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct BatchSums {
-    /// Entries whose ticket the chain holds.
-    pub succeeded: u64,
-    /// Entries that were given up or never taken.
-    pub failed: u64,
-    /// What its new tickets have cost.
-    pub spent: Lamports,
-}
-
 /// One entry with the state of its ticket.
 #[derive(Clone, Debug)]
 pub struct BatchEntry {
+    /// Place in the request, from 0.
+    pub position: usize,
+    /// The number of its settlement within the batch, from 1; none while it is open.
+    pub event: Option<u64>,
     /// The id as it was sent.
     pub ticket_id: String,
     /// The ticket was known before this batch.
@@ -75,24 +74,27 @@ impl Store {
     pub async fn batch(&self, public_id: String) -> Result<Option<BatchRecord>, StoreError> {
         self.read(move |connection| {
             let batch = connection
-                .prepare_cached(
-                    "SELECT id, public_id, venue_id, total, open, estimated_lamports, created_at, finished_at
-                     FROM batches WHERE public_id = ?",
-                )?
-                .query_row([public_id], |row| {
-                    Ok(BatchRecord {
-                        id: row.get(0)?,
-                        public_id: row.get(1)?,
-                        venue_id: row.get(2)?,
-                        total: row.get(3)?,
-                        open: row.get(4)?,
-                        estimated: Lamports(row.get(5)?),
-                        created_at_ms: row.get(6)?,
-                        finished_at_ms: row.get(7)?,
-                    })
-                })
+                .prepare_cached(&format!("SELECT {COLUMNS} FROM batches WHERE public_id = ?"))?
+                .query_row([public_id], read_batch)
                 .optional()?;
             Ok(batch)
+        })
+        .await
+    }
+
+    /// Batches, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn batches(&self, filter: BatchFilter, limit: usize) -> Result<Vec<BatchRecord>, StoreError> {
+        self.read(move |connection| {
+            let BatchFilter { venue_id, before_id } = filter;
+            // An index serves each form; `?1 IS NULL OR …` would read past all of them.
+            let of_venue = if venue_id.is_some() { "venue_id = ?1" } else { "?1 IS NULL" };
+            let sql = format!("SELECT {COLUMNS} FROM batches WHERE {of_venue} AND id < ?2 ORDER BY id DESC LIMIT ?3");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(params![venue_id, before_id.unwrap_or(i64::MAX), limit], read_batch)?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }
@@ -111,60 +113,100 @@ impl Store {
         .await
     }
 
-    /// What became of a batch so far, in numbers.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn batch_sums(&self, batch_id: i64) -> Result<BatchSums, StoreError> {
-        self.read(move |connection| {
-            let sums = connection
-                .prepare_cached(
-                    "SELECT count(*) FILTER (WHERE m.status = 'minted'),
-                            count(*) FILTER (WHERE e.error_code IS NOT NULL OR m.status = 'failed'),
-                            coalesce(sum(m.cost_lamports) FILTER (WHERE e.replayed = 0 AND m.adopted = 0), 0)
-                     FROM batch_entries e LEFT JOIN mints m ON m.id = e.mint_id WHERE e.batch_id = ?",
-                )?
-                .query_row([batch_id], |row| {
-                    Ok(BatchSums { succeeded: row.get(0)?, failed: row.get(1)?, spent: Lamports(row.get(2)?) })
-                })?;
-            Ok(sums)
-        })
-        .await
-    }
-
     /// The entries of a batch in the order they were sent.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn batch_entries(&self, batch_id: i64) -> Result<Vec<BatchEntry>, StoreError> {
         self.read(move |connection| {
-            let mut statement = connection.prepare_cached(
-                "SELECT e.ticket_id, e.replayed, e.faults, m.status, m.mint_address, m.signature, m.metadata_uri,
-                        coalesce(m.cost_lamports, 0), coalesce(m.adopted, 0),
-                        coalesce(e.error_code, m.error_code), coalesce(e.error_message, m.error_message)
-                 FROM batch_entries e LEFT JOIN mints m ON m.id = e.mint_id
-                 WHERE e.batch_id = ? ORDER BY e.position",
-            )?;
-            let rows = statement.query_map(params![batch_id], |row| {
-                let faults: Option<String> = row.get(2)?;
-                let has_mint = row.get::<_, Option<String>>(3)?.is_some();
-                Ok(BatchEntry {
-                    ticket_id: row.get(0)?,
-                    replayed: row.get(1)?,
-                    status: has_mint.then(|| read_status(row, 3)).transpose()?,
-                    mint_address: row.get(4)?,
-                    signature: row.get(5)?,
-                    metadata_uri: row.get(6)?,
-                    cost: Lamports(row.get(7)?),
-                    adopted: row.get(8)?,
-                    failure: failure(row.get(9)?, row.get(10)?),
-                    faults: faults.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
-                })
-            })?;
+            let sql = format!("{ENTRIES} WHERE e.batch_id = ? ORDER BY e.position");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map([batch_id], read_entry)?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }
+
+    /// The entries of a batch that were settled after the event `after`, in the order of their settlement.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn batch_events(&self, batch_id: i64, after: u64, limit: usize) -> Result<Vec<BatchEntry>, StoreError> {
+        self.read(move |connection| {
+            let sql = format!("{ENTRIES} WHERE e.batch_id = ? AND e.event > ? ORDER BY e.event LIMIT ?");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map(params![batch_id, after, limit], read_entry)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+}
+
+/// Which batches to list.
+#[derive(Clone, Debug, Default)]
+pub struct BatchFilter {
+    /// Of one venue.
+    pub venue_id: Option<String>,
+    /// Older than this row.
+    pub before_id: Option<i64>,
+}
+
+const COLUMNS: &str = "id, public_id, venue_id, total, open, succeeded, failed, estimated_lamports, spent_lamports,
+     created_at, finished_at";
+
+fn read_batch(row: &Row<'_>) -> rusqlite::Result<BatchRecord> {
+    Ok(BatchRecord {
+        id: row.get(0)?,
+        public_id: row.get(1)?,
+        venue_id: row.get(2)?,
+        total: row.get(3)?,
+        open: row.get(4)?,
+        succeeded: row.get(5)?,
+        failed: row.get(6)?,
+        estimated: Lamports(row.get(7)?),
+        spent: Lamports(row.get(8)?),
+        created_at_ms: row.get(9)?,
+        finished_at_ms: row.get(10)?,
+    })
+}
+
+/// The batch, if it is finished.
+pub(super) fn finished(connection: &Connection, batch_id: i64) -> Result<Option<BatchRecord>, StoreError> {
+    let batch = connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM batches WHERE id = ? AND open = 0"))?
+        .query_row([batch_id], read_batch)
+        .optional()?;
+    Ok(batch)
+}
+
+/// Batches that are not finished.
+pub(super) fn open(connection: &Connection) -> Result<Vec<i64>, StoreError> {
+    let mut statement = connection.prepare_cached("SELECT id FROM batches WHERE open > 0")?;
+    Ok(statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?)
+}
+
+const ENTRIES: &str = "SELECT e.ticket_id, e.replayed, e.faults, m.status, m.mint_address, m.signature, m.metadata_uri,
+            coalesce(m.cost_lamports, 0), coalesce(m.adopted, 0),
+            coalesce(e.error_code, m.error_code), coalesce(e.error_message, m.error_message), e.position, e.event
+     FROM batch_entries e LEFT JOIN mints m ON m.id = e.mint_id";
+
+fn read_entry(row: &Row<'_>) -> rusqlite::Result<BatchEntry> {
+    let faults: Option<String> = row.get(2)?;
+    let has_mint = row.get::<_, Option<String>>(3)?.is_some();
+    Ok(BatchEntry {
+        ticket_id: row.get(0)?,
+        replayed: row.get(1)?,
+        status: has_mint.then(|| read_status(row, 3)).transpose()?,
+        mint_address: row.get(4)?,
+        signature: row.get(5)?,
+        metadata_uri: row.get(6)?,
+        cost: Lamports(row.get(7)?),
+        adopted: row.get(8)?,
+        failure: failure(row.get(9)?, row.get(10)?),
+        faults: faults.and_then(|json| serde_json::from_str(&json).ok()).unwrap_or_default(),
+        position: row.get(11)?,
+        event: row.get(12)?,
+    })
 }
 
 pub(super) fn failure(code: Option<String>, message: Option<String>) -> Option<Failure> {

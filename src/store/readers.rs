@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
+use prometheus::Histogram;
 use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
@@ -14,6 +15,7 @@ use super::{Store, StoreError};
 pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
+    seconds: Histogram,
 }
 
 impl fmt::Debug for Readers {
@@ -23,9 +25,13 @@ impl fmt::Debug for Readers {
 }
 
 impl Readers {
-    pub(super) fn open(count: usize, open: impl Fn() -> Result<Connection, StoreError>) -> Result<Self, StoreError> {
+    pub(super) fn open(
+        count: usize,
+        seconds: Histogram,
+        open: impl Fn() -> Result<Connection, StoreError>,
+    ) -> Result<Self, StoreError> {
         let idle = std::iter::repeat_with(open).take(count).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(count)) })
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(count)), seconds })
     }
 }
 
@@ -37,10 +43,13 @@ impl Store {
     ) -> Result<T, StoreError> {
         let permit = Arc::clone(&self.readers.permits).acquire_owned().await.map_err(|_closed| StoreError::Closed)?;
         let idle = Arc::clone(&self.readers.idle);
+        let seconds = self.readers.seconds.clone();
         let work = tokio::task::spawn_blocking(move || {
             let take = || idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = take().ok_or(StoreError::Closed)?;
+            let timer = seconds.start_timer();
             let result = query(&connection);
+            timer.observe_duration();
             idle.lock().unwrap_or_else(PoisonError::into_inner).push(connection);
             drop(permit);
             result

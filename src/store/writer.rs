@@ -6,6 +6,7 @@
 use std::{fmt, thread};
 
 use fail::fail_point;
+use prometheus::Histogram;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
@@ -32,9 +33,9 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection) -> Self {
+    pub(super) fn start(connection: Connection, seconds: Histogram) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE);
-        thread::spawn(move || run(&connection, queue));
+        thread::spawn(move || run(&connection, queue, &seconds));
         Self { jobs }
     }
 
@@ -82,8 +83,9 @@ impl Store {
     }
 }
 
-fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
+fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>, seconds: &Histogram) {
     while let Some(first) = queue.blocking_recv() {
+        let timer = seconds.start_timer();
         let begun = connection.execute_batch("BEGIN IMMEDIATE");
         let mut answers = Vec::new();
         let mut next = Some(first);
@@ -97,6 +99,7 @@ fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>) {
         if committed.is_err() && !connection.is_autocommit() {
             drop(connection.execute_batch("ROLLBACK"));
         }
+        timer.observe_duration();
         let failure = committed.err().map(StoreFailure::from);
         for answer in answers {
             answer(failure.as_ref().map_or(Ok(()), |failure| Err(failure.to_error())));

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 const ENTRANCES: [&str; 2] = ["cli", "http"];
-const SERVICES: [&str; 3] = ["minting", "estimate", "reconcile"];
+const SERVICES: [&str; 4] = ["minting", "estimate", "reconcile", "balance"];
 const ADAPTERS: [&str; 6] = ["store", "chain", "metadata", "folder", "clock", "telemetry"];
 
 /// Modules of the crate that a module names.

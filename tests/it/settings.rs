@@ -48,7 +48,7 @@ fn every_fault_is_told_at_once_with_its_source() {
         folder.path(),
         file,
         "SYMBLO=X\n",
-        &[("PORT", "99999"), ("HOST", "0.0.0.0")],
+        &[("PORT", "99999"), ("ALLOWED_IPS", "10.0.0.0/8, 10.0.0.0/33"), ("RATE_LIMIT_MAX", "many")],
         &[("NETWORK", "mainnet")],
     );
     let told = Config::load(&all).unwrap_err().to_string();
@@ -59,7 +59,8 @@ fn every_fault_is_told_at_once_with_its_source() {
         "SYMBLO is not a setting; did you mean SYMBOL?",
         "PORT must be a whole number from 0 to 65535, not \"99999\" (environment)",
         "NETWORK must be one of embedded, localnet, devnet, testnet, mainnet-beta, not \"mainnet\" (command line)",
-        "ADMIN_API_KEY is missing: without a key the box only listens on loopback",
+        "ALLOWED_IPS has \"10.0.0.0/33\", which is no address and no network",
+        "RATE_LIMIT_MAX must be a whole number, or off, not \"many\" (environment)",
     ] {
         assert!(told.contains(wanted), "{wanted:?} is not in:\n{told}");
     }

@@ -69,7 +69,7 @@ pub struct TestBox {
     pub key: Option<String>,
     http: reqwest::Client,
     stop: CancellationToken,
-    server: JoinHandle<std::io::Result<()>>,
+    server: JoinHandle<Result<(), prometheus::Error>>,
 }
 
 impl BoxOptions {

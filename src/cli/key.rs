@@ -1,0 +1,155 @@
+//! `boxoffice key`.
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::json;
+use uuid::Uuid;
+
+use super::SettingFlags;
+use crate::{
+    clock::{Clock as _, SystemClock, rfc3339},
+    config::{Config, Network},
+    domain::{
+        access::{Role, key_digest},
+        ids::check_id,
+    },
+    folder,
+    store::{ApiKey, NewApiKey, NewAuditRecord, Store},
+};
+
+/// What keys begin with, so that tools which search for leaked secrets can know them.
+const PREFIX: &str = "boxoffice_";
+/// Random bytes in a key.
+const KEY_BYTES: usize = 32;
+
+/// Makes, lists and revokes keys for the admin API. Takes effect at once, beside a running server too.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: boxoffice key create door-screen --role read")]
+pub(super) struct KeyArgs {
+    #[command(subcommand)]
+    command: KeyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum KeyCommand {
+    /// Makes a key and shows it once; only a hash of it is kept
+    Create {
+        /// Who or what will use it; appears in the audit trail
+        name: String,
+        /// What it may do
+        #[arg(long, value_enum)]
+        role: RoleArgument,
+    },
+    /// Lists all keys, revoked ones too
+    List {
+        /// Prints JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Takes a key out of force
+    Revoke {
+        /// Its name
+        name: String,
+    },
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum RoleArgument {
+    /// Look at everything, change nothing
+    Read,
+    /// Everything
+    Operate,
+}
+
+impl From<RoleArgument> for Role {
+    fn from(role: RoleArgument) -> Self {
+        match role {
+            RoleArgument::Read => Self::Read,
+            RoleArgument::Operate => Self::Operate,
+        }
+    }
+}
+
+pub(super) async fn run(args: KeyArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
+    let config = settings.load_quietly()?;
+    let store = open(&config)?;
+    let done = match args.command {
+        KeyCommand::Create { name, role } => create(&store, name, role.into()).await,
+        KeyCommand::List { json } => list(&store, json).await,
+        KeyCommand::Revoke { name } => revoke(&store, name).await,
+    };
+    store.close().await;
+    done.map(|()| ExitCode::SUCCESS)
+}
+
+/// Opens the books beside a server that may be running: SQLite lets both write in turn.
+fn open(config: &Config) -> anyhow::Result<Store> {
+    anyhow::ensure!(
+        config.network != Network::Embedded,
+        "with NETWORK=embedded the books end with the server, and so would the key: set ADMIN_API_KEY, or another NETWORK"
+    );
+    folder::prepare(&config.data_dir, &[crate::store::FILE_NAME])?;
+    Ok(Store::open(&config.data_dir)?)
+}
+
+async fn create(store: &Store, name: String, role: Role) -> anyhow::Result<()> {
+    if let Err(fault) = check_id(&name) {
+        anyhow::bail!("the name {name:?} {fault}");
+    }
+    let mut random = [0; KEY_BYTES];
+    getrandom::fill(&mut random).context("the system gives no random bytes")?;
+    let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+    note(store, format!("key create {name} --role {}", role.as_str())).await?;
+    let new = NewApiKey { name: name.clone(), role, digest: key_digest(key.as_bytes()) };
+    store.add_key(new, SystemClock.now_ms()).await?;
+    eprintln!("The key {name} has the role {}. It is shown only now; send it as x-admin-api-key.", role.as_str());
+    println!("{key}");
+    Ok(())
+}
+
+async fn revoke(store: &Store, name: String) -> anyhow::Result<()> {
+    note(store, format!("key revoke {name}")).await?;
+    if !store.revoke_key(name.clone(), SystemClock.now_ms()).await? {
+        anyhow::bail!("no key in force is named {name}; `boxoffice key list` shows all");
+    }
+    eprintln!("The key {name} is revoked.");
+    Ok(())
+}
+
+async fn note(store: &Store, action: String) -> anyhow::Result<()> {
+    let record = NewAuditRecord {
+        actor: "command line".into(),
+        client: "command line".into(),
+        action,
+        request_id: Uuid::now_v7().to_string(),
+    };
+    store.audit(record, SystemClock.now_ms()).await?;
+    Ok(())
+}
+
+async fn list(store: &Store, as_json: bool) -> anyhow::Result<()> {
+    let keys = store.keys().await?;
+    if as_json {
+        let entry = |key: &ApiKey| {
+            json!({
+                "name": key.name,
+                "role": key.role,
+                "createdAt": rfc3339(key.created_at_ms),
+                "revokedAt": key.revoked_at_ms.map(rfc3339),
+            })
+        };
+        println!("{}", serde_json::to_string_pretty(&keys.iter().map(entry).collect::<Vec<_>>())?);
+        return Ok(());
+    }
+    for key in &keys {
+        let state = key.revoked_at_ms.map_or_else(|| "in force".to_owned(), |at| format!("revoked {}", rfc3339(at)));
+        println!("{:<24} {:<8} made {}  {state}", key.name, key.role.as_str(), rfc3339(key.created_at_ms));
+    }
+    if keys.is_empty() {
+        eprintln!("There are no keys yet; make one with `boxoffice key create NAME --role operate`.");
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! `/admin/system/status`: every part of the box, for those who run it.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::Api;
+use crate::{
+    balance::KnownBalance,
+    chain::rpc::EndpointHealth,
+    clock::rfc3339,
+    domain::{lamports::Lamports, mint::MintStatus},
+    minting::Condition,
+};
+
+/// Every part of the box.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SystemStatus {
+    balance_monitor: BalanceStatus,
+    cache: CacheStatus,
+    database: DatabaseStatus,
+    /// The RPC endpoints, in the order of the settings.
+    rpc: Vec<EndpointStatus>,
+    queue: QueueStatus,
+    version: &'static str,
+    network: &'static str,
+    /// Seconds since the start.
+    uptime_seconds: u64,
+    #[schema(format = DateTime)]
+    timestamp: String,
+}
+
+/// The wallet.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct BalanceStatus {
+    /// Its address, base58.
+    wallet: String,
+    /// In SOL; null while the chain has not said. An endpoint that does not answer is no empty wallet.
+    balance: Option<f64>,
+    balance_lamports: Option<Lamports>,
+    /// Whether more than `minRequired` is there; null while the balance is not known.
+    sufficient: Option<bool>,
+    /// `MIN_SOL_BALANCE`, in SOL.
+    min_required: f64,
+    /// Tickets that the balance still pays for, beyond those already accepted; null when not known.
+    runway_tickets: Option<u64>,
+    /// When the chain said so.
+    #[schema(format = DateTime)]
+    last_check: Option<String>,
+}
+
+/// The cache. This version has none, and says so.
+#[derive(Debug, Default, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CacheStatus {
+    enabled: bool,
+    connected: bool,
+    key_count: u64,
+}
+
+/// The books.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct DatabaseStatus {
+    connected: bool,
+}
+
+/// An RPC endpoint.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct EndpointStatus {
+    /// Scheme, host and port: the rest often holds a key.
+    endpoint: String,
+    /// Asked first.
+    preferred: bool,
+    /// It answered when it was last asked; null if it never was.
+    healthy: Option<bool>,
+    /// Milliseconds that its last answer took.
+    last_latency_ms: Option<u64>,
+    /// Seconds since its last answer.
+    last_answer_seconds_ago: Option<u64>,
+    /// What went wrong when it was last asked.
+    error: Option<String>,
+}
+
+/// The work that waits.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QueueStatus {
+    /// Accepted, nothing signed yet.
+    pending: u64,
+    /// Signed, and not settled.
+    minting: u64,
+    /// Transactions under way.
+    in_flight_transactions: usize,
+    /// Tickets settled per second of late; 0 when nothing was.
+    mints_per_second: f64,
+    /// Seconds until all of it is settled.
+    eta_seconds: f64,
+    /// Why minting waits, and what to do; null when it does not. It goes on by itself.
+    held: Option<String>,
+}
+
+/// Every part of the box: wallet, cache, database, RPC endpoints, queue.
+#[utoipa::path(get, path = "/system/status", tag = "system", responses((status = 200, body = SystemStatus)))]
+pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
+    let app = &api.app;
+    let (known, counts, price) = tokio::join!(app.balance.current(), app.store.counts(None), app.prices.ticket());
+    let connected = counts.is_ok();
+    let counts = counts.unwrap_or_default();
+    let (pending, minting) = (counts.of(MintStatus::Pending), counts.of(MintStatus::Minting));
+    let open = pending.saturating_add(minting);
+    let keep_back = app.config.limits.keep_back;
+    let runway = known.zip(price.ok()).map(|(known, price)| {
+        let free = known.balance.saturating_sub(keep_back + price.total() * open);
+        free.0.checked_div(price.total().0).unwrap_or_default()
+    });
+    Json(SystemStatus {
+        balance_monitor: BalanceStatus {
+            wallet: app.authority.to_string(),
+            balance: known.map(|known| known.balance.as_sol()),
+            balance_lamports: known.map(|known| known.balance),
+            sufficient: known.map(|known| known.balance > keep_back),
+            min_required: keep_back.as_sol(),
+            runway_tickets: runway,
+            last_check: known.map(|KnownBalance { at_ms, .. }| rfc3339(at_ms)),
+        },
+        cache: CacheStatus::default(),
+        database: DatabaseStatus { connected },
+        rpc: app.chain.health().into_iter().map(EndpointStatus::from).collect(),
+        queue: QueueStatus {
+            pending,
+            minting,
+            in_flight_transactions: app.minter.in_flight(),
+            mints_per_second: app.minter.rate().unwrap_or_default(),
+            eta_seconds: app.minter.eta_seconds(open),
+            held: match app.minter.condition() {
+                Condition::Clear => None,
+                Condition::Held { reason } => Some(reason),
+            },
+        },
+        version: env!("CARGO_PKG_VERSION"),
+        network: app.config.network.as_str(),
+        uptime_seconds: api.started.elapsed().as_secs(),
+        timestamp: rfc3339(app.clock.now_ms()),
+    })
+}
+
+impl From<EndpointHealth> for EndpointStatus {
+    fn from(health: EndpointHealth) -> Self {
+        let asked = health.last_answer_ago.is_some() || health.fault.is_some();
+        let ms = |latency: Duration| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            endpoint: health.endpoint,
+            preferred: health.preferred,
+            healthy: asked.then_some(health.fault.is_none()),
+            last_latency_ms: health.last_latency.map(ms),
+            last_answer_seconds_ago: health.last_answer_ago.map(|ago| ago.as_secs()),
+            error: health.fault,
+        }
+    }
+}

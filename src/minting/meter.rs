@@ -1,0 +1,117 @@
+//! What the engine measures of itself: for `/metrics`, and for saying when a batch will be done.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use prometheus::{
+    Gauge, Histogram, HistogramOpts, IntCounterVec, Opts, Registry, core::Collector, exponential_buckets,
+};
+use tokio::time::Instant;
+
+use crate::{
+    domain::mint::MintStatus,
+    store::{BatchRecord, Settled},
+};
+
+/// How far back the present speed is measured.
+const WINDOW: Duration = Duration::from_secs(10);
+
+/// The engine's instruments.
+pub(super) struct Meter {
+    batch_size: Histogram,
+    batch_duration: Histogram,
+    batch_success_rate: Gauge,
+    tickets: IntCounterVec,
+    /// Tickets settled lately.
+    recent: Mutex<VecDeque<(Instant, u64)>>,
+}
+
+impl fmt::Debug for Meter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meter")
+    }
+}
+
+impl Meter {
+    pub(super) fn new() -> Result<Self, prometheus::Error> {
+        let sizes = HistogramOpts::new("minting_batch_size", "Tickets in each accepted batch.");
+        let durations = HistogramOpts::new(
+            "minting_batch_duration_seconds",
+            "Seconds from the acceptance of a batch to the settlement of its last ticket.",
+        );
+        let rate = "Percentage of the tickets of the batch that finished last which the chain holds.";
+        let tickets = Opts::new("minting_tickets_total", "Tickets settled, by outcome (minted or failed).");
+        Ok(Self {
+            batch_size: Histogram::with_opts(sizes.buckets(exponential_buckets(1.0, 10.0, 5)?))?,
+            batch_duration: Histogram::with_opts(durations.buckets(exponential_buckets(0.5, 2.0, 14)?))?,
+            batch_success_rate: Gauge::new("minting_batch_success_rate", rate)?,
+            tickets: IntCounterVec::new(tickets, &["outcome"])?,
+            recent: Mutex::default(),
+        })
+    }
+
+    pub(super) fn register(&self, registry: &Registry) -> Result<(), prometheus::Error> {
+        for outcome in [MintStatus::Minted, MintStatus::Failed] {
+            // A series that begins with its first failure hides that failure from `rate()`.
+            drop(self.tickets.with_label_values(&[outcome.as_str()]));
+        }
+        let instruments: [Box<dyn Collector>; 4] = [
+            Box::new(self.batch_size.clone()),
+            Box::new(self.batch_duration.clone()),
+            Box::new(self.batch_success_rate.clone()),
+            Box::new(self.tickets.clone()),
+        ];
+        instruments.into_iter().try_for_each(|instrument| registry.register(instrument))
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a histogram counts in floating point")]
+    pub(super) fn accepted(&self, tickets: usize) {
+        self.batch_size.observe(tickets as f64);
+    }
+
+    pub(super) fn settled(&self, settled: &Settled) {
+        self.tickets.with_label_values(&[MintStatus::Minted.as_str()]).inc_by(settled.minted);
+        self.tickets.with_label_values(&[MintStatus::Failed.as_str()]).inc_by(settled.failed);
+        let count = settled.minted.saturating_add(settled.failed);
+        let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        recent.push_back((Instant::now(), count));
+        while recent.front().is_some_and(|(at, _)| at.elapsed() > WINDOW) {
+            recent.pop_front();
+        }
+        drop(recent);
+        settled.finished_batches.iter().for_each(|batch| self.finished(batch));
+    }
+
+    /// A batch is done.
+    #[expect(clippy::cast_precision_loss, reason = "instruments count in floating point")]
+    pub(super) fn finished(&self, batch: &BatchRecord) {
+        let ms = batch.finished_at_ms.unwrap_or(batch.created_at_ms).saturating_sub(batch.created_at_ms);
+        let seconds = ms as f64 / 1_000.0;
+        self.batch_duration.observe(seconds);
+        self.batch_success_rate.set(batch.succeeded as f64 * 100.0 / batch.total.max(1) as f64);
+        tracing::info!(
+            batch = %batch.public_id,
+            tickets = batch.total,
+            succeeded = batch.succeeded,
+            failed = batch.failed,
+            spent_lamports = batch.spent.0,
+            seconds,
+            "batch finished"
+        );
+    }
+
+    /// Tickets settled per second of late; none when that was not long enough to tell.
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    pub(super) fn rate(&self) -> Option<f64> {
+        let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
+        let (first, _) = *recent.iter().find(|(at, _)| at.elapsed() <= WINDOW)?;
+        // The first entry only says when the counting began: what it counts happened before.
+        let counted: u64 = recent.iter().filter(|(at, _)| *at > first).map(|(_, count)| count).sum();
+        let seconds = first.elapsed().as_secs_f64();
+        (counted > 0 && seconds > 0.2).then(|| counted as f64 / seconds)
+    }
+}

@@ -1,0 +1,61 @@
+//! Sample books of any size, for rehearsals and measurements; never in a build for production.
+
+use rusqlite::params;
+
+use super::{Store, StoreError};
+
+/// Mints written in one commit.
+const CHUNK: u64 = 50_000;
+const HOUR_MS: i64 = 3_600_000;
+
+impl Store {
+    /// Fills empty books with minted tickets of `venues` venues that happened in the year before `now_ms`: every hundredth
+    /// has failed. Addresses and signatures are made up, so that the chain knows none of them.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the books have tickets already, or a database fault.
+    pub async fn fill_with_samples(&self, mints: u64, venues: u64, now_ms: i64) -> Result<(), StoreError> {
+        let mut first = 0;
+        while first < mints {
+            let last = first.saturating_add(CHUNK).min(mints);
+            self.write(move |connection| {
+                let known: u64 = connection.query_row("SELECT count(*) FROM mints LIMIT 1", [], |row| row.get(0))?;
+                if known != first {
+                    return Err(StoreError::Conflict("sample tickets go into empty books only"));
+                }
+                connection.execute(
+                    "WITH RECURSIVE n(i) AS (SELECT ?1 UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?2)
+                     INSERT INTO mints (venue_id, ticket_id, event_id, ticket, content_digest, mint_address, status,
+                                        attempts, name, metadata_uri, signature, slot, cost_lamports, error_code,
+                                        error_message, created_at, settled_at)
+                     SELECT 'venue-' || (i % ?3), 'sample-' || i, 'event-' || (i / 1000),
+                            json_object('id', 'sample-' || i, 'eventId', 'event-' || (i / 1000), 'userId', 'user-' || i,
+                                        'ticketData', json_object('eventName', 'Sample', 'tier', 'VIP',
+                                                                  'seatNumber', 'A' || i)),
+                            randomblob(32), substr(hex(randomblob(22)), 1, 44), iif(i % 100, 'minted', 'failed'), 1,
+                            'Sample · VIP · A' || i, iif(i % 100, 'ipfs://' || hex(randomblob(29)), NULL),
+                            iif(i % 100, hex(randomblob(44)), NULL), iif(i % 100, i, NULL),
+                            iif(i % 100, 19651560, 5000), iif(i % 100, NULL, 'rejected_by_chain'),
+                            iif(i % 100, NULL, 'a sample of a failed ticket'),
+                            ?4 - 31536000000 + i * 31536000000 / ?5, ?4 - 31536000000 + i * 31536000000 / ?5 + 3450
+                     FROM n",
+                    params![first, last, venues.max(1), now_ms, mints],
+                )?;
+                connection.execute(
+                    "INSERT INTO mint_hours
+                     SELECT venue_id, event_id, settled_at / ?2, sum(status = 'minted'), sum(status = 'failed'),
+                            sum(cost_lamports), sum(iif(status = 'minted', settled_at - created_at, 0))
+                     FROM mints WHERE id > ?1 GROUP BY 1, 2, 3
+                     ON CONFLICT (venue_id, event_id, hour) DO UPDATE SET
+                         minted = minted + excluded.minted, failed = failed + excluded.failed,
+                         spent_lamports = spent_lamports + excluded.spent_lamports, mint_ms = mint_ms + excluded.mint_ms",
+                    params![first, HOUR_MS],
+                )?;
+                Ok(())
+            })
+            .await?;
+            first = last;
+        }
+        Ok(())
+    }
+}

@@ -108,6 +108,12 @@ impl fmt::Display for Network {
 pub struct Secret(String);
 
 impl Secret {
+    /// A secret.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
     /// The secret itself; for comparing and signing only.
     #[must_use]
     pub fn expose(&self) -> &str {

@@ -32,7 +32,6 @@ use axum::{
     extract::DefaultBodyLimit,
     http::{HeaderName, HeaderValue},
     middleware,
-    routing::get,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -44,7 +43,6 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
-use openapi::Description;
 
 /// What handlers share.
 #[derive(Clone, Debug)]
@@ -58,7 +56,6 @@ struct Api {
     in_flight: Arc<writes::InFlight>,
     metrics: Arc<requests::HttpMetrics>,
     gauges: Arc<metrics::Gauges>,
-    description: Description,
 }
 
 /// Serves the API until `stop` is cancelled; requests under way are finished first.
@@ -70,7 +67,6 @@ pub(crate) async fn serve(
     listener: TcpListener,
     stop: CancellationToken,
 ) -> Result<(), prometheus::Error> {
-    let (admin, public, description) = routes();
     let api = Api {
         started: Instant::now(),
         limits: Arc::new(limits::Limits::new(app.config.rate_limits)),
@@ -78,16 +74,15 @@ pub(crate) async fn serve(
         in_flight: Arc::default(),
         metrics: Arc::new(requests::HttpMetrics::new(&app.registry)?),
         gauges: Arc::new(metrics::Gauges::new(&app.registry)?),
-        description: Description::new(&description),
         stop: stop.clone(),
         app,
     };
-    server::run(listener, router(api, admin, public), stop).await;
+    server::run(listener, router(api), stop).await;
     Ok(())
 }
 
-/// Handlers and their description, which cannot part: a route exists only by being described.
-fn routes() -> (Router<Api>, Router<Api>, utoipa::openapi::OpenApi) {
+/// All routes. `routes!` takes each with its description, so that the two cannot part.
+fn router(api: Api) -> Router {
     let reads = OpenApiRouter::new()
         .routes(routes!(dashboard::dashboard))
         .routes(routes!(estimate::estimate))
@@ -101,40 +96,33 @@ fn routes() -> (Router<Api>, Router<Api>, utoipa::openapi::OpenApi) {
         .routes(routes!(audit::list))
         .layer(TimeoutLayer::with_status_code(requests::TIMED_OUT, requests::TIMEOUT));
     // No timeout here: a batch may be waited for.
-    let writes = OpenApiRouter::new().routes(routes!(batches::mint));
-    let (admin, admin_description) = reads.merge(writes).split_for_parts();
-    let (public, description) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
+    let writes = OpenApiRouter::new().routes(writes::write(&api, routes!(batches::mint)));
+    let (admin, of_admin) = reads.merge(writes).split_for_parts();
+    let admin = admin
+        .fallback(error::not_found)
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(middleware::from_fn_with_state(api.clone(), auth::admit));
+    let collectors = OpenApiRouter::new()
+        .routes(routes!(metrics::metrics))
+        .layer(middleware::from_fn_with_state(api.clone(), auth::admit_collectors));
+    let (public, of_public) = OpenApiRouter::with_openapi(openapi::ApiDoc::openapi())
         .routes(routes!(health::summary))
         .routes(routes!(health::live))
         .routes(routes!(health::ready))
         .routes(routes!(health::full))
         .routes(routes!(content::by_cid))
+        .merge(collectors)
         .split_for_parts();
-    let (_collectors, metrics) = collectors().split_for_parts();
-    let description = description.nest("/admin", admin_description).merge_from(metrics);
-    (admin, public, openapi::complete(description))
+    let router = public.nest("/admin", admin).merge(openapi::routes(of_public.nest("/admin", of_admin)));
+    layered(router, api)
 }
 
-fn collectors() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(metrics::metrics))
-}
-
-fn router(api: Api, admin: Router<Api>, public: Router<Api>) -> Router {
+/// What every request passes, from the last to the first.
+fn layered(router: Router<Api>, api: Api) -> Router {
     let header = |name, value| {
         SetResponseHeaderLayer::if_not_present(HeaderName::from_static(name), HeaderValue::from_static(value))
     };
-    let admin = admin
-        .fallback(error::not_found)
-        .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(middleware::from_fn_with_state(api.clone(), writes::carry_out))
-        .layer(middleware::from_fn_with_state(api.clone(), auth::admit));
-    let (collectors, _description) = collectors().split_for_parts();
-    let collectors = collectors.layer(middleware::from_fn_with_state(api.clone(), auth::admit_collectors));
-    public
-        .nest("/admin", admin)
-        .merge(collectors)
-        .merge(openapi::docs())
-        .route("/openapi.json", get(openapi::json))
+    router
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .with_state(api.clone())

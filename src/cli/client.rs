@@ -3,13 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
-use reqwest::{Method, RequestBuilder, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, StatusCode, Url, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{app::App, config::Secret, domain::lamports::Lamports};
+use crate::{
+    app::App,
+    config::{Config, RateLimits, Secret},
+    domain::lamports::Lamports,
+};
 
 /// A client of one server.
 #[derive(Debug)]
@@ -113,8 +117,17 @@ impl Client {
     }
 
     async fn answer<T: DeserializeOwned>(&self, request: RequestBuilder) -> anyhow::Result<T> {
-        let response = request.send().await.map_err(reqwest::Error::without_url);
-        let response = response.with_context(|| format!("no answer from {}", self.base))?;
+        let response = loop {
+            // A body of text is shared, not copied.
+            let attempt = request.try_clone().context("a request that cannot be repeated")?;
+            let response = attempt.send().await.map_err(reqwest::Error::without_url);
+            let response = response.with_context(|| format!("no answer from {}", self.base))?;
+            if response.status() != StatusCode::TOO_MANY_REQUESTS {
+                break response;
+            }
+            let seconds = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+            tokio::time::sleep(Duration::from_secs(seconds.unwrap_or(1))).await;
+        };
         let status = response.status();
         let body = response.bytes().await?;
         if status.is_success() {
@@ -170,7 +183,10 @@ pub(super) struct OwnServer {
 }
 
 impl OwnServer {
-    pub(super) fn start(app: App, listener: tokio::net::TcpListener) -> anyhow::Result<Self> {
+    /// Starts a box for this process alone: nobody needs to be kept from asking too often.
+    pub(super) async fn start(mut config: Config, listener: tokio::net::TcpListener) -> anyhow::Result<Self> {
+        config.rate_limits = RateLimits { reads: None, writes: None, ..config.rate_limits };
+        let app = App::start(config).await?;
         let url: Url = format!("http://{}", listener.local_addr()?).parse()?;
         let client = Client::new(url, app.config.admin_api_key.clone())?;
         let (app, stop) = (Arc::new(app), CancellationToken::new());

@@ -14,7 +14,6 @@ use super::{
     mint::progress_bar,
 };
 use crate::{
-    app::App,
     chain::Chain as _,
     config::{Config, Sources},
     domain::{lamports::Lamports, mint::MintStatus},
@@ -62,7 +61,7 @@ pub(super) async fn run(args: DemoArgs, settings: &SettingFlags) -> anyhow::Resu
     };
     eprintln!("Starting an embedded Solana chain; everything here is temporary.");
     let server = tokio::select! {
-        app = App::start(config) => OwnServer::start(app?, listener)?,
+        server = OwnServer::start(config, listener) => server?,
         () = stop.cancelled() => return Ok(ExitCode::from(INTERRUPTED)),
     };
     let result = tokio::select! {

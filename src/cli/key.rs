@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::SettingFlags;
 use crate::{
     clock::{Clock as _, SystemClock, rfc3339},
-    config::{Config, Network},
+    config::{Config, Network, Secret},
     domain::{
         access::{Role, key_digest},
         ids::check_id,
@@ -95,18 +95,23 @@ fn open(config: &Config) -> anyhow::Result<Store> {
     Ok(Store::open(&config.data_dir)?)
 }
 
+/// A key that nobody can guess.
+pub(super) fn fresh_key() -> anyhow::Result<Secret> {
+    let mut random = [0; KEY_BYTES];
+    getrandom::fill(&mut random).context("the system gives no random bytes")?;
+    Ok(Secret::new(format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random))))
+}
+
 async fn create(store: &Store, name: String, role: Role) -> anyhow::Result<()> {
     if let Err(fault) = check_id(&name) {
         anyhow::bail!("the name {name:?} {fault}");
     }
-    let mut random = [0; KEY_BYTES];
-    getrandom::fill(&mut random).context("the system gives no random bytes")?;
-    let key = format!("{PREFIX}{}", URL_SAFE_NO_PAD.encode(random));
+    let key = fresh_key()?;
     note(store, format!("key create {name} --role {}", role.as_str())).await?;
-    let new = NewApiKey { name: name.clone(), role, digest: key_digest(key.as_bytes()) };
+    let new = NewApiKey { name: name.clone(), role, digest: key_digest(key.expose().as_bytes()) };
     store.add_key(new, SystemClock.now_ms()).await?;
     eprintln!("The key {name} has the role {}. It is shown only now; send it as x-admin-api-key.", role.as_str());
-    println!("{key}");
+    println!("{}", key.expose());
     Ok(())
 }
 

@@ -17,10 +17,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     INTERRUPTED, SOME_FAILED, SettingFlags, USAGE,
     client::{Batch, Client, DryRun, OwnServer},
-    interruption, ticket_file,
+    interruption,
+    key::fresh_key,
+    ticket_file,
 };
 use crate::{
-    app::App,
     config::{Config, Network},
     domain::{ids::VenueId, lamports::Lamports, ticket::TicketRules},
     minting::MAX_BATCH_TICKETS,
@@ -94,14 +95,14 @@ pub(super) async fn run(args: MintArgs, settings: &SettingFlags) -> anyhow::Resu
     result.map(|code| if left_out && code == ExitCode::SUCCESS { ExitCode::from(SOME_FAILED) } else { code })
 }
 
-/// The appliance in this process, on a port that nobody else knows.
-async fn start(config: Config) -> anyhow::Result<OwnServer> {
+/// The appliance in this process, on a port and with a key that nobody else knows.
+async fn start(mut config: Config) -> anyhow::Result<OwnServer> {
     if config.network == Network::Embedded {
         eprintln!("NETWORK=embedded: a rehearsal. Chain and books are temporary and end with this command.");
     }
-    let app = App::start(config).await?;
+    config.admin_api_key = Some(fresh_key()?);
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.context("cannot listen on loopback")?;
-    OwnServer::start(app, listener)
+    OwnServer::start(config, listener).await
 }
 
 async fn mint(

@@ -70,7 +70,7 @@ impl From<AuditRecord> for AuditEntry {
 }
 
 /// Every request that could change something, newest first.
-#[utoipa::path(get, path = "/audit", tag = "system", params(AuditParameters),
+#[utoipa::path(get, path = "/audit", operation_id = "listAudit", tag = "system", params(AuditParameters),
     responses((status = 200, body = AuditPage, headers(("link", description = "The next page, as rel=next")))))]
 pub(super) async fn list(
     State(api): State<Api>,

@@ -10,14 +10,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use tokio::time::timeout;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{
+    IntoParams, PartialSchema, ToSchema,
+    openapi::{
+        Ref, RefOr,
+        schema::{AnyOfBuilder, ObjectBuilder, Schema, SchemaType},
+    },
+};
 
 use super::{
     Api,
     error::{Outcome, Problem, ProblemBody, failure_status, text},
     pages::{PageRequest, refuse},
+    writes::IdempotencyHeader,
 };
 use crate::{
     clock::rfc3339,
@@ -41,13 +48,11 @@ const MAX_WAIT: Duration = Duration::from_mins(15);
 /// With `Prefer: respond-async` it answers at once, when the batch is on disk; so it does when the client has waited for 15
 /// minutes or the server stops: the batch goes on by itself. With `?dryRun=true` it only says what the batch would do and
 /// cost. One wrong ticket fails alone, in `failed`.
-#[utoipa::path(post, path = "/batch-mint", tag = "minting", params(MintParameters,
-        ("prefer" = Option<String>, Header, description = "`respond-async` to be answered at once."),
-        ("idempotency-key" = Option<String>, Header, max_length = 255,
-            description = "Repeated with the same body within 24 hours, the request is answered as before, with \
-                           `Idempotent-Replayed: true`. `x-idempotency-key` is the same. Ticket ids protect for ever \
-                           without it.")),
-    request_body = BatchMint,
+#[utoipa::path(post, path = "/batch-mint", operation_id = "mintBatch", tag = "minting",
+    params(MintParameters, PreferHeader, IdempotencyHeader),
+    request_body(content = BatchMint, example = json!({ "venueId": "venue-123", "tickets": [{
+        "id": "ticket-1", "eventId": "event-1", "userId": "user-1", "ticketData": { "eventName": "Concert",
+            "eventDate": "2025-12-01", "venue": "Stadium", "tier": "VIP", "seatNumber": "A1" } }] })),
     responses((status = 200, body = MintAnswer, description = "Every ticket is settled; or the dry run."),
         (status = 202, body = BatchResult, description = "The batch is on disk and goes on by itself.",
             headers(("location", description = "The batch."))),
@@ -103,6 +108,15 @@ pub(super) struct MintParameters {
     dry_run: bool,
 }
 
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what `mint` reads")]
+pub(super) struct PreferHeader {
+    /// `respond-async` to be answered at once.
+    #[param(value_type = String, required = false)]
+    prefer: Option<String>,
+}
+
 /// A batch as it is sent. Read by hand, so that every fault can be told.
 #[derive(Debug, ToSchema)]
 #[schema(rename_all = "camelCase")]
@@ -121,14 +135,25 @@ pub(super) struct BatchMint {
     tickets: Vec<SentTicket>,
 }
 
-/// A ticket. Anything else is taken too, and fails alone: it stands in `failed`, and says why.
-#[derive(Debug, ToSchema)]
-#[serde(untagged)]
-#[expect(dead_code, reason = "describes what `read` takes")]
-pub(super) enum SentTicket {
-    Ticket(Ticket),
-    #[schema(value_type = Value)]
-    Wrong(Value),
+/// A ticket; anything else is taken too, and fails alone.
+#[derive(Debug)]
+pub(super) struct SentTicket;
+
+impl PartialSchema for SentTicket {
+    fn schema() -> RefOr<Schema> {
+        let wrong = ObjectBuilder::new()
+            .schema_type(SchemaType::AnyValue)
+            .description(Some("Fails alone: it stands in `failed`, which says why."));
+        let any = AnyOfBuilder::new().item(Ref::from_schema_name("Ticket")).item(wrong).build();
+        RefOr::T(Schema::AnyOf(any))
+    }
+}
+
+impl ToSchema for SentTicket {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Ticket::name().into(), Ticket::schema()));
+        Ticket::schemas(schemas);
+    }
 }
 
 /// The result of a batch, or of a dry run.
@@ -165,7 +190,7 @@ pub(super) struct DryRun {
 
 async fn preview(api: &Api, request: BatchRequest) -> Result<DryRun, Problem> {
     let total = request.tickets.len() as u64;
-    let (Preview { new, known, failed }, funds) = api.app.minter.preview(request).await?;
+    let (Preview { new, known, failed, .. }, funds) = api.app.minter.preview(request).await?;
     let price = api.app.prices.ticket().await?;
     let failed = failed.into_iter().map(|entry| Failed::new(entry.index, entry.ticket_id, entry.failure, entry.faults));
     Ok(DryRun {
@@ -196,7 +221,7 @@ fn yes() -> bool {
 }
 
 /// A batch, its sums, and what became of each ticket so far.
-#[utoipa::path(get, path = "/batches/{id}", tag = "minting", params(("id" = String, Path), BatchParameters),
+#[utoipa::path(get, path = "/batches/{id}", operation_id = "getBatch", tag = "minting", params(("id" = String, Path), BatchParameters),
     responses((status = 200, body = BatchResult),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such batch.")))]
 pub(super) async fn batch(
@@ -236,7 +261,7 @@ pub(super) struct BatchPage {
 }
 
 /// Batches, newest first, without their tickets.
-#[utoipa::path(get, path = "/batches", tag = "minting", params(ListParameters),
+#[utoipa::path(get, path = "/batches", operation_id = "listBatches", tag = "minting", params(ListParameters),
     responses((status = 200, body = BatchPage, headers(("link", description = "The next page, as rel=next")))))]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -294,6 +319,7 @@ fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
 }
 
 /// A batch and its sums.
+#[expect(clippy::struct_field_names, reason = "the names are the API's")]
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Batch {

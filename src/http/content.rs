@@ -18,7 +18,7 @@ const FOR_EVER: &str = "public, max-age=31536000, immutable";
 const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
 /// Published metadata and images, as an IPFS gateway serves them.
-#[utoipa::path(get, path = "/ipfs/{cid}", tag = "public", params(("cid" = String, Path)),
+#[utoipa::path(get, path = "/ipfs/{cid}", operation_id = "getContent", tag = "public", params(("cid" = String, Path)),
     responses((status = 200, description = "The content, with its media type.", content_type = "application/octet-stream"),
         (status = 304, description = "It is what `If-None-Match` names."),
         (status = 404, body = ProblemBody, content_type = "application/problem+json",

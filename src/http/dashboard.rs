@@ -28,7 +28,7 @@ pub(super) struct Dashboard {
 }
 
 /// The numbers of the box, and the ten newest tickets.
-#[utoipa::path(get, path = "/dashboard", tag = "statistics", responses((status = 200, body = Dashboard)))]
+#[utoipa::path(get, path = "/dashboard", operation_id = "getDashboard", tag = "statistics", responses((status = 200, body = Dashboard)))]
 pub(super) async fn dashboard(State(api): State<Api>) -> Result<Json<Dashboard>, Problem> {
     let (counts, recent) =
         tokio::try_join!(api.app.store.counts(None), api.app.store.mints(MintFilter::default(), RECENT))?;

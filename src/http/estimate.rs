@@ -23,7 +23,7 @@ pub(super) struct Parameters {
 }
 
 /// Price and time of a batch, from the chain's own figures.
-#[utoipa::path(get, path = "/batch-mint/estimate", tag = "minting", params(Parameters),
+#[utoipa::path(get, path = "/batch-mint/estimate", operation_id = "estimateBatch", tag = "minting", params(Parameters),
     responses((status = 200, body = Estimate)))]
 pub(super) async fn estimate(
     State(api): State<Api>,

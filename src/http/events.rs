@@ -15,11 +15,12 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use tokio::{sync::watch, time::timeout};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
     batches::{Batch, Settled, find},
-    error::{Problem, ProblemBody, text},
+    error::{Problem, ProblemBody},
 };
 use crate::store::StoreError;
 
@@ -32,16 +33,40 @@ const PACE: Duration = Duration::from_millis(100);
 /// How soon a client that lost its connection should come back.
 const RETRY: Duration = Duration::from_secs(2);
 
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what `follow` reads")]
+pub(super) struct FollowHeaders {
+    /// Goes on behind this event.
+    #[param(rename = "last-event-id", value_type = String, pattern = "^([0-9]{1,18}(-finished)?)?$", required = false)]
+    last_event_id: Option<String>,
+}
+
+/// An event of a stream.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "describes what `follow` sends")]
+pub(super) struct SentEvent {
+    /// `ticket`, `progress` or `finished`.
+    event: String,
+    /// For `Last-Event-ID`; `progress` has none.
+    #[schema(required = false)]
+    id: String,
+    /// Milliseconds after which a client that lost its connection should come back.
+    #[schema(required = false)]
+    retry: u32,
+    /// JSON.
+    data: String,
+}
+
 /// A batch's progress as server-sent events.
 ///
 /// `ticket`: a ticket was settled; the data is as in `successful` or `failed` of the batch, the id counts from 1.
 /// `progress`: the batch without its tickets, after each group of them; no id.
 /// `finished`: the batch without its tickets, when nothing is left to do; then the stream ends, and whoever asks again
 /// with this event's id is answered 204, which tells a browser not to come back.
-#[utoipa::path(get, path = "/batches/{id}/events", tag = "minting",
-    params(("id" = String, Path),
-        ("last-event-id" = Option<String>, Header, description = "Goes on behind this event.")),
-    responses((status = 200, body = String, content_type = "text/event-stream"),
+#[utoipa::path(get, path = "/batches/{id}/events", operation_id = "followBatch", tag = "minting",
+    params(("id" = String, Path), FollowHeaders),
+    responses((status = 200, body = SentEvent, content_type = "text/event-stream", description = "A stream of these."),
         (status = 204, description = "The batch is finished, and the client has heard of it."),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such batch.")))]
 pub(super) async fn follow(
@@ -50,7 +75,8 @@ pub(super) async fn follow(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let batch = find(&api, id).await?;
-    let last = text(&headers, "last-event-id").map(str::trim).unwrap_or_default();
+    // What is no text is no id of ours either.
+    let last = headers.get("last-event-id").map_or("", |last| last.to_str().unwrap_or("?")).trim();
     let heard = last.strip_suffix(FINISHED).unwrap_or(last);
     let heard = if heard.is_empty() { Some(0) } else { heard.parse::<u64>().ok() };
     let Some(heard) = heard else {

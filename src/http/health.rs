@@ -30,6 +30,7 @@ pub(super) struct Live {
 }
 
 /// Whether a batch would be accepted and minted now, by part.
+#[expect(clippy::struct_field_names, clippy::struct_excessive_bools, reason = "the names are the API's")]
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
     ready: bool,
@@ -55,19 +56,19 @@ pub(super) struct FullHealth {
 }
 
 /// One word, and what is running.
-#[utoipa::path(get, path = "/health", tag = "public", responses((status = 200, body = Health)))]
+#[utoipa::path(get, path = "/health", operation_id = "getHealth", tag = "public", responses((status = 200, body = Health)))]
 pub(super) async fn summary(State(api): State<Api>) -> Json<Health> {
     Json(health(&api))
 }
 
 /// The process answers.
-#[utoipa::path(get, path = "/health/live", tag = "public", responses((status = 200, body = Live)))]
+#[utoipa::path(get, path = "/health/live", operation_id = "getLive", tag = "public", responses((status = 200, body = Live)))]
 pub(super) async fn live() -> Json<Live> {
     Json(Live { status: "ok" })
 }
 
 /// Whether a batch would be accepted and minted now, by part.
-#[utoipa::path(get, path = "/health/ready", tag = "public",
+#[utoipa::path(get, path = "/health/ready", operation_id = "getReady", tag = "public",
     responses((status = 200, body = Ready), (status = 503, body = Ready, description = "Something is missing.")))]
 pub(super) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Ready>) {
     let ready = probe(&api).await;
@@ -75,7 +76,7 @@ pub(super) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Ready>) {
 }
 
 /// Everything that is good to know when something is wrong.
-#[utoipa::path(get, path = "/health/full", tag = "public",
+#[utoipa::path(get, path = "/health/full", operation_id = "getFullHealth", tag = "public",
     responses((status = 200, body = FullHealth), (status = 503, body = FullHealth, description = "Something is missing.")))]
 pub(super) async fn full(State(api): State<Api>) -> (StatusCode, Json<FullHealth>) {
     let (ready, known, price) = tokio::join!(probe(&api), api.app.balance.current(), api.app.prices.ticket());

@@ -68,7 +68,7 @@ const LATER_GAUGES: &[(&str, &str)] = &[
 ];
 
 /// Every instrument of the box, in Prometheus' text format. Needs no key from this machine, or from `ALLOWED_IPS`.
-#[utoipa::path(get, path = "/metrics", tag = "public", security((), ("key" = [])),
+#[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "public", security((), ("key" = [])),
     responses((status = 200, body = String, content_type = "text/plain; version=0.0.4"),
         (status = 401, body = ProblemBody, content_type = "application/problem+json", description = "From elsewhere."),
         (status = 403, body = ProblemBody, content_type = "application/problem+json", description = "Not allowed."),

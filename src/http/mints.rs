@@ -122,7 +122,7 @@ impl From<MintRecord> for Mint {
 }
 
 /// Tickets, newest first.
-#[utoipa::path(get, path = "/mints", tag = "minting", params(ListParameters),
+#[utoipa::path(get, path = "/mints", operation_id = "listMints", tag = "minting", params(ListParameters),
     responses((status = 200, body = Page, headers(("link", description = "The next page, as rel=next")))))]
 pub(super) async fn list(
     State(api): State<Api>,
@@ -159,7 +159,7 @@ pub(super) struct TicketParameters {
 }
 
 /// One ticket, in its newest issue.
-#[utoipa::path(get, path = "/mints/{ticketId}", tag = "minting", params(("ticketId" = String, Path), TicketParameters),
+#[utoipa::path(get, path = "/mints/{ticketId}", operation_id = "getMint", tag = "minting", params(("ticketId" = String, Path, example = "ticket-1"), TicketParameters),
     responses((status = 200, body = Mint),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such ticket."),
         (status = 409, body = ProblemBody, content_type = "application/problem+json",

@@ -3,9 +3,8 @@
 use axum::{
     Router,
     body::Bytes,
-    extract::State,
     http::{HeaderName, HeaderValue, header},
-    response::{IntoResponse as _, Response},
+    routing::get,
 };
 use tower_http::set_header::SetResponseHeaderLayer;
 use utoipa::{
@@ -64,7 +63,7 @@ const OF_WRITES: &[(u16, &str)] = &[
 ];
 
 /// Adds to the generated description what holds for all of `/admin`: the key, and what every request can be answered with.
-pub(super) fn complete(mut description: openapi::OpenApi) -> openapi::OpenApi {
+fn complete(mut description: openapi::OpenApi) -> openapi::OpenApi {
     let key = SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::new("x-admin-api-key")));
     description.components.get_or_insert_default().add_security_scheme(KEY, key);
     for (path, item) in &mut description.paths.paths {
@@ -101,26 +100,14 @@ fn problem(status: u16, meaning: &str) -> openapi::Response {
     response.build()
 }
 
-/// The description as it is served.
-#[derive(Clone, Debug)]
-pub(super) struct Description(Bytes);
-
-impl Description {
-    pub(super) fn new(description: &openapi::OpenApi) -> Self {
-        // Plain structs and maps with text for keys: serialising cannot fail.
-        Self(serde_json::to_vec(description).unwrap_or_default().into())
-    }
-}
-
-/// `/openapi.json`.
-pub(super) async fn json(State(api): State<Api>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], api.description.0).into_response()
-}
-
-/// `/docs`, which works without any network.
-pub(super) fn docs() -> Router<Api> {
+/// `/openapi.json`, and `/docs`, which works without any network.
+pub(super) fn routes(description: openapi::OpenApi) -> Router<Api> {
+    // Plain structs and maps with text for keys: serialising cannot fail.
+    let json = Bytes::from(serde_json::to_vec(&complete(description)).unwrap_or_default());
     let policy = HeaderName::from_static("content-security-policy");
     let config = Config::from("/openapi.json").try_it_out_enabled(true).validator_url("none");
-    Router::from(SwaggerUi::new("/docs").config(config))
-        .layer(SetResponseHeaderLayer::overriding(policy, HeaderValue::from_static(CONTENT_POLICY)))
+    let page = Router::from(SwaggerUi::new("/docs").config(config))
+        .layer(SetResponseHeaderLayer::overriding(policy, HeaderValue::from_static(CONTENT_POLICY)));
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    page.route("/openapi.json", get(async move || (kind, json)))
 }

@@ -53,9 +53,9 @@ impl Range {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct Parameters {
-    /// How far back the series goes.
+    /// How far back the series goes: `24h` (the default) and `7d` by the hour, `30d` and `365d` by the day.
     #[serde(default)]
-    #[param(inline, default = "24h")]
+    #[param(inline)]
     range: Range,
 }
 
@@ -95,7 +95,7 @@ pub(super) struct StatsPeriod {
 }
 
 /// How a venue's tickets fared, what they cost, and when.
-#[utoipa::path(get, path = "/stats/{venueId}", tag = "statistics", params(("venueId" = String, Path), Parameters),
+#[utoipa::path(get, path = "/stats/{venueId}", operation_id = "getVenueStats", tag = "statistics", params(("venueId" = String, Path, example = "venue-123"), Parameters),
     responses((status = 200, body = VenueStats),
         (status = 404, body = ProblemBody, content_type = "application/problem+json",
             description = "No ticket of this venue was ever accepted.")))]

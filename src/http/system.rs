@@ -105,7 +105,7 @@ pub(super) struct QueueStatus {
 }
 
 /// Every part of the box: wallet, cache, database, RPC endpoints, queue.
-#[utoipa::path(get, path = "/system/status", tag = "system", responses((status = 200, body = SystemStatus)))]
+#[utoipa::path(get, path = "/system/status", operation_id = "getSystemStatus", tag = "system", responses((status = 200, body = SystemStatus)))]
 pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
     let app = &api.app;
     let (known, counts, price) = tokio::join!(app.balance.current(), app.store.counts(None), app.prices.ticket());

@@ -9,15 +9,17 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    extract::{Request, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header},
-    middleware::Next,
+    extract::{OriginalUri, Request, State},
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
 use bytes::BytesMut;
 use futures_util::TryStreamExt as _;
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
+use utoipa::IntoParams;
+use utoipa_axum::router::UtoipaMethodRouter;
 
 use super::{
     Api,
@@ -42,18 +44,31 @@ const MAX_KEY_BYTES: usize = 255;
 /// An answer larger than this is not kept; ours are smaller.
 const MAX_KEPT_BYTES: usize = 64 * 1024 * 1024;
 
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "describes what `idempotency_key` reads")]
+pub(super) struct IdempotencyHeader {
+    /// Repeated with the same body within 24 hours, the request is answered as before, with `Idempotent-Replayed: true`.
+    /// `x-idempotency-key` is the same. Ticket ids protect for ever without it.
+    #[param(rename = "idempotency-key", value_type = String, pattern = "^[ -~]{1,255}$", required = false)]
+    idempotency_key: Option<String>,
+}
+
 /// Requests with an `Idempotency-Key` that are being carried out, by actor and key, with their fingerprints.
 #[derive(Debug, Default)]
 pub(super) struct InFlight(Mutex<HashMap<(String, String), [u8; 32]>>);
 
-/// Handles what may change something; lets everything else through.
-pub(super) async fn carry_out(State(api): State<Api>, request: Request, next: Next) -> Response {
-    if request.method().is_safe() {
-        return next.run(request).await;
-    }
-    let prepared = read_whole(request).await;
-    let (request, body) = match prepared {
-        Ok(prepared) => prepared,
+/// What [`routes!`](utoipa_axum::routes) makes: schemas, paths, handler.
+type Route = UtoipaMethodRouter<Api>;
+
+/// Has a route's requests carried out as this module says.
+pub(super) fn write(api: &Api, (schemas, paths, handler): Route) -> Route {
+    (schemas, paths, handler.route_layer(middleware::from_fn_with_state(api.clone(), carry_out)))
+}
+
+async fn carry_out(State(api): State<Api>, request: Request, next: Next) -> Response {
+    let (request, body) = match read_whole(request).await {
+        Ok(whole) => whole,
         Err(problem) => return problem.into_response(),
     };
     // A task of its own: a client that goes away does not cancel what it has begun.
@@ -65,6 +80,13 @@ pub(super) async fn carry_out(State(api): State<Api>, request: Request, next: Ne
 
 async fn read_whole(request: Request) -> Result<(Request, Bytes), Problem> {
     let (parts, body) = request.into_parts();
+    let is_json = text(&parts.headers, "content-type")
+        .and_then(|kind| kind.split(';').next())
+        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    if parts.method == Method::POST && !is_json {
+        // Also what keeps a form of another web site from being taken for a request.
+        return Err(Problem::unsupported_media_type("the body must be sent as content-type: application/json"));
+    }
     let too_large = || {
         let detail = format!("the body is larger than {MAX_BODY_BYTES} bytes; send the tickets in several batches");
         Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
@@ -104,7 +126,7 @@ async fn audited(api: Api, request: Request, body: Bytes, next: Next) -> Respons
     let record = NewAuditRecord {
         actor: actor.clone(),
         client: client_of(&request).address.to_string(),
-        action: format!("{} {}", request.method(), request.uri()),
+        action: format!("{} {}", request.method(), uri_of(&request)),
         request_id: request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
     };
     let id = match api.app.store.audit(record, api.app.clock.now_ms()).await {
@@ -121,6 +143,11 @@ async fn audited(api: Api, request: Request, body: Bytes, next: Next) -> Respons
         tracing::warn!(%error, "the outcome of a request is missing in the audit trail");
     }
     response
+}
+
+/// As it was sent: inside `/admin` the router has cut that off.
+fn uri_of(request: &Request) -> &Uri {
+    request.extensions().get::<OriginalUri>().map_or(request.uri(), |uri| &uri.0)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
@@ -143,7 +170,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 async fn once(api: &Api, actor: String, key: String, request: Request, body: &[u8], next: Next) -> Response {
     let mut hash = Sha256::new_with_prefix(request.method().as_str());
     hash.update([0]);
-    hash.update(request.uri().to_string());
+    hash.update(uri_of(&request).to_string());
     hash.update([0]);
     hash.update(body);
     let fingerprint: [u8; 32] = hash.finalize().into();

@@ -10,13 +10,16 @@ use uuid::Uuid;
 
 use super::Minter;
 use crate::{
-    chain::ChainError,
+    chain::{
+        Account, ChainError,
+        ticket::{OnChain, read},
+    },
     domain::{
         address::{Generation, mint_address},
         failure::{Failure, FailureCode},
         ids::VenueId,
         lamports::Lamports,
-        spending::{self, Refusal},
+        spending::{Commitments, Refusal},
         ticket::{Fault, Ticket, TicketRules},
     },
     store::{Accepted, Entry, NewBatch, NewTicket, Preview, SpendingRules, StoreError},
@@ -79,7 +82,7 @@ impl Minter {
         let shared = &self.shared;
         let (preview, batch) = self.look_through(request).await?;
         // A batch of known tickets is answered even when the chain is away.
-        let spending = if preview.new > 0 { Some(self.spending_rules().await?) } else { None };
+        let spending = if preview.new > 0 { Some(self.spending_rules(&preview).await?.0) } else { None };
         fail_point!("accept.before");
         let accepted = shared.store.accept(batch, spending, Uuid::now_v7(), shared.now_ms()).await?;
         fail_point!("accept.after");
@@ -100,13 +103,8 @@ impl Minter {
     /// [`AcceptError::BatchSize`], or a fault of the chain or the books.
     pub async fn preview(&self, request: BatchRequest) -> Result<(Preview, Funds), AcceptError> {
         let (preview, _batch) = self.look_through(request).await?;
-        let rules = self.spending_rules().await?;
-        let commitments = self.shared.store.commitments(self.shared.now_ms()).await?;
-        let SpendingRules { price, wallet, balance, limits } = rules;
-        let refusal = match preview.new {
-            0 => None,
-            new => spending::check(new, price, &wallet, balance, &limits, &commitments).err(),
-        };
+        let (rules, commitments, refusal) = self.spending_rules(&preview).await?;
+        let SpendingRules { price, wallet, balance, limits, .. } = rules;
         let spendable = balance.saturating_sub(limits.keep_back + price * commitments.open_tickets);
         Ok((preview, Funds { wallet, balance, spendable, refusal }))
     }
@@ -122,11 +120,32 @@ impl Minter {
         Ok(self.shared.store.preview(batch).await?)
     }
 
-    async fn spending_rules(&self) -> Result<SpendingRules, ChainError> {
+    /// What decides about a batch's money, and why it would be refused as things stand.
+    async fn spending_rules(
+        &self,
+        preview: &Preview,
+    ) -> Result<(SpendingRules, Commitments, Option<Refusal>), AcceptError> {
         let shared = &self.shared;
         let address = shared.wallet.address();
         let (price, balance) = tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address))?;
-        Ok(SpendingRules { price: price.total(), wallet: address.to_string(), balance, limits: shared.settings.limits })
+        let (price, wallet, limits) = (price.total(), address.to_string(), shared.settings.limits);
+        let mut rules = SpendingRules { price, wallet, balance, limits, on_chain: 0 };
+        let commitments = shared.store.commitments(shared.now_ms()).await?;
+        let mut refusal = rules.check(preview.new, &commitments).err();
+        if refusal.is_some() {
+            // What the chain holds already, from an earlier life of these books, costs nothing: worth a look before a no.
+            rules.on_chain = self.count_on_chain(&preview.new_addresses).await?;
+            refusal = rules.check(preview.new, &commitments).err();
+        }
+        Ok((rules, commitments, refusal))
+    }
+
+    async fn count_on_chain(&self, addresses: &[String]) -> Result<u64, ChainError> {
+        let mints: Vec<Pubkey> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        let accounts = self.shared.chain.accounts(&mints).await?.value;
+        let exists =
+            |mint: &&Option<Account>| !matches!(read([mint.as_ref(), None, None, None]), OnChain::Absent { .. });
+        Ok(accounts.iter().filter(exists).count() as u64)
     }
 }
 

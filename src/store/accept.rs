@@ -9,7 +9,7 @@ use crate::domain::{
     ids::VenueId,
     lamports::Lamports,
     mint::MintStatus,
-    spending::{Commitments, SpendingLimits, check},
+    spending::{Commitments, Refusal, SpendingLimits, check},
     ticket::Fault,
 };
 
@@ -64,6 +64,21 @@ pub struct SpendingRules {
     pub balance: Lamports,
     /// What the operator allows.
     pub limits: SpendingLimits,
+    /// How many of the batch's new tickets the chain is known to hold already: they will be adopted, and cost nothing.
+    pub on_chain: u64,
+}
+
+impl SpendingRules {
+    /// Decides whether `new` new tickets may be accepted.
+    ///
+    /// # Errors
+    /// The reason why not.
+    pub fn check(&self, new: u64, commitments: &Commitments) -> Result<(), Refusal> {
+        match new.saturating_sub(self.on_chain) {
+            0 => Ok(()),
+            to_pay => check(to_pay, self.price, &self.wallet, self.balance, &self.limits, commitments),
+        }
+    }
 }
 
 /// A batch in the books.
@@ -84,6 +99,8 @@ pub struct Accepted {
 pub struct Preview {
     /// Tickets that would be minted.
     pub new: u64,
+    /// Where they would live on the chain, base58.
+    pub new_addresses: Vec<String>,
     /// Tickets that are in the books already, minted or on their way.
     pub known: u64,
     /// Entries that would fail.
@@ -131,7 +148,10 @@ impl Store {
                                 preview.failed.push(failed(&ticket.ticket_id, content_conflict(), &[]));
                             }
                             Some(mint) if !mint.can_be_retried() => preview.known = preview.known.saturating_add(1),
-                            Some(_) | None => preview.new = preview.new.saturating_add(1),
+                            Some(_) | None => {
+                                preview.new = preview.new.saturating_add(1);
+                                preview.new_addresses.push(ticket.mint_address.clone());
+                            }
                         }
                     }
                 }
@@ -192,8 +212,8 @@ fn accept(
     if new_tickets > 0 {
         // Without rules the caller saw only settled tickets; one has failed since, and the request may be repeated.
         let rules = rules.ok_or(StoreError::Unavailable)?;
-        check(new_tickets, rules.price, &rules.wallet, rules.balance, &rules.limits, &commitments)?;
-        let estimate = rules.price * new_tickets;
+        rules.check(new_tickets, &commitments)?;
+        let estimate = rules.price * new_tickets.saturating_sub(rules.on_chain);
         connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
     }
     connection.execute("UPDATE batches SET finished_at = ? WHERE id = ? AND open = 0", params![now_ms, batch_id])?;

@@ -104,7 +104,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn has_keys(&self) -> Result<bool, StoreError> {
-        self.read(|connection| has_keys(connection)).await
+        self.read(has_keys).await
     }
 }
 

@@ -6,43 +6,6 @@ use serde_json::json;
 use crate::support::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_seeds_example_works_as_written() {
-    let folder = tempfile::tempdir().unwrap();
-    let office = TestBox::new(folder.path()).await;
-    let body = json!({
-        "venueId": "venue-123",
-        "tickets": [{
-            "id": "ticket-1",
-            "eventId": "event-1",
-            "userId": "user-1",
-            "ticketData": {
-                "eventName": "Concert", "eventDate": "2025-12-01", "venue": "Stadium", "tier": "VIP", "seatNumber": "A1"
-            }
-        }]
-    });
-    let (status, answer) = office.post("/admin/batch-mint", &body).await;
-    assert_eq!(status, StatusCode::OK);
-    assert_eq!(answer["successful"][0]["ticketId"], "ticket-1");
-    assert!(answer["successful"][0]["signature"].as_str().unwrap().len() > 80);
-    assert!(answer["successful"][0]["metadataUri"].as_str().unwrap().starts_with("ipfs://bafkrei"));
-    assert_eq!(answer["failed"], json!([]));
-    let summary = &answer["summary"];
-    assert_eq!((&summary["total"], &summary["succeeded"], &summary["failed"]), (&json!(1), &json!(1), &json!(0)));
-    assert!(summary["totalDuration"].is_f64() && summary["avgDuration"].is_f64());
-
-    let (status, mint) = office.get("/admin/mints/ticket-1").await;
-    assert_eq!(status, StatusCode::OK);
-    assert_eq!((&mint["status"], &mint["venueId"]), (&json!("minted"), &json!("venue-123")));
-    assert_eq!(mint["signature"], answer["successful"][0]["signature"]);
-    let (status, estimate) = office.get("/admin/batch-mint/estimate?count=100").await;
-    assert_eq!((status, &estimate["count"]), (StatusCode::OK, &json!(100)));
-    assert!(
-        estimate["estimatedSOL"].as_f64().unwrap() > 0.5 && estimate["estimatedTimeSeconds"].as_f64().unwrap() > 0.0
-    );
-    office.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn metadata_is_served_by_its_hash() {
     let folder = tempfile::tempdir().unwrap();
     let office = TestBox::new(folder.path()).await;

@@ -120,6 +120,31 @@ async fn a_lost_data_folder_is_found_again_on_the_chain() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_lost_data_folder_is_found_again_with_an_empty_wallet() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, _) = wallet(folder.path(), SOL / 5);
+    let office = BoxOptions::new(folder.path(), &wallet).set("MIN_SOL_BALANCE", "0.1").start().await;
+    let first = office.mint("v", &tickets("t", 5)).await;
+    assert_eq!(first["summary"]["succeeded"], 5, "{first}");
+    let balance = office.balance().await;
+    office.finish().await;
+    std::fs::remove_dir_all(folder.path().join("data")).unwrap();
+
+    let office = BoxOptions::new(folder.path(), &wallet).set("MIN_SOL_BALANCE", "0.1").start().await;
+    let body = json!({ "venueId": "v", "tickets": tickets("t", 5) });
+    assert_eq!(office.post("/admin/batch-mint?dryRun=true", &body).await.1["refusal"], json!(null));
+    let second = office.mint("v", &tickets("t", 5)).await;
+    assert_eq!(second["summary"]["succeeded"], 5, "{second}");
+    assert_eq!((&second["summary"]["spentLamports"], &second["summary"]["estimatedLamports"]), (&json!(0), &json!(0)));
+    assert_eq!(office.balance().await, balance);
+    // One more than the chain holds is one too many.
+    let (status, problem) =
+        office.post("/admin/batch-mint", &json!({ "venueId": "v", "tickets": tickets("u", 1) })).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::PAYMENT_REQUIRED, &json!("insufficient_funds")));
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_ticket_that_was_minted_to_someone_else_is_not_taken_for_the_buyers() {
     let folder = tempfile::tempdir().unwrap();
     let (wallet, _) = wallet(folder.path(), SOL);

@@ -23,6 +23,8 @@ mod support;
 mod wrong_inputs;
 
 #[cfg(feature = "localnet")]
+mod access;
+#[cfg(feature = "localnet")]
 mod api;
 #[cfg(feature = "localnet")]
 mod bad_days;
@@ -33,4 +35,10 @@ mod command_line;
 #[cfg(all(feature = "localnet", feature = "failpoints"))]
 mod crash;
 #[cfg(feature = "localnet")]
+mod events;
+#[cfg(feature = "localnet")]
 mod interop;
+#[cfg(feature = "localnet")]
+mod openapi;
+#[cfg(feature = "localnet")]
+mod seed_contract;

@@ -79,7 +79,12 @@ impl BoxOptions {
             folder: folder.join("data"),
             wallet: wallet.to_owned(),
             rpc: chain().rpc_url().clone(),
-            settings: vec![("MAX_BATCH_SIZE", "100".into()), ("BATCH_DELAY_MS", "10".into())],
+            settings: vec![
+                ("MAX_BATCH_SIZE", "100".into()),
+                ("BATCH_DELAY_MS", "10".into()),
+                ("RATE_LIMIT_MAX", "off".into()),
+                ("RATE_LIMIT_READ_MAX", "off".into()),
+            ],
         }
     }
 
@@ -158,6 +163,11 @@ impl TestBox {
         self.abandon().await;
     }
 
+    /// Begins to stop the HTTP server; [`TestBox::abandon`] ends the rest.
+    pub fn interrupt(&self) {
+        self.stop.cancel();
+    }
+
     /// Stops the box with whatever is under way.
     pub async fn abandon(self) {
         self.stop.cancel();
@@ -171,6 +181,16 @@ impl TestBox {
         };
         tokio::time::timeout(Duration::from_secs(5), gone).await.expect("a task still holds the box");
     }
+}
+
+/// Waits until something is so.
+pub async fn until(is_so: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it never came to be");
 }
 
 pub async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, Value) {

@@ -81,6 +81,13 @@ impl BalanceMonitor {
         }
     }
 
+    /// Tickets that a balance still pays for, beyond `open` tickets already accepted and what is kept back.
+    #[must_use]
+    pub fn runway(balance: Lamports, price: Lamports, open: u64, keep_back: Lamports) -> u64 {
+        let free = balance.saturating_sub(keep_back + price * open);
+        free.0.checked_div(price.0).unwrap_or_default()
+    }
+
     /// Asks from time to time until the shutdown.
     pub async fn run(self, shutdown: CancellationToken) {
         let mut tick = tokio::time::interval(EVERY);

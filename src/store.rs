@@ -172,8 +172,10 @@ impl Store {
         registry.register(Box::new(self.seconds.clone()))
     }
 
-    /// Waits for writes under way and closes the file.
+    /// Waits for what is under way and closes the file. The writer comes last, so that it leaves no write-ahead log behind:
+    /// the one file is all of the books.
     pub async fn close(&self) {
+        self.readers.close().await;
         self.writer.close().await;
     }
 }

@@ -275,8 +275,10 @@ impl RpcChain {
         let body = json!({ "jsonrpc": "2.0", "id": 1, "method": "getGenesisHash", "params": [] }).to_string();
         let found: String = self.call_one(endpoint, "getGenesisHash", body).await?;
         if found != *expected {
-            let (endpoint, expected) = (redacted(&endpoint.url), expected.clone());
-            return Err(ChainError::OtherChain { endpoint, expected, found });
+            let (host, expected) = (redacted(&endpoint.url), expected.clone());
+            let error = ChainError::OtherChain { endpoint: host, expected, found };
+            self.calls.with_label_values(&[endpoint.name.as_str(), method, error.kind()]).inc();
+            return Err(error);
         }
         endpoint.set_proven(Some(Instant::now()));
         Ok(())

@@ -49,6 +49,12 @@ failure_codes! {
     NeverLanded = "never_landed", retryable: true;
 }
 
+impl FailureCode {
+    /// Those that a ticket can get after it was accepted.
+    pub const OF_MINTING: [Self; 4] =
+        [Self::ChainConflict, Self::AddressTaken, Self::RejectedByChain, Self::NeverLanded];
+}
+
 impl Serialize for FailureCode {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.as_str())

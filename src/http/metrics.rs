@@ -11,7 +11,13 @@ use super::{
     Api,
     error::{Problem, ProblemBody, internal},
 };
-use crate::domain::mint::MintStatus;
+use crate::{
+    app::App,
+    balance::{BalanceMonitor, KnownBalance},
+    domain::mint::MintStatus,
+    minting::Condition,
+    store::Counts,
+};
 
 /// What is looked up when somebody asks, rather than counted as it happens.
 #[derive(Debug)]
@@ -19,6 +25,9 @@ pub(super) struct Gauges {
     queue_depth: IntGaugeVec,
     in_flight: IntGauge,
     balance: IntGaugeVec,
+    balance_age: IntGaugeVec,
+    runway: IntGaugeVec,
+    preferred: IntGaugeVec,
     held: IntGauge,
 }
 
@@ -29,15 +38,25 @@ impl Gauges {
             "boxoffice_wallet_balance_lamports",
             "What the wallet held when the chain last said; missing until then, never 0 for unknown.",
         );
+        let age = "Seconds since the chain said what the wallet holds; missing until it has.";
+        let age = Opts::new("boxoffice_wallet_balance_age_seconds", age);
+        let runway = "Tickets that the wallet still pays for, beyond those accepted and MIN_SOL_BALANCE.";
+        let runway = Opts::new("boxoffice_wallet_runway_tickets", runway);
+        let preferred = Opts::new("boxoffice_rpc_endpoint_preferred", "1 for the RPC endpoint that is asked first.");
         let gauges = Self {
             queue_depth: IntGaugeVec::new(depth, &["status"])?,
             in_flight: IntGauge::new("minting_transactions_in_flight", "Transactions signed and not settled.")?,
             balance: IntGaugeVec::new(balance, &["wallet"])?,
+            balance_age: IntGaugeVec::new(age, &["wallet"])?,
+            runway: IntGaugeVec::new(runway, &["wallet"])?,
+            preferred: IntGaugeVec::new(preferred, &["endpoint"])?,
             held: IntGauge::new("minting_held", "1 while minting waits for something, such as money or the chain.")?,
         };
         registry.register(Box::new(gauges.queue_depth.clone()))?;
         registry.register(Box::new(gauges.in_flight.clone()))?;
-        registry.register(Box::new(gauges.balance.clone()))?;
+        for vector in [&gauges.balance, &gauges.balance_age, &gauges.runway, &gauges.preferred] {
+            registry.register(Box::new(vector.clone()))?;
+        }
         registry.register(Box::new(gauges.held.clone()))?;
         let info = Opts::new("boxoffice_build_info", "Always 1; the labels say what is running.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
@@ -51,6 +70,29 @@ impl Gauges {
             registry.register(Box::new(IntGauge::new(*name, *help)?))?;
         }
         Ok(gauges)
+    }
+
+    async fn read(&self, app: &App, counts: &Counts) {
+        let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
+        let mut open = 0_u64;
+        for status in [MintStatus::Pending, MintStatus::Minting] {
+            self.queue_depth.with_label_values(&[status.as_str()]).set(gauge(counts.of(status)));
+            open = open.saturating_add(counts.of(status));
+        }
+        self.in_flight.set(gauge(app.minter.in_flight() as u64));
+        self.held.set(i64::from(app.minter.condition() != Condition::Clear));
+        for endpoint in app.chain.health() {
+            self.preferred.with_label_values(&[endpoint.endpoint]).set(i64::from(endpoint.preferred));
+        }
+        let Some(KnownBalance { balance, at_ms }) = app.balance.known() else { return };
+        let wallet = [app.authority.to_string()];
+        self.balance.with_label_values(&wallet).set(gauge(balance.0));
+        let age_ms = app.clock.now_ms().saturating_sub(at_ms).max(0);
+        self.balance_age.with_label_values(&wallet).set(age_ms.checked_div(1_000).unwrap_or_default());
+        if let Ok(price) = app.prices.ticket().await {
+            let runway = BalanceMonitor::runway(balance, price.total(), open, app.config.limits.keep_back);
+            self.runway.with_label_values(&wallet).set(gauge(runway));
+        }
     }
 }
 
@@ -75,16 +117,7 @@ const LATER_GAUGES: &[(&str, &str)] = &[
         (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "Too often.")))]
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
     let counts = api.app.store.counts(None).await?;
-    let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
-    for status in [MintStatus::Pending, MintStatus::Minting] {
-        api.gauges.queue_depth.with_label_values(&[status.as_str()]).set(gauge(counts.of(status)));
-    }
-    api.gauges.in_flight.set(gauge(api.app.minter.in_flight() as u64));
-    api.gauges.held.set(i64::from(api.app.minter.condition() != crate::minting::Condition::Clear));
-    if let Some(known) = api.app.balance.known() {
-        let wallet = api.app.authority.to_string();
-        api.gauges.balance.with_label_values(&[wallet]).set(gauge(known.balance.0));
-    }
+    api.gauges.read(&api.app, &counts).await;
     let text = TextEncoder::new().encode_to_string(&api.app.registry.gather()).map_err(|error| {
         tracing::error!(%error, "the instruments cannot be read");
         internal()

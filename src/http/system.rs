@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use crate::{
-    balance::KnownBalance,
+    balance::{BalanceMonitor, KnownBalance},
     chain::rpc::EndpointHealth,
     clock::rfc3339,
     domain::{lamports::Lamports, mint::MintStatus},
@@ -114,10 +114,8 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
     let (pending, minting) = (counts.of(MintStatus::Pending), counts.of(MintStatus::Minting));
     let open = pending.saturating_add(minting);
     let keep_back = app.config.limits.keep_back;
-    let runway = known.zip(price.ok()).map(|(known, price)| {
-        let free = known.balance.saturating_sub(keep_back + price.total() * open);
-        free.0.checked_div(price.total().0).unwrap_or_default()
-    });
+    let runway = known.zip(price.ok());
+    let runway = runway.map(|(known, price)| BalanceMonitor::runway(known.balance, price.total(), open, keep_back));
     Json(SystemStatus {
         balance_monitor: BalanceStatus {
             wallet: app.authority.to_string(),

@@ -13,12 +13,15 @@ use prometheus::{
 use tokio::time::Instant;
 
 use crate::{
-    domain::mint::MintStatus,
+    domain::{failure::FailureCode, mint::MintStatus},
     store::{BatchRecord, Settled},
 };
 
 /// How far back the present speed is measured.
 const WINDOW: Duration = Duration::from_secs(10);
+/// Upper bounds of the sizes of batches, up to the largest that is taken.
+const BATCH_SIZES: [f64; 13] =
+    [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0];
 
 /// The engine's instruments.
 pub(super) struct Meter {
@@ -26,6 +29,7 @@ pub(super) struct Meter {
     batch_duration: Histogram,
     batch_success_rate: Gauge,
     tickets: IntCounterVec,
+    failures: IntCounterVec,
     /// Tickets settled lately.
     recent: Mutex<VecDeque<(Instant, u64)>>,
 }
@@ -45,11 +49,14 @@ impl Meter {
         );
         let rate = "Percentage of the tickets of the batch that finished last which the chain holds.";
         let tickets = Opts::new("minting_tickets_total", "Tickets settled, by outcome (minted or failed).");
+        let failures = Opts::new("minting_tickets_failed_total", "Tickets given up, by code.");
+        let sizes = sizes.buckets(BATCH_SIZES.to_vec());
         Ok(Self {
-            batch_size: Histogram::with_opts(sizes.buckets(exponential_buckets(1.0, 10.0, 5)?))?,
+            batch_size: Histogram::with_opts(sizes)?,
             batch_duration: Histogram::with_opts(durations.buckets(exponential_buckets(0.5, 2.0, 14)?))?,
             batch_success_rate: Gauge::new("minting_batch_success_rate", rate)?,
             tickets: IntCounterVec::new(tickets, &["outcome"])?,
+            failures: IntCounterVec::new(failures, &["code"])?,
             recent: Mutex::default(),
         })
     }
@@ -59,11 +66,15 @@ impl Meter {
             // A series that begins with its first failure hides that failure from `rate()`.
             drop(self.tickets.with_label_values(&[outcome.as_str()]));
         }
-        let instruments: [Box<dyn Collector>; 4] = [
+        for code in FailureCode::OF_MINTING {
+            drop(self.failures.with_label_values(&[code.as_str()]));
+        }
+        let instruments: [Box<dyn Collector>; 5] = [
             Box::new(self.batch_size.clone()),
             Box::new(self.batch_duration.clone()),
             Box::new(self.batch_success_rate.clone()),
             Box::new(self.tickets.clone()),
+            Box::new(self.failures.clone()),
         ];
         instruments.into_iter().try_for_each(|instrument| registry.register(instrument))
     }
@@ -75,8 +86,12 @@ impl Meter {
 
     pub(super) fn settled(&self, settled: &Settled) {
         self.tickets.with_label_values(&[MintStatus::Minted.as_str()]).inc_by(settled.minted);
-        self.tickets.with_label_values(&[MintStatus::Failed.as_str()]).inc_by(settled.failed);
-        let count = settled.minted.saturating_add(settled.failed);
+        let failed = settled.failures.len() as u64;
+        self.tickets.with_label_values(&[MintStatus::Failed.as_str()]).inc_by(failed);
+        for code in &settled.failures {
+            self.failures.with_label_values(&[code.as_str()]).inc();
+        }
+        let count = settled.minted.saturating_add(failed);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.push_back((Instant::now(), count));
         while recent.front().is_some_and(|(at, _)| at.elapsed() > WINDOW) {

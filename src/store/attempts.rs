@@ -8,7 +8,12 @@ use solana_signature::Signature;
 
 use super::{BatchRecord, Store, StoreError, batches, spending, stats};
 use crate::domain::{
-    address::Generation, failure::Failure, lamports::Lamports, mint::AttemptState, mint::MintStatus, ticket::Ticket,
+    address::Generation,
+    failure::{Failure, FailureCode},
+    lamports::Lamports,
+    mint::AttemptState,
+    mint::MintStatus,
+    ticket::Ticket,
 };
 
 /// An accepted ticket that nothing is signed for.
@@ -129,8 +134,8 @@ pub enum Verdict {
 pub struct Settled {
     /// Tickets that the chain holds.
     pub minted: u64,
-    /// Tickets given up.
-    pub failed: u64,
+    /// Why tickets were given up, one for each.
+    pub failures: Vec<FailureCode>,
     /// Batches whose last ticket was among them.
     pub finished_batches: Vec<BatchRecord>,
 }
@@ -223,9 +228,9 @@ impl Store {
             for settlement in &settlements {
                 settle(connection, settlement, now_ms)?;
                 for ticket in &settlement.tickets {
-                    match ticket.verdict {
+                    match &ticket.verdict {
                         Verdict::Minted { .. } => settled.minted = settled.minted.saturating_add(1),
-                        Verdict::Failed(_) => settled.failed = settled.failed.saturating_add(1),
+                        Verdict::Failed(failure) => settled.failures.push(failure.code),
                         Verdict::Again => {}
                     }
                 }

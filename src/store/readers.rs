@@ -15,6 +15,7 @@ use super::{Store, StoreError};
 pub(super) struct Readers {
     idle: Arc<Mutex<Vec<Connection>>>,
     permits: Arc<Semaphore>,
+    count: usize,
     seconds: Histogram,
 }
 
@@ -31,7 +32,18 @@ impl Readers {
         open: impl Fn() -> Result<Connection, StoreError>,
     ) -> Result<Self, StoreError> {
         let idle = std::iter::repeat_with(open).take(count).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(count)), seconds })
+        Ok(Self { idle: Arc::new(Mutex::new(idle)), permits: Arc::new(Semaphore::new(count)), count, seconds })
+    }
+}
+
+impl Readers {
+    /// Waits for queries under way and closes the connections; later queries are answered that the database is closed.
+    pub(super) async fn close(&self) {
+        let all = u32::try_from(self.count).unwrap_or(u32::MAX);
+        let under_way = self.permits.acquire_many(all).await;
+        self.permits.close();
+        drop(under_way);
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }
 

@@ -23,7 +23,13 @@ type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
 
 #[derive(Clone)]
 pub(super) struct Writer {
-    jobs: mpsc::Sender<Job>,
+    messages: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Write(Job),
+    /// The last message: answered when the file is closed.
+    Close(oneshot::Sender<()>),
 }
 
 impl fmt::Debug for Writer {
@@ -34,14 +40,22 @@ impl fmt::Debug for Writer {
 
 impl Writer {
     pub(super) fn start(connection: Connection, seconds: Histogram) -> Self {
-        let (jobs, queue) = mpsc::channel(QUEUE);
-        thread::spawn(move || run(&connection, queue, &seconds));
-        Self { jobs }
+        let (messages, queue) = mpsc::channel(QUEUE);
+        thread::spawn(move || {
+            let closed = run(&connection, queue, &seconds);
+            drop(connection);
+            // Nobody waits any more when the whole process ends.
+            closed.map(|closed| closed.send(()))
+        });
+        Self { messages }
     }
 
     pub(super) async fn close(&self) {
-        // An empty job behind all others: its answer means that they are on disk.
-        drop(self.write(|_| Ok(())).await);
+        let (reply, closed) = oneshot::channel();
+        if self.messages.send(Message::Close(reply)).await.is_ok() {
+            // An error says that the writer has ended, which is what is waited for.
+            drop(closed.await);
+        }
     }
 
     async fn write<T: Send + 'static>(
@@ -56,7 +70,7 @@ impl Writer {
                 drop(reply.send(result.and_then(|value| committed.map(|()| value))));
             })
         });
-        self.jobs.send(job).await.map_err(|_closed| StoreError::Closed)?;
+        self.messages.send(Message::Write(job)).await.map_err(|_closed| StoreError::Closed)?;
         answer.await.map_err(|_closed| StoreError::Closed)?
     }
 }
@@ -83,28 +97,57 @@ impl Store {
     }
 }
 
-fn run(connection: &Connection, mut queue: mpsc::Receiver<Job>, seconds: &Histogram) {
-    while let Some(first) = queue.blocking_recv() {
-        let timer = seconds.start_timer();
-        let begun = connection.execute_batch("BEGIN IMMEDIATE");
-        let mut answers = Vec::new();
-        let mut next = Some(first);
-        while let Some(job) = next {
-            answers.push(job(connection));
-            next = if answers.len() < MAX_GROUP { queue.try_recv().ok() } else { None };
-        }
-        fail_point!("store.before_commit");
-        let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
-        fail_point!("store.after_commit");
-        if committed.is_err() && !connection.is_autocommit() {
-            drop(connection.execute_batch("ROLLBACK"));
-        }
-        timer.observe_duration();
-        let failure = committed.err().map(StoreFailure::from);
-        for answer in answers {
-            answer(failure.as_ref().map_or(Ok(()), |failure| Err(failure.to_error())));
+/// Writes until it is told to close, or everyone who could write is gone.
+fn run(
+    connection: &Connection,
+    mut queue: mpsc::Receiver<Message>,
+    seconds: &Histogram,
+) -> Option<oneshot::Sender<()>> {
+    loop {
+        let closing = match queue.blocking_recv()? {
+            Message::Write(first) => {
+                let timer = seconds.start_timer();
+                let closing = commit_group(connection, first, &mut queue);
+                timer.observe_duration();
+                closing
+            }
+            Message::Close(reply) => Some(reply),
+        };
+        if closing.is_some() {
+            return closing;
         }
     }
+}
+
+/// One commit for all writes that wait; returns whom to tell when the file is closed, if that is next.
+fn commit_group(
+    connection: &Connection,
+    first: Job,
+    queue: &mut mpsc::Receiver<Message>,
+) -> Option<oneshot::Sender<()>> {
+    let begun = connection.execute_batch("BEGIN IMMEDIATE");
+    let (mut answers, mut closing, mut next) = (Vec::new(), None, Some(first));
+    while let Some(job) = next.take() {
+        answers.push(job(connection));
+        if answers.len() < MAX_GROUP {
+            match queue.try_recv() {
+                Ok(Message::Write(job)) => next = Some(job),
+                Ok(Message::Close(reply)) => closing = Some(reply),
+                Err(_) => {}
+            }
+        }
+    }
+    fail_point!("store.before_commit");
+    let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
+    fail_point!("store.after_commit");
+    if committed.is_err() && !connection.is_autocommit() {
+        drop(connection.execute_batch("ROLLBACK"));
+    }
+    let failure = committed.err().map(StoreFailure::from);
+    for answer in answers {
+        answer(failure.as_ref().map_or(Ok(()), |failure| Err(failure.to_error())));
+    }
+    closing
 }
 
 fn in_savepoint<T>(

@@ -62,6 +62,8 @@ fn start(folder: &Path, rpc: &str, kill_at: Option<(&str, u32)>) -> Option<Serve
         ("DATA_DIR", "data"),
         ("PORT", "0"),
         ("MAX_BATCH_SIZE", "20"),
+        ("RATE_LIMIT_MAX", "off"),
+        ("RATE_LIMIT_READ_MAX", "off"),
         ("BATCH_DELAY_MS", "40"),
         ("LOG_LEVEL", "warn"),
     ];

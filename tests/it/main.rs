@@ -20,6 +20,7 @@
 mod architecture;
 mod settings;
 mod support;
+mod upgrades;
 mod wrong_inputs;
 
 #[cfg(feature = "localnet")]
@@ -40,5 +41,7 @@ mod events;
 mod interop;
 #[cfg(feature = "localnet")]
 mod openapi;
+#[cfg(feature = "localnet")]
+mod packaging;
 #[cfg(feature = "localnet")]
 mod seed_contract;

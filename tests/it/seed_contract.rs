@@ -1,6 +1,17 @@
 //! Every path, field and example of the specification that the box began with, posted as it is written there.
 //!
-//! The README's table "What the specification shows, and where it is tested" leads here.
+//! | specification | test |
+//! |---|---|
+//! | `POST /admin/batch-mint`, its body and answer | `batch_mint_answers_as_its_example` |
+//! | `GET /admin/batch-mint/estimate?count=` | `estimate_answers_as_its_use_case` |
+//! | `GET /admin/dashboard`, `GET /admin/mints`, `GET /admin/mints/{ticketId}` | `dashboard_and_mints_answer_as_their_examples` |
+//! | `GET /admin/stats/{venueId}` | `stats_answer_as_their_example` |
+//! | `GET /admin/system/status` | `system_status_answers_as_its_example` |
+//! | Monitoring: names of all metrics | `metrics_have_the_names_of_the_monitoring_section` |
+//! | Security: `x-admin-api-key`, 401 with `error` | `api::the_key_opens_admin_and_nothing_else_does`, `access::…` |
+//! | Security: IP list, rate limit of 10 a minute | `access::only_allowed_addresses…`, `access::those_who_ask_too_often…` |
+//! | Use case 1: estimate 1,000, mint them, handle what failed | `bulk_event_minting_works_as_its_use_case` |
+//! | `.env` as it is written there | `settings::settings_of_later_versions_are_named_and_do_not_stop_the_box` |
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
@@ -101,6 +112,19 @@ async fn estimate_answers_as_its_use_case() {
     assert_eq!(estimate["breakdown"]["perTicketLamports"].as_u64().unwrap() * 100, lamports);
     let parts = estimate["breakdown"].as_object().unwrap().iter().filter(|(name, _)| *name != "perTicketLamports");
     assert_eq!(parts.map(|(_, part)| part.as_u64().unwrap()).sum::<u64>(), lamports, "the parts are the whole");
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bulk_event_minting_works_as_its_use_case() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    let (_, estimate) = office.get("/admin/batch-mint/estimate?count=1000").await;
+    let minutes = estimate["estimatedTimeSeconds"].as_f64().unwrap() / 60.0;
+    assert!(minutes > 0.0 && minutes < 5.0, "{minutes}");
+    let result = office.mint("venue-123", &tickets("t", 1000)).await;
+    assert_eq!((&result["summary"]["succeeded"], &result["failed"]), (&json!(1000), &json!([])));
+    assert_eq!(result["summary"]["spentLamports"], estimate["estimatedLamports"], "an honest price");
     office.finish().await;
 }
 

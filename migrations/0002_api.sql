@@ -84,23 +84,52 @@ CREATE INDEX mints_unminted ON mints (status, id) WHERE status <> 'minted';
 CREATE INDEX mints_unminted_of_venue ON mints (venue_id, status, id) WHERE status <> 'minted';
 CREATE INDEX mints_unminted_of_event ON mints (event_id, status, id) WHERE status <> 'minted';
 
--- What happened in each hour, for statistics that stay quick at a million mints.
+-- Sums for statistics that stay quick at a million mints: by hour and by day (UTC) for series, by event for totals.
 CREATE TABLE mint_hours (
     venue_id       TEXT    NOT NULL,
-    event_id       TEXT    NOT NULL,
     hour           INTEGER NOT NULL,                     -- Unix time in hours
     minted         INTEGER NOT NULL DEFAULT 0,           -- tickets
     failed         INTEGER NOT NULL DEFAULT 0,           -- tickets given up, those that a retry minted later too
     spent_lamports INTEGER NOT NULL DEFAULT 0,
     mint_ms        INTEGER NOT NULL DEFAULT 0,           -- sum over the minted tickets, from acceptance to settlement
-    PRIMARY KEY (venue_id, event_id, hour)
+    PRIMARY KEY (venue_id, hour)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE mint_days (
+    venue_id       TEXT    NOT NULL,
+    day            INTEGER NOT NULL,                     -- Unix time in days
+    minted         INTEGER NOT NULL DEFAULT 0,
+    failed         INTEGER NOT NULL DEFAULT 0,
+    spent_lamports INTEGER NOT NULL DEFAULT 0,
+    mint_ms        INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (venue_id, day)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE mint_events (
+    venue_id       TEXT    NOT NULL,
+    event_id       TEXT    NOT NULL,
+    minted         INTEGER NOT NULL DEFAULT 0,
+    failed         INTEGER NOT NULL DEFAULT 0,
+    spent_lamports INTEGER NOT NULL DEFAULT 0,
+    mint_ms        INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (venue_id, event_id)
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO mint_hours
-    SELECT venue_id, event_id, settled_at / 3600000, sum(status = 'minted'), sum(status = 'failed'),
+    SELECT venue_id, settled_at / 3600000, sum(status = 'minted'), sum(status = 'failed'),
            sum(CASE adopted WHEN 0 THEN cost_lamports ELSE 0 END),
            sum(CASE status WHEN 'minted' THEN settled_at - created_at ELSE 0 END)
-    FROM mints WHERE settled_at IS NOT NULL GROUP BY 1, 2, 3;
+    FROM mints WHERE settled_at IS NOT NULL GROUP BY 1, 2;
+INSERT INTO mint_days
+    SELECT venue_id, settled_at / 86400000, sum(status = 'minted'), sum(status = 'failed'),
+           sum(CASE adopted WHEN 0 THEN cost_lamports ELSE 0 END),
+           sum(CASE status WHEN 'minted' THEN settled_at - created_at ELSE 0 END)
+    FROM mints WHERE settled_at IS NOT NULL GROUP BY 1, 2;
+INSERT INTO mint_events
+    SELECT venue_id, event_id, sum(status = 'minted'), sum(status = 'failed'),
+           sum(CASE adopted WHEN 0 THEN cost_lamports ELSE 0 END),
+           sum(CASE status WHEN 'minted' THEN settled_at - created_at ELSE 0 END)
+    FROM mints WHERE settled_at IS NOT NULL GROUP BY 1, 2;
 
 -- Keys for the admin API that were made with `boxoffice key create`. The key itself is shown once and never stored.
 CREATE TABLE api_keys (

@@ -35,7 +35,7 @@ pub use batches::{BatchEntry, BatchFilter, BatchRecord};
 pub use identity::Identity;
 pub use keys::{ApiKey, NewApiKey};
 pub use mints::{Counts, MintFilter, MintRecord};
-pub use stats::{Period, VenueStats};
+pub use stats::{Period, Step, VenueStats};
 
 use readers::Readers;
 use writer::Writer;

@@ -14,10 +14,8 @@ use super::{
 use crate::{
     clock::rfc3339,
     domain::{lamports::Lamports, mint::MintStatus},
-    store::Period,
+    store::{Period, Step},
 };
-
-const HOUR_MS: i64 = 3_600_000;
 
 /// How far back a time series goes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
@@ -38,13 +36,13 @@ enum Range {
 }
 
 impl Range {
-    /// Hours that it goes back, and hours in each of its periods.
-    fn hours(self) -> (i64, u32) {
+    /// How many periods it has, and how long they are.
+    fn periods(self) -> (i64, Step) {
         match self {
-            Self::Day => (24, 1),
-            Self::Week => (7 * 24, 1),
-            Self::Month => (30 * 24, 24),
-            Self::Year => (365 * 24, 24),
+            Self::Day => (24, Step::Hour),
+            Self::Week => (7 * 24, Step::Hour),
+            Self::Month => (30, Step::Day),
+            Self::Year => (365, Step::Day),
         }
     }
 }
@@ -104,11 +102,11 @@ pub(super) async fn of_venue(
     Path(venue_id): Path<String>,
     Query(parameters): Query<Parameters>,
 ) -> Result<Json<VenueStats>, Problem> {
-    let (back, hours) = parameters.range.hours();
-    let from_ms = api.app.clock.now_ms().saturating_sub(back.saturating_mul(HOUR_MS));
+    let (periods, step) = parameters.range.periods();
+    let from_ms = api.app.clock.now_ms().saturating_sub(step.ms().saturating_mul(periods));
     let store = &api.app.store;
     let (counts, stats) =
-        tokio::try_join!(store.counts(Some(venue_id.clone())), store.venue_stats(venue_id.clone(), from_ms, hours))?;
+        tokio::try_join!(store.counts(Some(venue_id.clone())), store.venue_stats(venue_id.clone(), from_ms, step))?;
     if counts.total() == 0 {
         return Err(Problem::not_found("no ticket of this venue has been accepted"));
     }

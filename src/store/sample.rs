@@ -6,7 +6,6 @@ use super::{Store, StoreError};
 
 /// Mints written in one commit.
 const CHUNK: u64 = 50_000;
-const HOUR_MS: i64 = 3_600_000;
 
 impl Store {
     /// Fills empty books with minted tickets of `venues` venues that happened in the year before `now_ms`: every hundredth
@@ -41,16 +40,23 @@ impl Store {
                      FROM n",
                     params![first, last, venues.max(1), now_ms, mints],
                 )?;
-                connection.execute(
-                    "INSERT INTO mint_hours
-                     SELECT venue_id, event_id, settled_at / ?2, sum(status = 'minted'), sum(status = 'failed'),
-                            sum(cost_lamports), sum(iif(status = 'minted', settled_at - created_at, 0))
-                     FROM mints WHERE id > ?1 GROUP BY 1, 2, 3
-                     ON CONFLICT (venue_id, event_id, hour) DO UPDATE SET
-                         minted = minted + excluded.minted, failed = failed + excluded.failed,
-                         spent_lamports = spent_lamports + excluded.spent_lamports, mint_ms = mint_ms + excluded.mint_ms",
-                    params![first, HOUR_MS],
-                )?;
+                for (table, key, value) in [
+                    ("mint_hours", "hour", "settled_at / 3600000"),
+                    ("mint_days", "day", "settled_at / 86400000"),
+                    ("mint_events", "event_id", "event_id"),
+                ] {
+                    let sql = format!(
+                        "INSERT INTO {table}
+                         SELECT venue_id, {value}, sum(status = 'minted'), sum(status = 'failed'), sum(cost_lamports),
+                                sum(iif(status = 'minted', settled_at - created_at, 0))
+                         FROM mints WHERE id > ? GROUP BY 1, 2
+                         ON CONFLICT (venue_id, {key}) DO UPDATE SET
+                             minted = minted + excluded.minted, failed = failed + excluded.failed,
+                             spent_lamports = spent_lamports + excluded.spent_lamports,
+                             mint_ms = mint_ms + excluded.mint_ms"
+                    );
+                    connection.execute(&sql, [first])?;
+                }
                 Ok(())
             })
             .await?;

@@ -1,12 +1,29 @@
-//! What happened in each hour: roll-ups that answer for a million mints as quickly as for ten.
+//! What happened in each hour and for each event: roll-ups that answer for a million mints as quickly as for ten.
 
 use rusqlite::{Connection, params};
 
 use super::{Store, StoreError, TicketVerdict, Verdict};
 use crate::domain::lamports::Lamports;
 
-/// Milliseconds in an hour, the size of a roll-up's bucket.
-const HOUR_MS: i64 = 3_600_000;
+/// Length of the periods of a series.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// By the hour.
+    Hour,
+    /// By the day, UTC.
+    Day,
+}
+
+impl Step {
+    /// Its length in milliseconds.
+    #[must_use]
+    pub fn ms(self) -> i64 {
+        match self {
+            Self::Hour => 3_600_000,
+            Self::Day => 86_400_000,
+        }
+    }
+}
 
 /// What a venue's tickets did, in all or in one period.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -33,15 +50,15 @@ pub struct VenueStats {
 }
 
 impl Store {
-    /// What a venue's tickets did in all, and since `from_ms` in periods of `hours` hours.
+    /// What a venue's tickets did in all, and period by period since `from_ms`.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn venue_stats(&self, venue_id: String, from_ms: i64, hours: u32) -> Result<VenueStats, StoreError> {
+    pub async fn venue_stats(&self, venue_id: String, from_ms: i64, step: Step) -> Result<VenueStats, StoreError> {
         self.read(move |connection| {
             let period = |row: &rusqlite::Row<'_>| {
                 Ok(Period {
-                    from_ms: row.get::<_, i64>(0)?.saturating_mul(HOUR_MS),
+                    from_ms: row.get::<_, i64>(0)?.saturating_mul(step.ms()),
                     minted: row.get(1)?,
                     failed: row.get(2)?,
                     spent: Lamports(row.get(3)?),
@@ -49,22 +66,28 @@ impl Store {
                 })
             };
             let total = connection
-                .prepare_cached(&format!("SELECT 0, {SUMS} FROM mint_hours WHERE venue_id = ?"))?
+                .prepare_cached(
+                    "SELECT 0, coalesce(sum(minted), 0), coalesce(sum(failed), 0), coalesce(sum(spent_lamports), 0),
+                            coalesce(sum(mint_ms), 0)
+                     FROM mint_events WHERE venue_id = ?",
+                )?
                 .query_row([&venue_id], period)?;
+            let (table, column) = match step {
+                Step::Hour => ("mint_hours", "hour"),
+                Step::Day => ("mint_days", "day"),
+            };
             let mut statement = connection.prepare_cached(&format!(
-                "SELECT hour / ?3 * ?3, {SUMS} FROM mint_hours WHERE venue_id = ?1 AND hour >= ?2 GROUP BY 1 ORDER BY 1"
+                "SELECT {column}, minted, failed, spent_lamports, mint_ms FROM {table}
+                 WHERE venue_id = ? AND {column} >= ? ORDER BY {column}"
             ))?;
-            let rows = statement.query_map(params![venue_id, from_ms.div_euclid(HOUR_MS), hours], period)?;
+            let rows = statement.query_map(params![venue_id, from_ms.div_euclid(step.ms())], period)?;
             Ok(VenueStats { total, series: rows.collect::<Result<_, _>>()? })
         })
         .await
     }
 }
 
-const SUMS: &str = "coalesce(sum(minted), 0), coalesce(sum(failed), 0), coalesce(sum(spent_lamports), 0),
-     coalesce(sum(mint_ms), 0)";
-
-/// Counts a ticket's verdict in its hour. The ticket's row already says what the verdict said.
+/// Counts a ticket's verdict in its hour and for its event. The ticket's row already says what the verdict said.
 pub(super) fn count(connection: &Connection, ticket: &TicketVerdict, now_ms: i64) -> Result<(), StoreError> {
     let (minted, failed, adopted) = match &ticket.verdict {
         Verdict::Minted { adopted, .. } => (1, 0, adopted.is_some()),
@@ -76,14 +99,19 @@ pub(super) fn count(connection: &Connection, ticket: &TicketVerdict, now_ms: i64
     if (minted, failed, spent) == (0, 0, Lamports::ZERO) {
         return Ok(());
     }
-    connection
-        .prepare_cached(
-            "INSERT INTO mint_hours
-                 SELECT venue_id, event_id, ?2, ?3, ?4, ?5, ?3 * max(?6 - created_at, 0) FROM mints WHERE id = ?1
-             ON CONFLICT (venue_id, event_id, hour) DO UPDATE SET
+    for (table, key, value) in [
+        ("mint_hours", "hour", "?5 / 3600000"),
+        ("mint_days", "day", "?5 / 86400000"),
+        ("mint_events", "event_id", "event_id"),
+    ] {
+        let sql = format!(
+            "INSERT INTO {table}
+                 SELECT venue_id, {value}, ?2, ?3, ?4, ?2 * max(?5 - created_at, 0) FROM mints WHERE id = ?1
+             ON CONFLICT (venue_id, {key}) DO UPDATE SET
                  minted = minted + excluded.minted, failed = failed + excluded.failed,
-                 spent_lamports = spent_lamports + excluded.spent_lamports, mint_ms = mint_ms + excluded.mint_ms",
-        )?
-        .execute(params![ticket.mint_id, now_ms.div_euclid(HOUR_MS), minted, failed, spent.0, now_ms])?;
+                 spent_lamports = spent_lamports + excluded.spent_lamports, mint_ms = mint_ms + excluded.mint_ms"
+        );
+        connection.prepare_cached(&sql)?.execute(params![ticket.mint_id, minted, failed, spent.0, now_ms])?;
+    }
     Ok(())
 }

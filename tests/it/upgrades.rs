@@ -2,7 +2,7 @@
 
 use boxoffice::{
     domain::{lamports::Lamports, mint::MintStatus},
-    store::{BatchFilter, MintFilter, Store},
+    store::{BatchFilter, MintFilter, Step, Store},
 };
 use rusqlite::Connection;
 
@@ -34,7 +34,7 @@ async fn sums_events_and_statistics_are_made_up_for() {
     let events = store.batch_events(batch.id, 0, 10).await.unwrap();
     let order: Vec<_> = events.iter().map(|entry| (entry.event.unwrap(), entry.ticket_id.as_str())).collect();
     assert_eq!(order, [(1, "x"), (2, "b"), (3, "a")], "in the order of settlement");
-    let stats = store.venue_stats("v".into(), 0, 1).await.unwrap();
+    let stats = store.venue_stats("v".into(), 0, Step::Hour).await.unwrap();
     assert_eq!((stats.total.minted, stats.total.failed, stats.total.mint_ms), (1, 1, 2000));
     assert_eq!((stats.series.len(), stats.series[0].from_ms), (1, 3_600_000));
     for status in MintStatus::ALL {

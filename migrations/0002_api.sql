@@ -4,7 +4,8 @@
 ALTER TABLE batches ADD COLUMN succeeded      INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE batches ADD COLUMN failed         INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE batches ADD COLUMN events         INTEGER NOT NULL DEFAULT 0;  -- settlements so far; the last event id
-ALTER TABLE batches ADD COLUMN spent_lamports INTEGER NOT NULL DEFAULT 0;  -- for tickets that this batch brought
+ALTER TABLE batches ADD COLUMN reopened       INTEGER NOT NULL DEFAULT 0;  -- tickets that a later batch tried again
+ALTER TABLE batches ADD COLUMN spent_lamports INTEGER NOT NULL DEFAULT 0;  -- for tickets that this batch was the last to bring
 ALTER TABLE batch_entries ADD COLUMN event    INTEGER;                     -- event id of its settlement, from 1
 
 UPDATE batch_entries AS e SET event = numbered.event
@@ -15,12 +16,14 @@ UPDATE batch_entries AS e SET event = numbered.event
     WHERE numbered.batch_id = e.batch_id AND numbered.position = e.position;
 UPDATE batches AS b SET
     events    = (SELECT count(*) FROM batch_entries WHERE batch_id = b.id AND event IS NOT NULL),
+    -- The plus keeps SQLite from walking all minted tickets for each batch.
     succeeded = (SELECT count(*) FROM batch_entries e JOIN mints m ON m.id = e.mint_id
-                 WHERE e.batch_id = b.id AND m.status = 'minted'),
+                 WHERE e.batch_id = b.id AND +m.status = 'minted'),
     failed    = (SELECT count(*) FROM batch_entries e LEFT JOIN mints m ON m.id = e.mint_id
-                 WHERE e.batch_id = b.id AND (e.mint_id IS NULL OR m.status = 'failed')),
+                 WHERE e.batch_id = b.id AND (e.mint_id IS NULL OR +m.status = 'failed')),
     spent_lamports = (SELECT coalesce(sum(m.cost_lamports), 0) FROM batch_entries e JOIN mints m ON m.id = e.mint_id
-                      WHERE e.batch_id = b.id AND e.replayed = 0 AND m.adopted = 0);
+                      WHERE e.batch_id = b.id AND m.adopted = 0
+                        AND b.id = (SELECT max(batch_id) FROM batch_entries WHERE mint_id = m.id AND replayed = 0));
 
 CREATE INDEX batch_entries_by_event ON batch_entries (batch_id, event) WHERE event IS NOT NULL;
 CREATE INDEX batches_open ON batches (id) WHERE open > 0;
@@ -61,20 +64,13 @@ END;
 -- Only a failed ticket is ever tried again. Its next settlement gets a new event.
 CREATE TRIGGER batch_entry_reopened AFTER UPDATE OF status ON mints
     WHEN new.status IN ('pending', 'minting') AND old.status = 'failed' BEGIN
-    UPDATE batches SET open = open + 1, failed = failed - 1, finished_at = NULL
+    UPDATE batches SET open = open + 1, failed = failed - 1, reopened = reopened + 1, finished_at = NULL
         WHERE id IN (SELECT batch_id FROM batch_entries WHERE mint_id = new.id);
     UPDATE batch_entries SET event = NULL WHERE mint_id = new.id;
 END;
 
--- What a ticket costs is put on the batches that brought it. Adopted tickets were paid for by an earlier life of the books.
-CREATE TRIGGER batch_charged AFTER UPDATE OF cost_lamports ON mints
-    WHEN new.cost_lamports <> old.cost_lamports AND new.adopted = 0 BEGIN
-    UPDATE batches SET spent_lamports = spent_lamports + new.cost_lamports - old.cost_lamports
-        WHERE id IN (SELECT batch_id FROM batch_entries WHERE mint_id = new.id AND replayed = 0);
-END;
-
 -- Lists read newest first whatever they are filtered by, and never sort. Minted tickets are nearly all tickets, so an index
--- by status needs only the others.
+-- by status needs only the others; a query must say `status <> 'minted'` itself for SQLite to use it.
 DROP INDEX mints_by_status;
 DROP INDEX mints_by_venue;
 DROP INDEX mints_by_event;
@@ -116,32 +112,30 @@ CREATE TABLE mint_events (
 ) STRICT, WITHOUT ROWID;
 
 INSERT INTO mint_hours
-    SELECT venue_id, settled_at / 3600000, sum(status = 'minted'), sum(status = 'failed'),
+    SELECT venue_id, coalesce(settled_at, created_at) / 3600000, sum(status = 'minted'), sum(status = 'failed'),
            sum(CASE adopted WHEN 0 THEN cost_lamports ELSE 0 END),
            sum(CASE status WHEN 'minted' THEN settled_at - created_at ELSE 0 END)
-    FROM mints WHERE settled_at IS NOT NULL GROUP BY 1, 2;
+    FROM mints GROUP BY 1, 2;
 INSERT INTO mint_days
-    SELECT venue_id, settled_at / 86400000, sum(status = 'minted'), sum(status = 'failed'),
+    SELECT venue_id, coalesce(settled_at, created_at) / 86400000, sum(status = 'minted'), sum(status = 'failed'),
            sum(CASE adopted WHEN 0 THEN cost_lamports ELSE 0 END),
            sum(CASE status WHEN 'minted' THEN settled_at - created_at ELSE 0 END)
-    FROM mints WHERE settled_at IS NOT NULL GROUP BY 1, 2;
+    FROM mints GROUP BY 1, 2;
 INSERT INTO mint_events
     SELECT venue_id, event_id, sum(status = 'minted'), sum(status = 'failed'),
            sum(CASE adopted WHEN 0 THEN cost_lamports ELSE 0 END),
            sum(CASE status WHEN 'minted' THEN settled_at - created_at ELSE 0 END)
-    FROM mints WHERE settled_at IS NOT NULL GROUP BY 1, 2;
+    FROM mints GROUP BY 1, 2;
 
 -- Keys for the admin API that were made with `boxoffice key create`. The key itself is shown once and never stored.
 CREATE TABLE api_keys (
     id           INTEGER PRIMARY KEY,
-    name         TEXT    NOT NULL,
+    name         TEXT    NOT NULL UNIQUE,                -- for ever, so that the audit trail's names keep their meaning
     role         TEXT    NOT NULL CHECK (role IN ('read', 'operate')),
     digest       BLOB    NOT NULL UNIQUE,                -- SHA-256 of the key, which is 256 random bits
     created_at   INTEGER NOT NULL,
-    revoked_at   INTEGER                                 -- kept, so that the audit trail's names keep their meaning
+    revoked_at   INTEGER
 ) STRICT;
-
-CREATE UNIQUE INDEX api_keys_in_force ON api_keys (name) WHERE revoked_at IS NULL;
 
 -- Who did what, from where: a row is on disk before the request is acted upon.
 CREATE TABLE audit (

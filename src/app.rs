@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    access::Access,
     balance::BalanceMonitor,
     chain::{
         Chain as _, ChainError, NextStep,
@@ -109,6 +110,8 @@ pub struct App {
     pub content: LocalContent,
     /// What tickets cost.
     pub prices: Arc<Prices>,
+    /// Who is let in.
+    pub access: Access,
     /// The wallet's balance, watched.
     pub balance: BalanceMonitor,
     /// Every instrument of the box.
@@ -151,7 +154,9 @@ impl App {
         let folder =
             DataFolder::take(embedded.temporary.as_ref().map_or(config.data_dir.as_path(), |dir| dir.path()), &files)?;
         let store = Store::open(folder.path())?;
-        if config.is_exposed() && config.admin_api_key.is_none() && !store.has_keys().await? {
+        let key = config.admin_api_key.as_ref().map(|key| key.expose().as_bytes());
+        let access = Access::new(store.clone(), key, config.is_exposed());
+        if config.is_exposed() && !access.has_key().await? {
             let setting = if config.listen.ip().is_loopback() { "TRUSTED_PROXIES" } else { "HOST" };
             return Err(StartError::NoKey { setting });
         }
@@ -186,7 +191,9 @@ impl App {
             settings,
             &registry,
         )?;
-        let balance = BalanceMonitor::new(Arc::clone(&chain) as _, authority, Arc::clone(&clock));
+        let keep_back = config.limits.keep_back;
+        let balance =
+            BalanceMonitor::new(Arc::clone(&chain) as _, authority, Arc::clone(&prices), keep_back, Arc::clone(&clock));
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         minter.start(&tasks, &shutdown).await?;
         tasks.spawn(balance.clone().run(shutdown.clone()));
@@ -198,6 +205,7 @@ impl App {
             chain,
             content,
             prices,
+            access,
             balance,
             registry,
             clock,

@@ -10,7 +10,7 @@ use solana_pubkey::Pubkey;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::{chain::Chain, clock::SharedClock, domain::lamports::Lamports};
+use crate::{chain::Chain, clock::SharedClock, domain::lamports::Lamports, estimate::Prices};
 
 /// How often the balance is asked for by itself.
 const EVERY: Duration = Duration::from_secs(30);
@@ -37,6 +37,9 @@ pub struct BalanceMonitor {
 struct Shared {
     chain: Arc<dyn Chain>,
     wallet: Pubkey,
+    prices: Arc<Prices>,
+    /// Kept in the wallet by setting.
+    keep_back: Lamports,
     clock: SharedClock,
     known: Mutex<Option<KnownBalance>>,
 }
@@ -50,8 +53,14 @@ impl fmt::Debug for BalanceMonitor {
 impl BalanceMonitor {
     /// A monitor that has not asked yet.
     #[must_use]
-    pub fn new(chain: Arc<dyn Chain>, wallet: Pubkey, clock: SharedClock) -> Self {
-        Self { shared: Arc::new(Shared { chain, wallet, clock, known: Mutex::new(None) }) }
+    pub fn new(
+        chain: Arc<dyn Chain>,
+        wallet: Pubkey,
+        prices: Arc<Prices>,
+        keep_back: Lamports,
+        clock: SharedClock,
+    ) -> Self {
+        Self { shared: Arc::new(Shared { chain, wallet, prices, keep_back, clock, known: Mutex::new(None) }) }
     }
 
     /// The last answer; none if there never was one.
@@ -63,7 +72,8 @@ impl BalanceMonitor {
     /// A fresh answer if the chain gives one soon, otherwise the last one.
     pub async fn current(&self) -> Option<KnownBalance> {
         let age = |known: KnownBalance| self.shared.clock.now_ms().saturating_sub(known.at_ms);
-        if self.known().is_none_or(|known| !(0..FRESH_MS).contains(&age(known))) {
+        let is_fresh = self.known().is_some_and(|known| (0..FRESH_MS).contains(&age(known)));
+        if !is_fresh || self.shared.prices.known().is_none() {
             // The last answer stays what it is.
             drop(timeout(PATIENCE, self.ask()).await);
         }
@@ -79,13 +89,17 @@ impl BalanceMonitor {
             }
             Err(error) => tracing::debug!(%error, "the balance is not known"),
         }
+        // Kept fresh for those who only look at what is known.
+        drop(shared.prices.ticket().await);
     }
 
-    /// Tickets that a balance still pays for, beyond `open` tickets already accepted and what is kept back.
+    /// Tickets that the balance still pays for, beyond `open` tickets already accepted and what is kept back; none while
+    /// balance or price are not known.
     #[must_use]
-    pub fn runway(balance: Lamports, price: Lamports, open: u64, keep_back: Lamports) -> u64 {
-        let free = balance.saturating_sub(keep_back + price * open);
-        free.0.checked_div(price.0).unwrap_or_default()
+    pub fn runway(&self, open: u64) -> Option<u64> {
+        let (known, price) = (self.known()?, self.shared.prices.known()?.total());
+        let free = known.balance.saturating_sub(self.shared.keep_back + price * open);
+        free.0.checked_div(price.0)
     }
 
     /// Asks from time to time until the shutdown.

@@ -37,6 +37,12 @@ impl Prices {
         Self { chain, known: Mutex::new(None) }
     }
 
+    /// What one ticket cost when the chain last said so, without asking it.
+    #[must_use]
+    pub fn known(&self) -> Option<TicketPrice> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).map(|(_, price)| price)
+    }
+
     /// What one ticket costs.
     ///
     /// # Errors

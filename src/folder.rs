@@ -77,10 +77,7 @@ impl DataFolder {
 
 /// Makes a data folder if it is missing, without taking it. `files` are made too, readable by this user only, whatever the
 /// permissions of the folder.
-///
-/// # Errors
-/// [`FolderError::Io`].
-pub fn prepare(path: &Path, files: &[&str]) -> Result<(), FolderError> {
+fn prepare(path: &Path, files: &[&str]) -> Result<(), FolderError> {
     let fault = |source| FolderError::Io { path: path.to_owned(), source };
     create_private(path).map_err(fault)?;
     files.iter().try_for_each(|file| create_private_file(&path.join(file)).map_err(fault))

@@ -25,7 +25,10 @@ mod stats;
 mod system;
 mod writes;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     Router,
@@ -44,6 +47,9 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
 
+/// A read that takes longer than this is a fault.
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What handlers share.
 #[derive(Clone, Debug)]
 struct Api {
@@ -56,6 +62,7 @@ struct Api {
     in_flight: Arc<writes::InFlight>,
     metrics: Arc<requests::HttpMetrics>,
     gauges: Arc<metrics::Gauges>,
+    probe: Arc<health::Probe>,
 }
 
 /// Serves the API until `stop` is cancelled; requests under way are finished first.
@@ -74,10 +81,12 @@ pub(crate) async fn serve(
         in_flight: Arc::default(),
         metrics: Arc::new(requests::HttpMetrics::new(&app.registry)?),
         gauges: Arc::new(metrics::Gauges::new(&app.registry)?),
+        probe: Arc::default(),
         stop: stop.clone(),
         app,
     };
-    server::run(listener, router(api), stop).await;
+    let proxies = api.app.config.trusted_proxies.clone();
+    server::run(listener, router(api), &proxies, stop).await;
     Ok(())
 }
 
@@ -94,7 +103,7 @@ fn router(api: Api) -> Router {
         .routes(routes!(stats::of_venue))
         .routes(routes!(system::status))
         .routes(routes!(audit::list))
-        .layer(TimeoutLayer::with_status_code(requests::TIMED_OUT, requests::TIMEOUT));
+        .layer(TimeoutLayer::with_status_code(error::TIMED_OUT, READ_TIMEOUT));
     // No timeout here: a batch may be waited for.
     let writes = OpenApiRouter::new().routes(writes::write(&api, routes!(batches::mint)));
     let (admin, of_admin) = reads.merge(writes).split_for_parts();

@@ -6,7 +6,7 @@
 //! entrances   cli  http           translate, never decide
 //! wiring      app  config         builds everything once; the only reader of settings
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
-//!             reconcile  balance
+//!             reconcile  balance  access
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
 //!             metadata  folder  clock  telemetry
 //! below all   domain              pure and synchronous
@@ -15,6 +15,7 @@
 //! Invariants: a ticket is minted at most once, for its address on the chain is derived from its identity; what was accepted
 //! is on disk; bytes leave the box only after they are on disk; a ticket whose fate is unknown is never guessed about.
 
+pub mod access;
 pub mod app;
 pub mod balance;
 pub mod chain;

@@ -236,6 +236,7 @@ impl Minter {
     #[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
     pub fn eta_seconds(&self, waiting: u64) -> f64 {
         match self.rate() {
+            _ if waiting == 0 => 0.0,
             Some(rate) => waiting as f64 / rate,
             None => self.shared.settings.pacing.seconds_for(waiting),
         }

@@ -77,6 +77,12 @@ pub enum StoreError {
         /// Newest schema version of this program.
         known: usize,
     },
+    /// The file's schema is of an earlier version, and its owner is running.
+    #[error("{path} is still in the hands of an older boxoffice; stop that one and start this version once", path = path.display())]
+    Older {
+        /// The database file.
+        path: PathBuf,
+    },
     /// The schema cannot be brought up to date.
     #[error("cannot upgrade {path}: {source}", path = path.display())]
     Migration {
@@ -113,7 +119,7 @@ pub enum StoreError {
     #[error("the books changed underneath a write ({0}); nothing was written")]
     Conflict(&'static str),
     /// A key's name is taken.
-    #[error("there is a key named {0} already; revoke it first (`boxoffice key revoke {0}`), or choose another name")]
+    #[error("there is or was a key named {0}, and the audit trail speaks of it; choose another name")]
     KeyExists(String),
     /// Any other fault of SQLite.
     #[error("the database refused: {0}")]
@@ -153,15 +159,36 @@ impl Store {
         let mut connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE)?;
         connection
             .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
-            .and_then(|_mode| connection.pragma_update(None, "synchronous", "full"))
             .map_err(|source| unhealthy(&path, source))?;
         migrate(&path, &mut connection)?;
+        Self::over(&path, connection)
+    }
+
+    fn over(path: &Path, connection: Connection) -> Result<Self, StoreError> {
+        connection.pragma_update(None, "synchronous", "full")?;
         let seconds = HistogramOpts::new("boxoffice_sqlite_seconds", "Seconds that queries and group commits took.");
         let buckets = vec![0.0001, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
         let seconds = HistogramVec::new(seconds.buckets(buckets), &["operation"])?;
         let (reads, commits) = (seconds.with_label_values(&["read"]), seconds.with_label_values(&["commit"]));
-        let readers = Readers::open(READERS, reads, || connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
+        let readers = Readers::open(READERS, reads, || connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
         Ok(Self { writer: Writer::start(connection, commits), readers, seconds })
+    }
+
+    /// Opens the books beside the process that owns them, for small writes: the schema is left as it is.
+    ///
+    /// # Errors
+    /// [`StoreError::Older`] when the schema is not this program's, or another fault.
+    pub fn open_beside(folder: &Path) -> Result<Self, StoreError> {
+        let path = folder.join(FILE_NAME);
+        let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let version = Migrations::from_slice(MIGRATIONS).current_version(&connection);
+        match version.map_err(|source| StoreError::Migration { path: path.clone(), source })? {
+            SchemaVersion::Inside(version) if version.get() == MIGRATIONS.len() => Self::over(&path, connection),
+            SchemaVersion::NoneSet | SchemaVersion::Inside(_) => Err(StoreError::Older { path }),
+            SchemaVersion::Outside(found) => {
+                Err(StoreError::Newer { path, found: found.get(), known: MIGRATIONS.len() })
+            }
+        }
     }
 
     /// Has its instruments shown.

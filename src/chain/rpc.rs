@@ -2,8 +2,9 @@
 //!
 //! Every endpoint must prove that it serves the chain of the books, by its genesis hash: before its first use, after each
 //! fault, every few seconds, and always before a blockhash or the end of the chain is taken from it.
-//! Every call is counted by endpoint, method and outcome. Several endpoints may be named; a call whose endpoint fails is put to the next one, and
-//! the one that answered is preferred from then on. Sending the same bytes twice is harmless: the chain takes them once.
+//! Every call is counted by endpoint, method and outcome. Several endpoints may be named; a call whose endpoint fails is put
+//! to the next one, and the one that answered is preferred from then on. Sending the same bytes twice is harmless: the chain
+//! takes them once.
 
 use std::{
     collections::BTreeMap,
@@ -277,8 +278,10 @@ impl RpcChain {
         if found != *expected {
             let (host, expected) = (redacted(&endpoint.url), expected.clone());
             let error = ChainError::OtherChain { endpoint: host, expected, found };
-            self.calls.with_label_values(&[endpoint.name.as_str(), method, error.kind()]).inc();
-            return Err(error);
+            self.calls.with_label_values(&[endpoint.name.as_str(), "getGenesisHash", error.kind()]).inc();
+            let answer: Result<(), ChainError> = Err(error);
+            endpoint.saw(Instant::now(), &answer);
+            return answer;
         }
         endpoint.set_proven(Some(Instant::now()));
         Ok(())

@@ -186,6 +186,8 @@ impl OwnServer {
     /// Starts a box for this process alone: nobody needs to be kept from asking too often.
     pub(super) async fn start(mut config: Config, listener: tokio::net::TcpListener) -> anyhow::Result<Self> {
         config.rate_limits = RateLimits { reads: None, writes: None, ..config.rate_limits };
+        config.allowed_ips.clear();
+        config.trusted_proxies.clear();
         let app = App::start(config).await?;
         let url: Url = format!("http://{}", listener.local_addr()?).parse()?;
         let client = Client::new(url, app.config.admin_api_key.clone())?;

@@ -4,20 +4,21 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use serde_json::json;
 use uuid::Uuid;
 
 use super::SettingFlags;
 use crate::{
+    access::{COMMAND_LINE, is_free_name},
     clock::{Clock as _, SystemClock, rfc3339},
     config::{Config, Network, Secret},
     domain::{
         access::{Role, key_digest},
         ids::check_id,
     },
-    folder,
-    store::{ApiKey, NewApiKey, NewAuditRecord, Store},
+    folder::{DataFolder, FolderError},
+    store::{ApiKey, FILE_NAME, NewApiKey, NewAuditRecord, Store},
 };
 
 /// What keys begin with, so that tools which search for leaked secrets can know them.
@@ -40,8 +41,8 @@ enum KeyCommand {
         /// Who or what will use it; appears in the audit trail
         name: String,
         /// What it may do
-        #[arg(long, value_enum)]
-        role: RoleArgument,
+        #[arg(long, value_name = "read|operate", value_parser = role)]
+        role: Role,
     },
     /// Lists all keys, revoked ones too
     List {
@@ -56,28 +57,15 @@ enum KeyCommand {
     },
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum RoleArgument {
-    /// Look at everything, change nothing
-    Read,
-    /// Everything
-    Operate,
-}
-
-impl From<RoleArgument> for Role {
-    fn from(role: RoleArgument) -> Self {
-        match role {
-            RoleArgument::Read => Self::Read,
-            RoleArgument::Operate => Self::Operate,
-        }
-    }
+fn role(name: &str) -> Result<Role, &'static str> {
+    Role::parse(name).ok_or("must be read (look at everything, change nothing) or operate (everything)")
 }
 
 pub(super) async fn run(args: KeyArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
     let config = settings.load_quietly()?;
-    let store = open(&config)?;
+    let (store, _folder) = open(&config)?;
     let done = match args.command {
-        KeyCommand::Create { name, role } => create(&store, name, role.into()).await,
+        KeyCommand::Create { name, role } => create(&store, name, role).await,
         KeyCommand::List { json } => list(&store, json).await,
         KeyCommand::Revoke { name } => revoke(&store, name).await,
     };
@@ -85,14 +73,18 @@ pub(super) async fn run(args: KeyArgs, settings: &SettingFlags) -> anyhow::Resul
     done.map(|()| ExitCode::SUCCESS)
 }
 
-/// Opens the books beside a server that may be running: SQLite lets both write in turn.
-fn open(config: &Config) -> anyhow::Result<Store> {
+/// Opens the books, beside a server if one is running: SQLite lets both write in turn. Only who owns the folder may change
+/// the books' schema.
+fn open(config: &Config) -> anyhow::Result<(Store, Option<DataFolder>)> {
     anyhow::ensure!(
         config.network != Network::Embedded,
         "with NETWORK=embedded the books end with the server, and so would the key: set ADMIN_API_KEY, or another NETWORK"
     );
-    folder::prepare(&config.data_dir, &[crate::store::FILE_NAME])?;
-    Ok(Store::open(&config.data_dir)?)
+    match DataFolder::take(&config.data_dir, &[FILE_NAME]) {
+        Ok(folder) => Ok((Store::open(folder.path())?, Some(folder))),
+        Err(FolderError::Locked { .. }) => Ok((Store::open_beside(&config.data_dir)?, None)),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// A key that nobody can guess.
@@ -106,33 +98,38 @@ async fn create(store: &Store, name: String, role: Role) -> anyhow::Result<()> {
     if let Err(fault) = check_id(&name) {
         anyhow::bail!("the name {name:?} {fault}");
     }
+    anyhow::ensure!(is_free_name(&name), "the audit trail uses the name {name} for something else; choose another");
     let key = fresh_key()?;
-    note(store, format!("key create {name} --role {}", role.as_str())).await?;
+    let note = note(store, format!("key create {name} --role {}", role.as_str())).await?;
     let new = NewApiKey { name: name.clone(), role, digest: key_digest(key.expose().as_bytes()) };
-    store.add_key(new, SystemClock.now_ms()).await?;
+    let added = store.add_key(new, SystemClock.now_ms()).await;
+    store.audit_outcome(note, None, added.as_ref().map_or_else(ToString::to_string, |()| "made".into())).await?;
+    added?;
     eprintln!("The key {name} has the role {}. It is shown only now; send it as x-admin-api-key.", role.as_str());
     println!("{}", key.expose());
     Ok(())
 }
 
 async fn revoke(store: &Store, name: String) -> anyhow::Result<()> {
-    note(store, format!("key revoke {name}")).await?;
-    if !store.revoke_key(name.clone(), SystemClock.now_ms()).await? {
+    let note = note(store, format!("key revoke {name}")).await?;
+    let revoked = store.revoke_key(name.clone(), SystemClock.now_ms()).await?;
+    let outcome = if revoked { "revoked" } else { "no key in force has this name" };
+    store.audit_outcome(note, None, outcome.into()).await?;
+    if !revoked {
         anyhow::bail!("no key in force is named {name}; `boxoffice key list` shows all");
     }
     eprintln!("The key {name} is revoked.");
     Ok(())
 }
 
-async fn note(store: &Store, action: String) -> anyhow::Result<()> {
+async fn note(store: &Store, action: String) -> anyhow::Result<i64> {
     let record = NewAuditRecord {
-        actor: "command line".into(),
-        client: "command line".into(),
+        actor: COMMAND_LINE.into(),
+        client: COMMAND_LINE.into(),
         action,
         request_id: Uuid::now_v7().to_string(),
     };
-    store.audit(record, SystemClock.now_ms()).await?;
-    Ok(())
+    Ok(store.audit(record, SystemClock.now_ms()).await?)
 }
 
 async fn list(store: &Store, as_json: bool) -> anyhow::Result<()> {

@@ -24,7 +24,7 @@ pub(super) async fn run(_args: ServeArgs, settings: &SettingFlags) -> anyhow::Re
         app = App::start(config) => Arc::new(app?),
         () = stop.cancelled() => return Ok(ExitCode::SUCCESS),
     };
-    if app.config.admin_api_key.is_none() && !app.store.has_keys().await? {
+    if !app.access.has_key().await? {
         eprintln!("There is no key yet: everyone on this machine may mint, and nobody from outside can connect.");
         eprintln!("Make one with `boxoffice key create NAME --role operate`, or set ADMIN_API_KEY.");
     }

@@ -47,6 +47,18 @@ pub struct Fault {
     pub detail: String,
 }
 
+/// Faults that are told of one thing; whoever wrote more than these has one fault, not many.
+const MAX_FAULTS: usize = 20;
+
+/// Leaves the first faults, and says how many more there are.
+pub fn cap(faults: &mut Vec<Fault>) {
+    let more = faults.len().saturating_sub(MAX_FAULTS);
+    if more > 0 {
+        faults.truncate(MAX_FAULTS);
+        faults.push(Fault { pointer: String::new(), detail: format!("and {more} more faults") });
+    }
+}
+
 /// Rules that a venue may choose.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct TicketRules {

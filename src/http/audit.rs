@@ -49,9 +49,9 @@ pub(super) struct AuditEntry {
     action: String,
     /// As in the answer and the log.
     request_id: String,
-    /// HTTP status of the answer; null while it is under way, or when the process ended in it.
+    /// HTTP status of the answer; null for a command, and while a request is under way, or when the process ended in it.
     status: Option<u16>,
-    /// What was done, or why not.
+    /// What was done, or why not; null while it is under way, or when the process ended in it.
     outcome: Option<String>,
 }
 
@@ -64,12 +64,12 @@ impl From<AuditRecord> for AuditEntry {
             action: record.action,
             request_id: record.request_id,
             status: record.status,
-            outcome: record.outcome.filter(|outcome| !outcome.is_empty()),
+            outcome: record.outcome,
         }
     }
 }
 
-/// Every request that could change something, newest first.
+/// Every request that was let in and could change something, and every command that did, newest first.
 #[utoipa::path(get, path = "/audit", operation_id = "listAudit", tag = "system", params(AuditParameters),
     responses((status = 200, body = AuditPage, headers(("link", description = "The next page, as rel=next")))))]
 pub(super) async fn list(

@@ -1,6 +1,12 @@
 //! Who may use `/admin`: clients from allowed addresses that know a key with a role that suffices.
 
-use std::{collections::HashMap, net::IpAddr, sync::Mutex, sync::PoisonError, time::Duration};
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
 
 use axum::{
     extract::{Request, State},
@@ -8,22 +14,24 @@ use axum::{
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
-use subtle::ConstantTimeEq as _;
 use tokio::time::Instant;
 
 use super::{
     Api,
     client_address::{Client, contains},
     error::{Problem, text},
-    limits::Limited,
+    limits::{Limit, Limited, network_of},
 };
-use crate::domain::access::{Actor, Role, key_digest};
+use crate::domain::access::{Actor, Role};
 
 const HEADER: &str = "x-admin-api-key";
-/// Name of the key that is a setting.
-const SETTING: &str = "ADMIN_API_KEY";
-/// Name of those who need no key: no one but this machine can reach the box, and it has none.
-const LOCAL: &str = "local";
+/// What proxies add: behind one that is not named, strangers look like this machine.
+const PROXY_HEADERS: [&str; 3] = ["x-forwarded-for", "forwarded", "via"];
+/// Wrong keys that are looked at, whatever the other limits are.
+const GUESSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
+const GUESS_WINDOW: Duration = Duration::from_mins(1);
+/// Blocked addresses remembered before those that are blocked no more are forgotten.
+const MAX_BLOCKED: usize = 10_000;
 
 /// Lets those through who may do what they ask for, with their [`Actor`].
 pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
@@ -41,7 +49,9 @@ pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Ne
 pub(super) async fn admit_collectors(State(api): State<Api>, request: Request, next: Next) -> Response {
     let client = client_of(&request);
     let allowed = &api.app.config.allowed_ips;
-    if contains(allowed, client.address) || (allowed.is_empty() && client.address.is_loopback()) {
+    // Behind a proxy that is not named, strangers look like this machine.
+    let is_proxied = client.proxied || PROXY_HEADERS.iter().any(|name| request.headers().contains_key(*name));
+    if contains(allowed, client.address) || (allowed.is_empty() && client.address.is_loopback() && !is_proxied) {
         return next.run(request).await;
     }
     admit(State(api), request, next).await
@@ -64,16 +74,12 @@ async fn decide(api: &Api, client: Client, method: &Method, headers: &HeaderMap)
         let detail = format!("the key {:?} has the role read, and this needs the role operate", actor.name);
         return Err(Problem::forbidden(detail));
     }
-    let limit = if is_read { &api.limits.reads } else { &api.limits.writes };
-    limit.check(&actor.name, client.address).map_err(too_many)?;
+    let (limit, setting) =
+        if is_read { (&api.limits.reads, "RATE_LIMIT_READ_MAX") } else { (&api.limits.writes, "RATE_LIMIT_MAX") };
+    limit.check(&actor.name, client.address).map_err(|limited| {
+        Problem::too_many_requests(&format!("too many requests; {setting} is the limit"), limited)
+    })?;
     Ok(actor)
-}
-
-fn too_many(limited: Limited) -> Problem {
-    Problem::too_many_requests(
-        "too many requests; the limit is RATE_LIMIT_MAX for requests that change something",
-        limited,
-    )
 }
 
 /// Refuses what a web page of someone else could make a browser send.
@@ -89,32 +95,32 @@ fn refuse_other_sites(client: Client, headers: &HeaderMap) -> Result<(), Problem
 }
 
 async fn authenticate(api: &Api, client: Client, headers: &HeaderMap) -> Result<Actor, Problem> {
-    let setting = api.app.config.admin_api_key.as_ref();
+    let access = &api.app.access;
     let Some(given) = headers.get(HEADER) else {
-        // Without any key the server listens on loopback only. The address bar is then all that a web page lacks to come
-        // in, so the name it was reached by must be this machine's.
-        if setting.is_some() || api.app.config.is_exposed() || api.app.store.has_keys().await? {
+        if access.needs_key().await? {
             return Err(Problem::unauthorized("this needs a key in the header x-admin-api-key"));
         }
-        let host = text(headers, "host").unwrap_or_default();
-        if !is_loopback(host) {
+        if client.proxied || PROXY_HEADERS.iter().any(|name| headers.contains_key(*name)) {
+            let detail = "without a key the box answers this machine only, and this came through a proxy; make a key with \
+                          `boxoffice key create`, and name the proxy in TRUSTED_PROXIES";
+            return Err(Problem::forbidden(detail));
+        }
+        // The address bar is all that a web page lacks to come in, so the name the box was reached by must be this machine's.
+        if !is_loopback(text(headers, "host").unwrap_or_default()) {
             let detail = "without a key the box answers on localhost only; this request was meant for another host";
             return Err(Problem::forbidden(detail));
         }
-        return Ok(Actor { name: LOCAL.into(), role: Role::Operate });
+        return Ok(access.local());
     };
     api.guesses.check(client.address).map_err(too_many_guesses)?;
-    // Digests hide the length of the keys as well as their letters.
-    let digest = key_digest(given.as_bytes());
-    if setting.is_some_and(|key| key_digest(key.expose().as_bytes()).ct_eq(&digest).into()) {
-        return Ok(Actor { name: SETTING.into(), role: Role::Operate });
-    }
-    if let Some(actor) = api.app.store.actor_of(digest).await? {
-        return Ok(actor);
-    }
-    api.guesses.note(api.limits.writes.check("", client.address), client.address);
-    tracing::warn!(client = %client.address, "a wrong key was refused");
-    Err(Problem::unauthorized("the key in x-admin-api-key is not a key of this box"))
+    let actor = access.actor(given.as_bytes()).await?;
+    // Once more: of many that are looked at in the same moment, only the first few count.
+    api.guesses.check(client.address).map_err(too_many_guesses)?;
+    actor.ok_or_else(|| {
+        api.guesses.note(client.address);
+        tracing::warn!(client = %client.address, "a wrong key was refused");
+        Problem::unauthorized("the key in x-admin-api-key is not a key of this box")
+    })
 }
 
 fn too_many_guesses(limited: Limited) -> Problem {
@@ -129,24 +135,33 @@ fn is_loopback(host: &str) -> bool {
 
 /// Addresses that sent too many wrong keys: for a while, none of theirs is looked at, the right one neither, so that even a
 /// short key cannot be guessed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Guesses {
+    budget: Limit,
     blocked: Mutex<HashMap<IpAddr, Instant>>,
+}
+
+impl Default for Guesses {
+    fn default() -> Self {
+        Self { budget: Limit::new(Some(GUESSES), GUESS_WINDOW), blocked: Mutex::default() }
+    }
 }
 
 impl Guesses {
     fn check(&self, address: IpAddr) -> Result<(), Limited> {
         let blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
-        let left =
-            blocked.get(&address).map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
+        let until = blocked.get(&network_of(address));
+        let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
         if left.is_zero() { Ok(()) } else { Err(Limited { retry_after: left }) }
     }
 
-    fn note(&self, budget: Result<(), Limited>, address: IpAddr) {
-        let Err(Limited { retry_after }) = budget else { return };
+    fn note(&self, address: IpAddr) {
+        let Err(Limited { retry_after }) = self.budget.check("", address) else { return };
         let now = Instant::now();
         let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
-        blocked.retain(|_, until| *until > now);
-        blocked.insert(address, now + retry_after);
+        if blocked.len() > MAX_BLOCKED {
+            blocked.retain(|_, until| *until > now);
+        }
+        blocked.insert(network_of(address), now + retry_after);
     }
 }

@@ -1,6 +1,6 @@
 //! `/admin/batch-mint` and `/admin/batches`.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use axum::{
     Extension, Json,
@@ -9,7 +9,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use serde_json::value::RawValue;
 use tokio::time::timeout;
 use utoipa::{
@@ -22,9 +25,9 @@ use utoipa::{
 
 use super::{
     Api,
-    error::{Outcome, Problem, ProblemBody, failure_status, text},
+    error::{Outcome, Problem, ProblemBody, failure_status},
     pages::{PageRequest, refuse},
-    writes::IdempotencyHeader,
+    writes::{IdempotencyHeader, prefers_async},
 };
 use crate::{
     clock::rfc3339,
@@ -36,7 +39,7 @@ use crate::{
         ticket::{Fault, Ticket},
     },
     estimate::Estimate,
-    minting::BatchRequest,
+    minting::{AcceptError, BatchRequest, MAX_BATCH_TICKETS},
     store::{BatchEntry, BatchFilter, BatchRecord, Preview, StoreError},
 };
 
@@ -74,8 +77,7 @@ pub(super) async fn mint(
         return Ok((Extension(outcome), Json(preview(&api, request).await?)).into_response());
     }
     let accepted = api.app.minter.accept(request).await?;
-    let respond_async = text(&headers, "prefer")
-        .is_some_and(|prefer| prefer.split([',', ';']).any(|p| p.trim().eq_ignore_ascii_case("respond-async")));
+    let respond_async = prefers_async(&headers);
     let batch_id = accepted.batch_id;
     if !respond_async {
         let finished = timeout(MAX_WAIT, api.app.minter.finished(batch_id));
@@ -288,9 +290,8 @@ pub(super) async fn find(api: &Api, public_id: String) -> Result<BatchRecord, Pr
 /// Reads the body by hand: one wrong ticket must not spoil the others, and every fault is told.
 fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
     // Tickets stay text until each is looked into: as values, ten thousand of them would take many times the room.
-    let whole: &RawValue = serde_json::from_slice(body).map_err(|error| {
-        Problem::new(StatusCode::BAD_REQUEST, "malformed_json", format!("the body is not JSON: {error}"))
-    })?;
+    let whole: &RawValue = serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request("malformed_json", format!("the body is not JSON: {error}")))?;
     let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(whole.get()) else {
         return Err(Problem::one_invalid("", "the body must be a JSON object"));
     };
@@ -299,8 +300,11 @@ fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
         Some(Err(_)) => Err("must be a string"),
         None => Err("is missing"),
     };
-    let tickets = match fields.remove("tickets").map(|list| serde_json::from_str(list.get())) {
-        Some(Ok(tickets)) => Ok(tickets),
+    let tickets = match fields.remove("tickets").map(|list| serde_json::from_str::<Tickets>(list.get())) {
+        Some(Ok(Tickets { sent, .. })) if sent > MAX_BATCH_TICKETS => {
+            return Err(AcceptError::BatchSize { found: sent }.into());
+        }
+        Some(Ok(tickets)) => Ok(tickets.kept),
         Some(Err(_)) => Err("must be an array"),
         None => Err("is missing"),
     };
@@ -315,6 +319,41 @@ fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
     match (venue_id, tickets) {
         (Ok(venue_id), Ok(tickets)) if faults.is_empty() => Ok(BatchRequest { venue_id, tickets }),
         _ => Err(Problem::invalid(faults)),
+    }
+}
+
+/// The tickets of a request as texts, no more than a batch may have; those beyond are counted only.
+#[derive(Debug, Default)]
+struct Tickets {
+    kept: Vec<Box<RawValue>>,
+    sent: usize,
+}
+
+impl<'de> Deserialize<'de> for Tickets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Tickets;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Tickets, A::Error> {
+                let mut tickets = Tickets::default();
+                while tickets.kept.len() < MAX_BATCH_TICKETS
+                    && let Some(text) = list.next_element()?
+                {
+                    tickets.kept.push(text);
+                }
+                tickets.sent = tickets.kept.len();
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    tickets.sent = tickets.sent.saturating_add(1);
+                }
+                Ok(tickets)
+            }
+        }
+        deserializer.deserialize_seq(List)
     }
 }
 
@@ -418,7 +457,7 @@ impl Batch {
     pub(super) fn new(api: &Api, record: BatchRecord) -> Self {
         let until = record.finished_at_ms.unwrap_or_else(|| api.app.clock.now_ms());
         let seconds = seconds(until.saturating_sub(record.created_at_ms));
-        let eta = if record.open == 0 { 0.0 } else { api.app.minter.eta_seconds(record.open) };
+        let eta = api.app.minter.eta_seconds(record.until_done);
         Self {
             state: if record.open == 0 { BatchState::Finished } else { BatchState::Running },
             created_at: rfc3339(record.created_at_ms),

@@ -14,13 +14,14 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
-use super::{
-    limits::Limited,
-    requests::{self, RequestId},
-};
+use super::{limits::Limited, requests::RequestId};
 use crate::{
     chain::{ChainError, NextStep},
-    domain::{failure::FailureCode, spending::Refusal, ticket::Fault},
+    domain::{
+        failure::FailureCode,
+        spending::Refusal,
+        ticket::{Fault, cap},
+    },
     metadata::PublishError,
     minting::AcceptError,
     store::StoreError,
@@ -80,13 +81,14 @@ pub(super) struct ProblemBody {
 }
 
 impl Problem {
-    pub(super) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+    fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let retryable = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
         Self { status, code, detail: detail.into(), retryable, errors: Vec::new(), extra: None, retry_after: None }
     }
 
     /// A request whose parts are wrong: every fault with its JSON pointer.
-    pub(super) fn invalid(errors: Vec<Fault>) -> Self {
+    pub(super) fn invalid(mut errors: Vec<Fault>) -> Self {
+        cap(&mut errors);
         let told = errors.iter().map(|fault| match fault.pointer.as_str() {
             "" => fault.detail.clone(),
             pointer => format!("{pointer} {}", fault.detail),
@@ -118,6 +120,29 @@ impl Problem {
 
     pub(super) fn unsupported_media_type(detail: &str) -> Self {
         Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", detail)
+    }
+
+    pub(super) fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    pub(super) fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    pub(super) fn reused_idempotency_key() -> Self {
+        let detail = "this Idempotency-Key was used for another request; choose a new one";
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
+    }
+
+    pub(super) fn body_too_large(most_bytes: usize) -> Self {
+        let detail = format!("the body is larger than {most_bytes} bytes; send the tickets in several batches");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    }
+
+    pub(super) fn body_too_slow(patience: Duration) -> Self {
+        let detail = format!("the body did not arrive within {} seconds", patience.as_secs());
+        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
@@ -192,7 +217,12 @@ pub(super) async fn as_problems(request: Request, next: Next) -> Response {
     let mut problem = if is_problem {
         serde_json::from_slice(&bytes).unwrap_or_default()
     } else {
-        let problem = Problem::new(parts.status, of_framework(parts.status), String::from_utf8_lossy(&bytes));
+        let said = String::from_utf8_lossy(&bytes);
+        let (code, detail) = match parts.status {
+            TIMED_OUT => ("timed_out", "the answer took too long; the same request may be sent again"),
+            _ => ("invalid_request", said.as_ref()),
+        };
+        let problem = Problem::new(parts.status, code, detail);
         parts.extensions.insert(ProblemCode(problem.code));
         problem.body()
     };
@@ -204,14 +234,12 @@ pub(super) async fn as_problems(request: Request, next: Next) -> Response {
     Response::from_parts(parts, Body::from(problem.to_string()))
 }
 
-/// The code of what axum itself refused.
-fn of_framework(status: StatusCode) -> &'static str {
-    if status == requests::TIMED_OUT { "timed_out" } else { "invalid_request" }
-}
-
 pub(super) async fn not_found() -> Problem {
     Problem::not_found("there is nothing at this path")
 }
+
+/// What a read that takes too long is answered with; [`as_problems`] puts it into words.
+pub(super) const TIMED_OUT: StatusCode = StatusCode::SERVICE_UNAVAILABLE;
 
 pub(super) async fn method_not_allowed() -> Problem {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take that method")
@@ -278,6 +306,7 @@ impl From<StoreError> for Problem {
             StoreError::Open { .. }
             | StoreError::Corrupt { .. }
             | StoreError::Newer { .. }
+            | StoreError::Older { .. }
             | StoreError::Migration { .. }
             | StoreError::OtherIdentity { .. }
             | StoreError::Conflict(_)

@@ -82,6 +82,8 @@ pub(super) async fn follow(
     let Some(heard) = heard else {
         return Err(Problem::one_invalid("/Last-Event-ID", "is not the id of an event of this stream"));
     };
+    // Books that were restored from a backup may know less than the client has heard.
+    let heard = heard.min(batch.events);
     let follower = Follower {
         settlements: api.app.minter.settlements(),
         batch_id: batch.id,
@@ -95,7 +97,9 @@ pub(super) async fn follow(
     if last.ends_with(FINISHED) && batch.open == 0 && follower.unheard(1).await?.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    Ok(Sse::new(follower.events()).keep_alive(KeepAlive::default()).into_response())
+    // A proxy that collects the stream before it passes it on would make it useless.
+    let unbuffered = [("x-accel-buffering", "no")];
+    Ok((unbuffered, Sse::new(follower.events()).keep_alive(KeepAlive::default())).into_response())
 }
 
 /// Behind the id of the last ticket, it makes the id of `finished`.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use axum::{Json, extract::State, http::StatusCode};
 use serde::Serialize;
-use tokio::time::timeout;
+use tokio::{
+    sync::Mutex,
+    time::{Instant, timeout},
+};
 use utoipa::ToSchema;
 
 use super::Api;
@@ -12,6 +15,11 @@ use crate::{chain::Chain as _, minting::Condition};
 
 /// A chain that takes longer than this is no help; supervisors do not wait much longer themselves.
 const PROBE: Duration = Duration::from_secs(2);
+/// How long an answer counts.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// The last look.
+pub(super) type Probe = Mutex<Option<(Instant, Ready)>>;
 
 /// How the box is, in a word.
 #[derive(Debug, Serialize, ToSchema)]
@@ -31,7 +39,7 @@ pub(super) struct Live {
 
 /// Whether a batch would be accepted and minted now, by part.
 #[expect(clippy::struct_field_names, clippy::struct_excessive_bools, reason = "the names are the API's")]
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 pub(super) struct Ready {
     ready: bool,
     database: bool,
@@ -79,8 +87,9 @@ pub(super) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Ready>) {
 #[utoipa::path(get, path = "/health/full", operation_id = "getFullHealth", tag = "public",
     responses((status = 200, body = FullHealth), (status = 503, body = FullHealth, description = "Something is missing.")))]
 pub(super) async fn full(State(api): State<Api>) -> (StatusCode, Json<FullHealth>) {
-    let (ready, known, price) = tokio::join!(probe(&api), api.app.balance.current(), api.app.prices.ticket());
-    let funded = known.and_then(|known| Some(known.balance >= price.ok()?.total()));
+    let ready = probe(&api).await;
+    let known = api.app.balance.known();
+    let funded = known.and_then(|known| Some(known.balance >= api.app.prices.known()?.total()));
     let held = match api.app.minter.condition() {
         Condition::Clear => None,
         Condition::Held { .. } if known.is_none() => Some("the chain does not answer".into()),
@@ -100,7 +109,20 @@ fn health(api: &Api) -> Health {
     }
 }
 
+/// Looks at every part, at most once in [`FRESH`]: these answers are for everyone, and must not use up the RPC plan.
 async fn probe(api: &Api) -> Ready {
+    let mut last = api.probe.lock().await;
+    match *last {
+        Some((at, ready)) if at.elapsed() < FRESH => ready,
+        _ => {
+            let ready = look(api).await;
+            *last = Some((Instant::now(), ready));
+            ready
+        }
+    }
+}
+
+async fn look(api: &Api) -> Ready {
     let tip = timeout(PROBE, api.app.chain.tip());
     let (counts, tip) = tokio::join!(api.app.store.counts(None), tip);
     let (database, chain) = (counts.is_ok(), tip.is_ok_and(|tip| tip.is_ok()));

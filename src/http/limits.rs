@@ -41,8 +41,8 @@ impl Limits {
 }
 
 impl Limit {
-    fn new(max: Option<NonZeroU32>, window: Duration) -> Self {
-        // The whole of the window's budget at once, or evenly spread: both are within it.
+    pub(super) fn new(max: Option<NonZeroU32>, window: Duration) -> Self {
+        // The whole budget at once, and then evenly as it grows again: `max` in each window in the long run.
         let quota = max.and_then(|max| Some(Quota::with_period(window.checked_div(max.get())?)?.allow_burst(max)));
         Self { limiter: quota.map(RateLimiter::dashmap) }
     }
@@ -59,7 +59,7 @@ impl Limit {
 }
 
 /// An IPv6 customer has a whole /64 of addresses to ask from.
-fn network_of(address: IpAddr) -> IpAddr {
+pub(super) fn network_of(address: IpAddr) -> IpAddr {
     const INTERFACE: u128 = u64::MAX as u128;
     match address {
         IpAddr::V4(_) => address,

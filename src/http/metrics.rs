@@ -11,13 +11,7 @@ use super::{
     Api,
     error::{Problem, ProblemBody, internal},
 };
-use crate::{
-    app::App,
-    balance::{BalanceMonitor, KnownBalance},
-    domain::mint::MintStatus,
-    minting::Condition,
-    store::Counts,
-};
+use crate::{app::App, balance::KnownBalance, domain::mint::MintStatus, minting::Condition, store::Counts};
 
 /// What is looked up when somebody asks, rather than counted as it happens.
 #[derive(Debug)]
@@ -72,7 +66,7 @@ impl Gauges {
         Ok(gauges)
     }
 
-    async fn read(&self, app: &App, counts: &Counts) {
+    fn read(&self, app: &App, counts: &Counts) {
         let gauge = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
         let mut open = 0_u64;
         for status in [MintStatus::Pending, MintStatus::Minting] {
@@ -89,8 +83,7 @@ impl Gauges {
         self.balance.with_label_values(&wallet).set(gauge(balance.0));
         let age_ms = app.clock.now_ms().saturating_sub(at_ms).max(0);
         self.balance_age.with_label_values(&wallet).set(age_ms.checked_div(1_000).unwrap_or_default());
-        if let Ok(price) = app.prices.ticket().await {
-            let runway = BalanceMonitor::runway(balance, price.total(), open, app.config.limits.keep_back);
+        if let Some(runway) = app.balance.runway(open) {
             self.runway.with_label_values(&wallet).set(gauge(runway));
         }
     }
@@ -117,7 +110,7 @@ const LATER_GAUGES: &[(&str, &str)] = &[
         (status = 429, body = ProblemBody, content_type = "application/problem+json", description = "Too often.")))]
 pub(super) async fn metrics(State(api): State<Api>) -> Result<Response, Problem> {
     let counts = api.app.store.counts(None).await?;
-    api.gauges.read(&api.app, &counts).await;
+    api.gauges.read(&api.app, &counts);
     let text = TextEncoder::new().encode_to_string(&api.app.registry.gather()).map_err(|error| {
         tracing::error!(%error, "the instruments cannot be read");
         internal()

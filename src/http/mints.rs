@@ -3,7 +3,6 @@
 use axum::{
     Json,
     extract::{Path, Query, State},
-    http::StatusCode,
     response::Response,
 };
 use serde::{Deserialize, Serialize};
@@ -178,7 +177,7 @@ pub(super) async fn of_ticket(
             venues.push(last.venue_id);
             let detail =
                 format!("several venues have a ticket with this id ({}); pick one with ?venueId=", venues.join(", "));
-            Err(Problem::new(StatusCode::CONFLICT, "ambiguous_ticket", detail).with("venueIds", venues))
+            Err(Problem::conflict("ambiguous_ticket", detail).with("venueIds", venues))
         }
     }
 }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderName, HeaderValue, Method, StatusCode},
+    http::{HeaderName, HeaderValue, Method},
     middleware::Next,
     response::Response,
 };
@@ -108,8 +108,3 @@ fn known(method: &Method) -> &'static str {
         _ => "OTHER",
     }
 }
-
-/// Answers that take longer than this are those of a fault.
-pub(super) const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
-/// What the timeout is answered with.
-pub(super) const TIMED_OUT: StatusCode = StatusCode::SERVICE_UNAVAILABLE;

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use crate::{
-    balance::{BalanceMonitor, KnownBalance},
+    balance::KnownBalance,
     chain::rpc::EndpointHealth,
     clock::rfc3339,
     domain::{lamports::Lamports, mint::MintStatus},
@@ -108,14 +108,12 @@ pub(super) struct QueueStatus {
 #[utoipa::path(get, path = "/system/status", operation_id = "getSystemStatus", tag = "system", responses((status = 200, body = SystemStatus)))]
 pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
     let app = &api.app;
-    let (known, counts, price) = tokio::join!(app.balance.current(), app.store.counts(None), app.prices.ticket());
+    let (known, counts) = tokio::join!(app.balance.current(), app.store.counts(None));
     let connected = counts.is_ok();
     let counts = counts.unwrap_or_default();
     let (pending, minting) = (counts.of(MintStatus::Pending), counts.of(MintStatus::Minting));
     let open = pending.saturating_add(minting);
     let keep_back = app.config.limits.keep_back;
-    let runway = known.zip(price.ok());
-    let runway = runway.map(|(known, price)| BalanceMonitor::runway(known.balance, price.total(), open, keep_back));
     Json(SystemStatus {
         balance_monitor: BalanceStatus {
             wallet: app.authority.to_string(),
@@ -123,7 +121,7 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
             balance_lamports: known.map(|known| known.balance),
             sufficient: known.map(|known| known.balance > keep_back),
             min_required: keep_back.as_sol(),
-            runway_tickets: runway,
+            runway_tickets: app.balance.runway(open),
             last_check: known.map(|KnownBalance { at_ms, .. }| rfc3339(at_ms)),
         },
         cache: CacheStatus::default(),

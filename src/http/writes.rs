@@ -3,6 +3,7 @@
 
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -15,7 +16,7 @@ use axum::{
     response::{IntoResponse as _, Response},
 };
 use bytes::BytesMut;
-use futures_util::TryStreamExt as _;
+use futures_util::{FutureExt as _, TryStreamExt as _};
 use sha2::{Digest, Sha256};
 use tokio::time::timeout;
 use utoipa::IntoParams;
@@ -24,7 +25,7 @@ use utoipa_axum::router::UtoipaMethodRouter;
 use super::{
     Api,
     auth::client_of,
-    error::{Outcome, Problem, internal, text},
+    error::{Outcome, Problem, internal, panicked, text},
     limits::Limited,
     requests::RequestId,
 };
@@ -41,8 +42,8 @@ const MAX_DISCARDED_BYTES: usize = 256 * 1024 * 1024;
 const BODY_TIMEOUT: Duration = Duration::from_mins(2);
 /// Longest `Idempotency-Key`.
 const MAX_KEY_BYTES: usize = 255;
-/// An answer larger than this is not kept; ours are smaller.
-const MAX_KEPT_BYTES: usize = 64 * 1024 * 1024;
+/// Longest outcome in the audit trail.
+const MAX_OUTCOME_BYTES: usize = 1_000;
 
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Header)]
@@ -67,18 +68,41 @@ pub(super) fn write(api: &Api, (schemas, paths, handler): Route) -> Route {
 }
 
 async fn carry_out(State(api): State<Api>, request: Request, next: Next) -> Response {
-    let (request, body) = match read_whole(request).await {
+    let (request, fingerprint) = match read_whole(request).await {
         Ok(whole) => whole,
         Err(problem) => return problem.into_response(),
     };
     // A task of its own: a client that goes away does not cancel what it has begun.
     let tasks = api.app.tasks.clone();
     let span = tracing::Span::current();
-    let work = tracing::Instrument::instrument(audited(api, request, body, next), span);
+    let work = tracing::Instrument::instrument(audited(api, request, fingerprint, next), span);
     tasks.spawn(work).await.unwrap_or_else(|_panicked| internal().into_response())
 }
 
-async fn read_whole(request: Request) -> Result<(Request, Bytes), Problem> {
+/// A handler that panics has answered too, and the audit trail should say so.
+async fn run(request: Request, next: Next) -> Response {
+    AssertUnwindSafe(next.run(request)).catch_unwind().await.unwrap_or_else(panicked)
+}
+
+/// What tells requests with the same `Idempotency-Key` apart.
+fn fingerprint(request: &Request, body: &[u8]) -> [u8; 32] {
+    let mut hash = Sha256::new_with_prefix(request.method().as_str());
+    for part in [uri_of(request).to_string(), prefers_async(request.headers()).to_string()] {
+        hash.update([0]);
+        hash.update(part);
+    }
+    hash.update([0]);
+    hash.update(body);
+    hash.finalize().into()
+}
+
+/// Whether the client asks not to wait (RFC 7240).
+pub(super) fn prefers_async(headers: &HeaderMap) -> bool {
+    let is_async = |part: &str| part.trim().eq_ignore_ascii_case("respond-async");
+    text(headers, "prefer").is_some_and(|prefer| prefer.split([',', ';']).any(is_async))
+}
+
+async fn read_whole(request: Request) -> Result<(Request, [u8; 32]), Problem> {
     let (parts, body) = request.into_parts();
     let is_json = text(&parts.headers, "content-type")
         .and_then(|kind| kind.split(';').next())
@@ -87,19 +111,15 @@ async fn read_whole(request: Request) -> Result<(Request, Bytes), Problem> {
         // Also what keeps a form of another web site from being taken for a request.
         return Err(Problem::unsupported_media_type("the body must be sent as content-type: application/json"));
     }
-    let too_large = || {
-        let detail = format!("the body is larger than {MAX_BODY_BYTES} bytes; send the tickets in several batches");
-        Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
-    };
     let Ok(read) = timeout(BODY_TIMEOUT, read(body)).await else {
-        let detail = format!("the body did not arrive within {} seconds", BODY_TIMEOUT.as_secs());
-        return Err(Problem::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail));
+        return Err(Problem::body_too_slow(BODY_TIMEOUT));
     };
-    let body = read.map_err(|_broken| {
-        Problem::new(StatusCode::BAD_REQUEST, "incomplete_body", "the body ended before it was complete")
-    });
-    let body = body?.ok_or_else(too_large)?;
-    Ok((Request::from_parts(parts, Body::from(body.clone())), body))
+    let broken = |_broken| Problem::bad_request("incomplete_body", "the body ended before it was complete");
+    let body = read.map_err(broken)?.ok_or_else(|| Problem::body_too_large(MAX_BODY_BYTES))?;
+    let request = Request::from_parts(parts, Body::empty());
+    let fingerprint = fingerprint(&request, &body);
+    // The handler alone holds the body, so that it can let go of it before it waits.
+    Ok((request.map(|_empty| Body::from(body)), fingerprint))
 }
 
 /// Reads a body; none if it is too large. What is too much is read and thrown away, within reason: a client that is still
@@ -121,12 +141,13 @@ async fn read(body: Body) -> Result<Option<Bytes>, axum::Error> {
     Ok((read <= MAX_BODY_BYTES).then(|| whole.freeze()))
 }
 
-async fn audited(api: Api, request: Request, body: Bytes, next: Next) -> Response {
+async fn audited(api: Api, request: Request, fingerprint: [u8; 32], next: Next) -> Response {
     let actor = request.extensions().get::<Actor>().map(|actor| actor.name.clone()).unwrap_or_default();
     let record = NewAuditRecord {
         actor: actor.clone(),
         client: client_of(&request).address.to_string(),
-        action: format!("{} {}", request.method(), uri_of(&request)),
+        // Without the query, which may hold what somebody took for the place of a key.
+        action: format!("{} {}", request.method(), uri_of(&request).path()),
         request_id: request.extensions().get::<RequestId>().map(|id| id.0.clone()).unwrap_or_default(),
     };
     let id = match api.app.store.audit(record, api.app.clock.now_ms()).await {
@@ -134,12 +155,13 @@ async fn audited(api: Api, request: Request, body: Bytes, next: Next) -> Respons
         Err(error) => return Problem::from(error).into_response(),
     };
     let response = match idempotency_key(request.headers()) {
-        Ok(None) => next.run(request).await,
-        Ok(Some(key)) => once(&api, actor, key, request, &body, next).await,
+        Ok(None) => run(request, next).await,
+        Ok(Some(key)) => once(&api, actor, key, request, fingerprint, next).await,
         Err(problem) => problem.into_response(),
     };
-    let outcome = response.extensions().get::<Outcome>().map(|outcome| outcome.0.clone()).unwrap_or_default();
-    if let Err(error) = api.app.store.audit_outcome(id, response.status().as_u16(), outcome).await {
+    let mut outcome = response.extensions().get::<Outcome>().map(|outcome| outcome.0.clone()).unwrap_or_default();
+    outcome.truncate(outcome.floor_char_boundary(MAX_OUTCOME_BYTES));
+    if let Err(error) = api.app.store.audit_outcome(id, Some(response.status().as_u16()), outcome).await {
         tracing::warn!(%error, "the outcome of a request is missing in the audit trail");
     }
     response
@@ -155,7 +177,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     for name in ["idempotency-key", "x-idempotency-key"] {
         keys.extend(headers.get_all(name));
     }
-    let wrong = |detail: &str| Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_idempotency_key", detail));
+    let wrong = |detail: &str| Err(Problem::bad_request("invalid_idempotency_key", detail));
     match keys.as_slice() {
         [] => Ok(None),
         [key] => match key.to_str() {
@@ -167,40 +189,32 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
 }
 
 /// Carries a request out, or answers it as before if it was carried out already.
-async fn once(api: &Api, actor: String, key: String, request: Request, body: &[u8], next: Next) -> Response {
-    let mut hash = Sha256::new_with_prefix(request.method().as_str());
-    hash.update([0]);
-    hash.update(uri_of(&request).to_string());
-    hash.update([0]);
-    hash.update(body);
-    let fingerprint: [u8; 32] = hash.finalize().into();
-    let other_request = || {
-        let detail = "this Idempotency-Key was used for another request; choose a new one";
-        Problem::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail).into_response()
-    };
+async fn once(api: &Api, actor: String, key: String, request: Request, fingerprint: [u8; 32], next: Next) -> Response {
     let place = match Place::take(&api.in_flight, (actor.clone(), key.clone()), fingerprint) {
         Ok(place) => place,
-        Err(other) if other != fingerprint => return other_request(),
+        Err(other) if other != fingerprint => return Problem::reused_idempotency_key().into_response(),
         Err(_same) => {
             let limited = Limited { retry_after: Duration::from_secs(1) };
             let detail = "this request is being carried out; ask again in a moment";
-            let problem = Problem::new(StatusCode::CONFLICT, "request_in_flight", detail);
-            return problem.after(limited).into_response();
+            return Problem::conflict("request_in_flight", detail).after(limited).into_response();
         }
     };
     match api.app.store.kept_answer(actor.clone(), key.clone(), api.app.clock.now_ms()).await {
         Ok(Some(kept)) if kept.fingerprint == fingerprint => return replay(kept),
-        Ok(Some(_other)) => return other_request(),
+        Ok(Some(_other)) => return Problem::reused_idempotency_key().into_response(),
         Ok(None) => {}
         Err(error) => return Problem::from(error).into_response(),
     }
-    let response = next.run(request).await;
-    // What failed may be tried again with the same key.
-    if !response.status().is_success() {
+    let async_wanted = prefers_async(request.headers());
+    let response = run(request, next).await;
+    // What failed may be tried again with the same key, and so may what was only begun: a client that would have waited
+    // gets the result when it comes back.
+    let is_final = response.status() != StatusCode::ACCEPTED || async_wanted;
+    if !response.status().is_success() || !is_final {
         return response;
     }
     let (parts, body) = response.into_parts();
-    let body = axum::body::to_bytes(body, MAX_KEPT_BYTES).await.unwrap_or_default();
+    let Ok(body) = axum::body::to_bytes(body, usize::MAX).await else { return internal().into_response() };
     let location = text(&parts.headers, "location").map(str::to_owned);
     let answer = KeptAnswer { fingerprint, status: parts.status.as_u16(), location, body: body.to_vec() };
     if let Err(error) = api.app.store.keep_answer(actor, key, answer, api.app.clock.now_ms()).await {

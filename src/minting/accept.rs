@@ -20,7 +20,7 @@ use crate::{
         ids::VenueId,
         lamports::Lamports,
         spending::{Commitments, Refusal},
-        ticket::{Fault, Ticket, TicketRules},
+        ticket::{Fault, Ticket, TicketRules, cap},
     },
     store::{Accepted, Entry, NewBatch, NewTicket, Preview, SpendingRules, StoreError},
 };
@@ -29,6 +29,8 @@ use crate::{
 pub const MAX_BATCH_TICKETS: usize = 10_000;
 /// Longest ticket as JSON, in bytes.
 const MAX_TICKET_BYTES: usize = 16_384;
+/// Longest ticket as it is sent, with its blanks: what is longer is not looked into.
+const MAX_SENT_TICKET_BYTES: usize = 4 * MAX_TICKET_BYTES;
 /// What is shown of an id that was sent, at most.
 const SHOWN_ID_CHARS: usize = 128;
 
@@ -154,6 +156,10 @@ fn check(request: BatchRequest, authority: &Pubkey, rules: TicketRules) -> NewBa
     let mut first_seen = HashMap::new();
     let mut entries = Vec::with_capacity(request.tickets.len());
     for (position, text) in request.tickets.into_iter().enumerate() {
+        if text.get().len() > MAX_SENT_TICKET_BYTES {
+            entries.push(too_long("", text.get().len()));
+            continue;
+        }
         // The text was found to be JSON when it was cut out of the request.
         let json: Value = serde_json::from_str(text.get()).unwrap_or_default();
         drop(text);
@@ -181,9 +187,7 @@ fn check(request: BatchRequest, authority: &Pubkey, rules: TicketRules) -> NewBa
 fn new_ticket(venue: &VenueId, ticket: Ticket, authority: &Pubkey) -> Entry {
     let text = ticket.canonical_json();
     let (Ok(ticket_id), true) = (ticket.ticket_id(), text.len() <= MAX_TICKET_BYTES) else {
-        let detail = format!("the ticket is {} bytes long as JSON; at most {MAX_TICKET_BYTES} fit", text.len());
-        let json = serde_json::json!({ "id": ticket.id });
-        return faulty(&json, vec![Fault { pointer: String::new(), detail }]);
+        return too_long(&ticket.id, text.len());
     };
     Entry::Ticket(NewTicket {
         content_digest: ticket.content_digest(),
@@ -194,7 +198,13 @@ fn new_ticket(venue: &VenueId, ticket: Ticket, authority: &Pubkey) -> Entry {
     })
 }
 
-fn faulty(json: &Value, faults: Vec<Fault>) -> Entry {
+fn too_long(id: &str, found: usize) -> Entry {
+    let detail = format!("the ticket is {found} bytes long as JSON; at most {MAX_TICKET_BYTES} fit");
+    faulty(&serde_json::json!({ "id": id }), vec![Fault { pointer: String::new(), detail }])
+}
+
+fn faulty(json: &Value, mut faults: Vec<Fault>) -> Entry {
+    cap(&mut faults);
     let id = match json.get("id") {
         Some(Value::String(id)) => id.clone(),
         Some(Value::Number(id)) => id.to_string(),

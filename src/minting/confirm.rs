@@ -178,11 +178,10 @@ impl Confirmer {
                 OnChain::Foreign | OnChain::Absent { .. } => self.shared.prices.ticket().await?.total(),
             };
             let verdict = Verdict::Minted { signature: Some(flight.signature), adopted: None };
-            tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost, verdict });
+            tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost, paid: cost, verdict });
         }
-        let spent = tickets.iter().map(|ticket| ticket.cost).sum();
         let attempt = Some((flight.attempt_id, AttemptState::Landed));
-        Ok(Settlement { attempt, slot: Some(slot), error: None, spent, tickets })
+        Ok(Settlement { attempt, slot: Some(slot), error: None, tickets })
     }
 
     /// A transaction that failed on the chain: its fee is gone. A ticket that exists all the same was minted by another
@@ -207,16 +206,18 @@ impl Confirmer {
                     )),
                     Rejection::Impossible | Rejection::OutOfFunds => again_or_give_up(ticket, &error),
                 };
-                TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, verdict }
+                TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, paid: Lamports::ZERO, verdict }
             } else {
                 self.adopt(flight, ticket, on_chain).await?.0
             };
             // The fee of the whole transaction is put on its first ticket.
-            verdict.cost = verdict.cost + std::mem::take(&mut fee);
+            let fee = std::mem::take(&mut fee);
+            verdict.cost = verdict.cost + fee;
+            verdict.paid = verdict.paid + fee;
             tickets.push(verdict);
         }
         let attempt = Some((flight.attempt_id, AttemptState::Rejected));
-        Ok(Settlement { attempt, slot: Some(slot), error: Some(error), spent: SIGNATURE_FEE, tickets })
+        Ok(Settlement { attempt, slot: Some(slot), error: Some(error), tickets })
     }
 
     async fn adopt(
@@ -308,7 +309,8 @@ impl Confirmer {
                 if matches!(on_chain, OnChain::Absent { .. }) {
                     let said = flight.send_error().unwrap_or_else(|| "the network never took it".into());
                     let verdict = again_or_give_up(ticket, &said);
-                    tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, verdict });
+                    let nothing = Lamports::ZERO;
+                    tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost: nothing, paid: nothing, verdict });
                 } else {
                     let (verdict, landed_in) = self.adopt(&flight, ticket, &on_chain).await?;
                     slot = landed_in;
@@ -318,10 +320,8 @@ impl Confirmer {
             let dead = tickets.iter().all(|ticket| matches!(ticket.verdict, Verdict::Again | Verdict::Failed(_)));
             let state = if dead { AttemptState::Dead } else { AttemptState::Landed };
             tracing::warn!(signature = %flight.signature, ?state, "a silent transaction was looked into");
-            let spent = tickets.iter().map(|ticket| ticket.cost).sum();
             let attempt = Some((flight.attempt_id, state));
-            settlements
-                .push((flight.signature, Settlement { attempt, slot, error: flight.send_error(), spent, tickets }));
+            settlements.push((flight.signature, Settlement { attempt, slot, error: flight.send_error(), tickets }));
         }
         Ok(settlements)
     }

@@ -75,7 +75,7 @@ pub(super) async fn adopt(
 ) -> Result<(TicketVerdict, Option<u64>), ChainError> {
     let failed = |code, message: String| {
         let verdict = Verdict::Failed(Failure::new(code, message));
-        Ok((TicketVerdict { mint_id, cost: Lamports::ZERO, verdict }, None))
+        Ok((TicketVerdict { mint_id, cost: Lamports::ZERO, paid: Lamports::ZERO, verdict }, None))
     };
     match on_chain {
         OnChain::Ticket(ticket) if owner.is_some() && !ticket.has_token_account => failed(
@@ -93,7 +93,8 @@ pub(super) async fn adopt(
             let found = Published { name: ticket.name.clone(), uri: ticket.uri.clone() };
             let verdict = Verdict::Minted { signature, adopted: (!is_own).then_some(found) };
             let cost = cost(shared, ticket).await?;
-            Ok((TicketVerdict { mint_id, cost, verdict }, created.map(|(_, slot)| slot)))
+            let paid = if is_own { cost } else { Lamports::ZERO };
+            Ok((TicketVerdict { mint_id, cost, paid, verdict }, created.map(|(_, slot)| slot)))
         }
         OnChain::Ticket(ticket) => failed(
             FailureCode::ChainConflict,

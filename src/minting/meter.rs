@@ -106,7 +106,10 @@ impl Meter {
     pub(super) fn finished(&self, batch: &BatchRecord) {
         let ms = batch.finished_at_ms.unwrap_or(batch.created_at_ms).saturating_sub(batch.created_at_ms);
         let seconds = ms as f64 / 1_000.0;
-        self.batch_duration.observe(seconds);
+        // A batch whose failed tickets were tried again days later did not take days.
+        if batch.reopened == 0 {
+            self.batch_duration.observe(seconds);
+        }
         self.batch_success_rate.set(batch.succeeded as f64 * 100.0 / batch.total.max(1) as f64);
         tracing::info!(
             batch = %batch.public_id,

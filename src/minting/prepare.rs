@@ -159,9 +159,7 @@ async fn look_up_and_adopt(
         }
         let (verdict, slot) =
             adopt(shared, mint.id, mint.mint_address, mint.ticket.owner(), &on_chain, &published, None).await?;
-        // Paid for by an earlier life of these books: nothing leaves the wallet now.
-        let spent = Lamports::ZERO;
-        settlements.push(Settlement { attempt: None, slot, error: None, spent, tickets: vec![verdict] });
+        settlements.push(Settlement { attempt: None, slot, error: None, tickets: vec![verdict] });
     }
     Ok((prepared, settlements))
 }

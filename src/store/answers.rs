@@ -65,10 +65,15 @@ impl Store {
         answer: KeptAnswer,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        self.write(move |connection| {
+        let body = answer.body;
+        // Here, not in the write: the writer's time is everyone's.
+        let packed = tokio::task::spawn_blocking(move || {
             let mut packed = GzEncoder::new(Vec::new(), Compression::fast());
-            // Writing to memory cannot fail.
-            let packed = packed.write_all(&answer.body).and_then(|()| packed.finish()).unwrap_or_default();
+            packed.write_all(&body).and_then(|()| packed.finish())
+        });
+        // Writing to memory cannot fail.
+        let packed = packed.await.map_err(|_panicked| StoreError::Closed)?.unwrap_or_default();
+        self.write(move |connection| {
             connection
                 .prepare_cached("DELETE FROM kept_answers WHERE created_at <= ?")?
                 .execute([now_ms.saturating_sub(LIFETIME_MS)])?;

@@ -96,8 +96,6 @@ pub struct Settlement {
     pub slot: Option<u64>,
     /// What the chain said, for the record.
     pub error: Option<String>,
-    /// What left the wallet.
-    pub spent: Lamports,
     /// What it means for each ticket in it.
     pub tickets: Vec<TicketVerdict>,
 }
@@ -109,6 +107,8 @@ pub struct TicketVerdict {
     pub mint_id: i64,
     /// What it cost, rejected attempts included one by one.
     pub cost: Lamports,
+    /// What left the wallet now: nothing for a ticket that an earlier life of the books paid for.
+    pub paid: Lamports,
     /// How it goes on.
     pub verdict: Verdict,
 }
@@ -304,7 +304,7 @@ fn settle(connection: &Connection, settlement: &Settlement, now_ms: i64) -> Resu
             return Err(StoreError::Conflict("an attempt was settled twice"));
         }
     }
-    spending::book(connection, settlement.spent, now_ms)?;
+    spending::book(connection, settlement.tickets.iter().map(|ticket| ticket.paid).sum(), now_ms)?;
     settlement.tickets.iter().try_for_each(|ticket| settle_ticket(connection, ticket, settlement.slot, now_ms))
 }
 
@@ -350,6 +350,7 @@ fn settle_ticket(
     if changed != 1 {
         return Err(StoreError::Conflict("a ticket was settled twice"));
     }
+    batches::charge(connection, ticket.mint_id, ticket.paid)?;
     stats::count(connection, ticket, now_ms)
 }
 

@@ -32,9 +32,9 @@ pub struct AuditRecord {
     pub action: String,
     /// The request's id.
     pub request_id: String,
-    /// HTTP status of the answer; none while it is under way, or when the process ended in it.
+    /// HTTP status of the answer; none for a command, and while it is under way, or when the process ended in it.
     pub status: Option<u16>,
-    /// What was done, for a person.
+    /// What came of it, for a person; none while it is under way, or when the process ended in it.
     pub outcome: Option<String>,
 }
 
@@ -57,7 +57,7 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be written.
-    pub async fn audit_outcome(&self, id: i64, status: u16, outcome: String) -> Result<(), StoreError> {
+    pub async fn audit_outcome(&self, id: i64, status: Option<u16>, outcome: String) -> Result<(), StoreError> {
         self.write(move |connection| {
             connection
                 .prepare_cached("UPDATE audit SET status = ?, outcome = ? WHERE id = ?")?

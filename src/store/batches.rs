@@ -23,6 +23,8 @@ pub struct BatchRecord {
     pub total: u64,
     /// Entries not settled yet.
     pub open: u64,
+    /// Open tickets of all batches up to the last one of this batch; a door batch waits only for its own.
+    pub until_done: u64,
     /// Entries whose ticket the chain holds.
     pub succeeded: u64,
     /// Entries that were given up or never taken.
@@ -31,6 +33,10 @@ pub struct BatchRecord {
     pub estimated: Lamports,
     /// What they have cost so far.
     pub spent: Lamports,
+    /// Settlements so far: the number of its last event.
+    pub events: u64,
+    /// Tickets that a later batch tried again.
+    pub reopened: u64,
     /// When it was accepted, Unix milliseconds.
     pub created_at_ms: i64,
     /// When the last of its tickets was settled.
@@ -152,7 +158,10 @@ pub struct BatchFilter {
 }
 
 const COLUMNS: &str = "id, public_id, venue_id, total, open, succeeded, failed, estimated_lamports, spent_lamports,
-     created_at, finished_at";
+     created_at, finished_at, events, reopened,
+     CASE WHEN open = 0 OR total <= 25 THEN open
+          ELSE (SELECT count(*) FROM mints WHERE status <> 'minted' AND status IN ('pending', 'minting')
+                    AND mints.id <= (SELECT max(mint_id) FROM batch_entries WHERE batch_id = batches.id)) END";
 
 fn read_batch(row: &Row<'_>) -> rusqlite::Result<BatchRecord> {
     Ok(BatchRecord {
@@ -167,6 +176,9 @@ fn read_batch(row: &Row<'_>) -> rusqlite::Result<BatchRecord> {
         spent: Lamports(row.get(8)?),
         created_at_ms: row.get(9)?,
         finished_at_ms: row.get(10)?,
+        events: row.get(11)?,
+        reopened: row.get(12)?,
+        until_done: row.get(13)?,
     })
 }
 
@@ -177,6 +189,19 @@ pub(super) fn finished(connection: &Connection, batch_id: i64) -> Result<Option<
         .query_row([batch_id], read_batch)
         .optional()?;
     Ok(batch)
+}
+
+/// Puts what a ticket costs on the batch that brought it last.
+pub(super) fn charge(connection: &Connection, mint_id: i64, paid: Lamports) -> Result<(), StoreError> {
+    if paid > Lamports::ZERO {
+        connection
+            .prepare_cached(
+                "UPDATE batches SET spent_lamports = spent_lamports + ?
+                 WHERE id = (SELECT max(batch_id) FROM batch_entries WHERE mint_id = ? AND replayed = 0)",
+            )?
+            .execute(params![paid.0, mint_id])?;
+    }
+    Ok(())
 }
 
 /// Batches that are not finished.

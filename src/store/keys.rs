@@ -8,7 +8,7 @@ use crate::domain::access::{Actor, Role};
 /// A key about to be written down.
 #[derive(Clone, Debug)]
 pub struct NewApiKey {
-    /// Its name, unique among the keys in force.
+    /// Its name, unique for ever.
     pub name: String,
     /// What it may do.
     pub role: Role,
@@ -33,12 +33,10 @@ impl Store {
     /// Writes a key down.
     ///
     /// # Errors
-    /// [`StoreError::KeyExists`] when a key in force has this name.
+    /// [`StoreError::KeyExists`] when a key has or had this name.
     pub async fn add_key(&self, key: NewApiKey, now_ms: i64) -> Result<(), StoreError> {
         self.write(move |connection| {
-            let taken = connection
-                .prepare_cached("SELECT 1 FROM api_keys WHERE name = ? AND revoked_at IS NULL")?
-                .exists([&key.name])?;
+            let taken = connection.prepare_cached("SELECT 1 FROM api_keys WHERE name = ?")?.exists([&key.name])?;
             if taken {
                 return Err(StoreError::KeyExists(key.name));
             }

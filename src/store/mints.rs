@@ -109,12 +109,12 @@ impl Store {
                 conditions.push("event_id = ?");
                 parameters.push(event_id);
             }
-            // Written out, not bound: only so does SQLite see that the index over tickets that are not minted will do.
+            // In the words of the index over tickets that are not minted: only so does SQLite see that it will do.
             conditions.extend(filter.status.map(|status| match status {
-                MintStatus::Pending => "status = 'pending'",
-                MintStatus::Minting => "status = 'minting'",
+                MintStatus::Pending => "status <> 'minted' AND status = 'pending'",
+                MintStatus::Minting => "status <> 'minted' AND status = 'minting'",
                 MintStatus::Minted => "status = 'minted'",
-                MintStatus::Failed => "status = 'failed'",
+                MintStatus::Failed => "status <> 'minted' AND status = 'failed'",
             }));
             if let Some(before_id) = &filter.before_id {
                 conditions.push("id < ?");

@@ -89,13 +89,12 @@ impl Store {
 
 /// Counts a ticket's verdict in its hour and for its event. The ticket's row already says what the verdict said.
 pub(super) fn count(connection: &Connection, ticket: &TicketVerdict, now_ms: i64) -> Result<(), StoreError> {
-    let (minted, failed, adopted) = match &ticket.verdict {
-        Verdict::Minted { adopted, .. } => (1, 0, adopted.is_some()),
-        Verdict::Failed(_) => (0, 1, false),
-        Verdict::Again => (0, 0, false),
+    let (minted, failed) = match &ticket.verdict {
+        Verdict::Minted { .. } => (1, 0),
+        Verdict::Failed(_) => (0, 1),
+        Verdict::Again => (0, 0),
     };
-    // An adopted ticket was paid for by an earlier life of the books.
-    let spent = if adopted { Lamports::ZERO } else { ticket.cost };
+    let spent = ticket.paid;
     if (minted, failed, spent) == (0, 0, Lamports::ZERO) {
         return Ok(());
     }

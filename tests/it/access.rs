@@ -45,7 +45,15 @@ async fn named_keys_have_roles_and_can_be_revoked() {
     assert_eq!(office.post("/admin/batch-mint", &body).await.0, StatusCode::OK);
 
     let twice = run(folder.path(), &["key", "create", "door", "--role", "read"], &environment(&office));
-    assert_fails(&twice, 1, &["there is a key named door already", "boxoffice key revoke door"]);
+    assert_fails(&twice, 1, &["there is or was a key named door", "choose another name"]);
+    for name in ["local", "admin_api_key", "Command line", ""] {
+        assert_eq!(
+            run(folder.path(), &["key", "create", name, "--role", "read"], &environment(&office)).status.code(),
+            Some(1)
+        );
+    }
+    let unknown_role = run(folder.path(), &["key", "create", "x", "--role", "admin"], &environment(&office));
+    assert_fails(&unknown_role, 2, &["must be read (look at everything, change nothing) or operate (everything)"]);
     let list = run(folder.path(), &["key", "list", "--json"], &environment(&office));
     let keys: Value = serde_json::from_str(&stdout(&list)).unwrap();
     assert_eq!((&keys[0]["name"], &keys[0]["role"]), (&json!("screen"), &json!("read")));
@@ -87,7 +95,8 @@ async fn every_write_is_in_the_audit_trail() {
     assert_eq!(status, StatusCode::OK);
     let entries = trail["entries"].as_array().unwrap();
     assert_eq!(entries.len(), 3, "{trail}");
-    assert_eq!(entries[0]["action"], "POST /admin/batch-mint?dryRun=true");
+    assert_eq!(entries[0]["action"], "POST /admin/batch-mint");
+    assert!(entries[0]["outcome"].as_str().unwrap().starts_with("dry run for venue-123"), "{trail}");
     assert_eq!(entries[1]["status"], 422);
     let minted = &entries[2];
     for (name, wanted) in [
@@ -166,6 +175,20 @@ async fn a_box_that_strangers_can_reach_needs_a_key() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn strangers_behind_a_proxy_that_is_not_named_are_not_this_machine() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    for (header, value) in [("x-forwarded-for", "203.0.113.9"), ("forwarded", "for=203.0.113.9"), ("via", "1.1 nginx")]
+    {
+        for path in ["/admin/mints", "/metrics"] {
+            let request = office.request(Method::GET, path).header(header, value);
+            assert_eq!(request.send().await.unwrap().status(), StatusCode::FORBIDDEN, "{header} {path}");
+        }
+    }
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn those_who_ask_too_often_are_told_when_to_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let (wallet, _) = wallet(folder.path(), SOL);
@@ -227,6 +250,17 @@ async fn a_repeated_request_is_answered_alike() {
     // What failed may be tried again.
     assert_eq!(send("idempotency-key", "k-2", vec![]).await.0, StatusCode::UNPROCESSABLE_ENTITY);
     assert_eq!(send("idempotency-key", "k-2", tickets("u", 1)).await.0, StatusCode::OK);
+    // What was only begun is not the answer: a client that wanted to wait gets the result, one that did not the same again.
+    let body = json!({ "venueId": "v", "tickets": tickets("x", 3) });
+    let request = || office.request(Method::POST, "/admin/batch-mint").header("idempotency-key", "k-4").json(&body);
+    let begun = request().header("prefer", "respond-async").send().await.unwrap();
+    assert_eq!(begun.status(), StatusCode::ACCEPTED);
+    let again = request().header("prefer", "respond-async").send().await.unwrap();
+    assert_eq!(
+        (again.status(), again.headers().get("location")),
+        (StatusCode::ACCEPTED, begun.headers().get("location"))
+    );
+    assert_eq!(again.headers()["idempotent-replayed"], "true");
     // Two at once: one is carried out, the other is told so or answered alike.
     let (a, b) = tokio::join!(
         send("idempotency-key", "k-3", tickets("w", 40)),
@@ -236,7 +270,7 @@ async fn a_repeated_request_is_answered_alike() {
     both.sort_by_key(|(status, ..)| *status);
     assert_eq!((both[0].0, both[1].0), (StatusCode::OK, StatusCode::CONFLICT));
     assert_eq!(both[1].2["code"], "request_in_flight");
-    assert_eq!(office.get("/admin/batches").await.1["batches"].as_array().unwrap().len(), 3, "one batch for each key");
+    assert_eq!(office.get("/admin/batches").await.1["batches"].as_array().unwrap().len(), 4, "one batch for each key");
     office.finish().await;
 }
 
@@ -275,6 +309,16 @@ async fn hostile_bodies_and_paths_are_refused() {
     // 100 MB are read and thrown away; with a length or without one, the answer arrives.
     let (status, problem) = answer(post().body(vec![b' '; 100 * 1024 * 1024])).await;
     assert_eq!((status, &problem["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("body_too_large")));
+    // A ticket of two million faults has one.
+    let fields: Vec<String> = (0..200_000).map(|n| format!("\"f{n}\":0")).collect();
+    let wild = format!("{{\"venueId\":\"v\",\"tickets\":[{{{}}}]}}", fields.join(","));
+    let (status, answered) = answer(post().body(wild)).await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(answered["failed"][0]["error"].as_str().unwrap().contains("bytes long as JSON"), "{answered}");
+    let wild = format!("{{{}}}", fields.join(","));
+    let (_, problem) = answer(post().body(wild)).await;
+    assert_eq!(problem["errors"].as_array().unwrap().len(), 21);
+    assert!(problem.to_string().len() < 8_000);
     for path in ["..%2f..%2fetc%2fpasswd", "%00", "%ff", "a%2fb", "'; DROP TABLE mints; --"] {
         for (route, statuses) in
             [("/ipfs/", [404, 400]), ("/admin/mints/", [404, 400]), ("/admin/batches/", [404, 400])]

@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 const ENTRANCES: [&str; 2] = ["cli", "http"];
-const SERVICES: [&str; 4] = ["minting", "estimate", "reconcile", "balance"];
+const SERVICES: [&str; 5] = ["minting", "estimate", "reconcile", "balance", "access"];
 const ADAPTERS: [&str; 6] = ["store", "chain", "metadata", "folder", "clock", "telemetry"];
 
 /// Modules of the crate that a module names.

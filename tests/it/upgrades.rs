@@ -42,6 +42,22 @@ async fn sums_events_and_statistics_are_made_up_for() {
         let listed = store.mints(filter, 10).await.unwrap();
         assert_eq!(listed.len(), usize::from(status != MintStatus::Minting), "{status:?}");
     }
+    // However they are filtered, lists use an index and never sort.
+    let connection = Connection::open(folder.path().join("boxoffice.db")).unwrap();
+    for (condition, index) in [
+        ("venue_id = 'v'", "mints_of_venue"),
+        ("event_id = 'e'", "mints_of_event"),
+        ("status <> 'minted' AND status = 'pending'", "mints_unminted "),
+        ("venue_id = 'v' AND status <> 'minted' AND status = 'failed'", "mints_unminted_of_venue"),
+        ("event_id = 'e' AND status <> 'minted' AND status = 'failed'", "mints_unminted_of_event"),
+    ] {
+        let sql =
+            format!("EXPLAIN QUERY PLAN SELECT * FROM mints WHERE {condition} AND id < 9 ORDER BY id DESC LIMIT 5");
+        let plan: Vec<String> =
+            connection.prepare(&sql).unwrap().query_map([], |row| row.get(3)).unwrap().map(Result::unwrap).collect();
+        assert!(plan.len() == 1 && plan[0].contains(index), "{condition}: {plan:?}");
+    }
+    drop(connection);
     store.close().await;
     let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(left, ["boxoffice.db"], "closed books are one file");

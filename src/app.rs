@@ -27,6 +27,7 @@ use crate::{
         local::{self, LocalContent},
     },
     minting::{Minter, MintingSettings},
+    reconcile::Reconciler,
     store::{self, Identity, Store, StoreError},
 };
 
@@ -112,6 +113,8 @@ pub struct App {
     pub prices: Arc<Prices>,
     /// Who is let in.
     pub access: Access,
+    /// Compares books and chain.
+    pub reconciler: Reconciler,
     /// The wallet's balance, watched.
     pub balance: BalanceMonitor,
     /// Every instrument of the box.
@@ -191,6 +194,16 @@ impl App {
             settings,
             &registry,
         )?;
+        let reconciler = Reconciler::new(
+            store.clone(),
+            Arc::clone(&chain) as _,
+            Arc::new(content.clone()),
+            minter.clone(),
+            authority,
+            Arc::clone(&clock),
+            config.reconcile,
+            &registry,
+        )?;
         let keep_back = config.limits.keep_back;
         let balance =
             BalanceMonitor::new(Arc::clone(&chain) as _, authority, Arc::clone(&prices), keep_back, Arc::clone(&clock));
@@ -206,6 +219,7 @@ impl App {
             content,
             prices,
             access,
+            reconciler,
             balance,
             registry,
             clock,

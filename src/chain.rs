@@ -59,6 +59,17 @@ pub struct Landed {
     pub error: Option<TransactionError>,
 }
 
+/// A transaction in an address's history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PastTransaction {
+    /// Its name on the chain.
+    pub signature: Signature,
+    /// The slot it is in.
+    pub slot: u64,
+    /// It worked.
+    pub succeeded: bool,
+}
+
 /// An account as it is on the chain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
@@ -225,6 +236,12 @@ pub trait Chain: Send + Sync {
     ) -> Result<Observed<Vec<Option<Landed>>>, ChainError>;
     /// Hands a signed transaction to the network. Success means no more than that.
     async fn send(&self, transaction: &[u8]) -> Result<(), ChainError>;
+    /// When a block was made, Unix milliseconds; none if the node does not know.
+    async fn block_time_ms(&self, slot: u64) -> Result<Option<i64>, ChainError>;
+    /// Up to a thousand transactions that touched an address, newest first, from before one of them if it is given.
+    async fn history(&self, address: &Pubkey, before: Option<Signature>) -> Result<Vec<PastTransaction>, ChainError>;
+    /// The accounts that a transaction names; none if the node does not know it.
+    async fn accounts_of(&self, signature: &Signature) -> Result<Option<Vec<Pubkey>>, ChainError>;
     /// The oldest successful transaction that touched an address: for a mint, the one that created it.
     async fn first_signature(&self, address: &Pubkey) -> Result<Option<(Signature, u64)>, ChainError>;
 }

@@ -17,6 +17,7 @@ mod keygen;
 #[cfg(feature = "localnet")]
 mod localnet;
 mod mint;
+mod reconcile;
 #[cfg(feature = "localnet")]
 mod sample_books;
 mod serve;
@@ -82,6 +83,8 @@ enum Command {
     Mint(mint::MintArgs),
     /// Says what a number of tickets costs and how long they take
     Estimate(estimate::EstimateArgs),
+    /// Compares a venue's tickets with the chain, and repairs the books
+    Reconcile(reconcile::ReconcileArgs),
     /// Computes a ticket's address on the chain
     Address(address::AddressArgs),
     /// Makes a new wallet
@@ -172,6 +175,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Localnet(args) => localnet::run(args).await,
         Command::Mint(args) => mint::run(args, settings).await,
         Command::Estimate(args) => estimate::run(args, settings).await,
+        Command::Reconcile(args) => reconcile::run(args, settings).await,
         Command::Address(args) => address::run(args, settings),
         Command::Key(args) => key::run(args, settings).await,
         Command::Keygen(args) => keygen::run(&args),

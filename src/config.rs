@@ -26,6 +26,7 @@ pub use sources::{Sources, describe};
 use crate::{
     domain::{document::MAX_SYMBOL_BYTES, lamports::Lamports, spending::SpendingLimits},
     estimate::Pacing,
+    reconcile::ReconcileSettings,
 };
 use sources::Values;
 
@@ -180,6 +181,8 @@ pub struct Config {
     pub symbol: String,
     /// `ALLOW_OFF_CURVE_OWNERS`.
     pub allow_off_curve_owners: bool,
+    /// `RECONCILIATION_KEEP_DAYS`, `AUTO_FIX_MAX_RATE`.
+    pub reconcile: ReconcileSettings,
     /// `LOG_LEVEL`.
     pub log_level: String,
     /// `LOG_FORMAT`; by the terminal when not set.
@@ -287,6 +290,8 @@ impl Config {
         let seller_fee_basis_points = values.parse("SELLER_FEE_BASIS_POINTS", |text| number::<u16>(text, 0, 10_000));
         let symbol = values.parse("SYMBOL", symbol);
         let allow_off_curve_owners = values.parse("ALLOW_OFF_CURVE_OWNERS", boolean);
+        let keep_reports_days = values.parse("RECONCILIATION_KEEP_DAYS", |text| number::<u32>(text, 1, 36_500));
+        let auto_fix_max_rate = values.parse("AUTO_FIX_MAX_RATE", share);
         values.parse("IPFS_PROVIDER", |text| match text {
             "local" => Ok(()),
             "kubo" | "pinata" => Err("is not in this version yet; use local".into()),
@@ -318,6 +323,10 @@ impl Config {
             seller_fee_basis_points: seller_fee_basis_points?,
             symbol: symbol?,
             allow_off_curve_owners: allow_off_curve_owners?,
+            reconcile: ReconcileSettings {
+                keep_reports_days: keep_reports_days?,
+                auto_fix_max_rate: auto_fix_max_rate?,
+            },
             log_level: log_level?,
             log_format,
             warnings: std::mem::take(&mut values.warnings),
@@ -339,6 +348,13 @@ fn boolean(text: &str) -> Parsed<bool> {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
         _ => Err("must be true or false".into()),
+    }
+}
+
+fn share(text: &str) -> Parsed<f64> {
+    match text.parse::<f64>() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("must be a share from 0 to 1, such as 0.05 for 5 %".into()),
     }
 }
 

@@ -19,6 +19,7 @@ mod metrics;
 mod mints;
 mod openapi;
 mod pages;
+mod reconcile;
 mod requests;
 mod server;
 mod stats;
@@ -103,9 +104,13 @@ fn router(api: Api) -> Router {
         .routes(routes!(stats::of_venue))
         .routes(routes!(system::status))
         .routes(routes!(audit::list))
+        .routes(routes!(reconcile::history))
         .layer(TimeoutLayer::with_status_code(error::TIMED_OUT, READ_TIMEOUT));
-    // No timeout here: a batch may be waited for.
-    let writes = OpenApiRouter::new().routes(writes::write(&api, routes!(batches::mint)));
+    // No timeout here: a batch may be waited for, and a large venue takes its time to compare.
+    let writes = OpenApiRouter::new()
+        .routes(writes::write(&api, routes!(batches::mint)))
+        .routes(writes::write(&api, routes!(reconcile::reconcile)))
+        .routes(writes::write(&api, routes!(reconcile::fix)));
     let (admin, of_admin) = reads.merge(writes).split_for_parts();
     let admin = admin
         .fallback(error::not_found)

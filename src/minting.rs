@@ -42,7 +42,13 @@ pub use accept::{AcceptError, BatchRequest, Funds, MAX_BATCH_TICKETS};
 use crate::{
     chain::{Chain, ChainError, wallet::Wallet},
     clock::SharedClock,
-    domain::{lamports::Lamports, mint::AttemptState, spending::SpendingLimits, ticket::TicketRules},
+    domain::{
+        document::metadata_json,
+        lamports::Lamports,
+        mint::AttemptState,
+        spending::SpendingLimits,
+        ticket::{Ticket, TicketRules},
+    },
     estimate::{Pacing, Prices},
     metadata::{Content, PublishError, Publisher},
     store::{Settlement, Store, StoreError},
@@ -250,6 +256,17 @@ impl Minter {
         reason.map_or(Condition::Clear, |reason| Condition::Held { reason })
     }
 
+    /// Has the engine look for tickets that became pending by another hand.
+    pub fn wake(&self) {
+        self.shared.work.notify_one();
+    }
+
+    /// What is published for a ticket: its metadata, and the picture of tickets that have none.
+    #[must_use]
+    pub fn contents_of(&self, ticket: &Ticket) -> Vec<Content> {
+        vec![self.shared.document(ticket), self.shared.default_image.clone()]
+    }
+
     /// Transactions under way.
     #[must_use]
     pub fn in_flight(&self) -> usize {
@@ -264,6 +281,12 @@ impl Shared {
         let waves = 1_000_u128.checked_div(wave_gap.as_millis()).unwrap_or(u128::MAX).max(1);
         let a_second = u128::try_from(wave_size).unwrap_or(u128::MAX).saturating_mul(waves);
         usize::try_from(a_second).unwrap_or(MAX_CHUNK).clamp(1, MAX_CHUNK)
+    }
+
+    /// The metadata of a ticket.
+    fn document(&self, ticket: &Ticket) -> Content {
+        let image = self.default_image.id.uri();
+        Content::new("application/json", metadata_json(ticket, &self.settings.symbol, &image))
     }
 
     fn now_ms(&self) -> i64 {

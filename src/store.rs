@@ -12,6 +12,7 @@ mod identity;
 mod keys;
 mod mints;
 mod readers;
+mod reconciliation;
 #[cfg(feature = "localnet")]
 mod sample;
 mod spending;
@@ -35,6 +36,7 @@ pub use batches::{BatchEntry, BatchFilter, BatchRecord};
 pub use identity::Identity;
 pub use keys::{ApiKey, NewApiKey};
 pub use mints::{Counts, MintFilter, MintRecord};
+pub use reconciliation::{BookedMint, Change, Correction, Report, SignedFor};
 pub use stats::{Period, Step, VenueStats};
 
 use readers::Readers;
@@ -43,8 +45,11 @@ use writer::Writer;
 /// Name of the database inside the data folder.
 pub const FILE_NAME: &str = "boxoffice.db";
 
-const MIGRATIONS: &[M<'static>] =
-    &[M::up(include_str!("../migrations/0001_books.sql")), M::up(include_str!("../migrations/0002_api.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("../migrations/0001_books.sql")),
+    M::up(include_str!("../migrations/0002_api.sql")),
+    M::up(include_str!("../migrations/0005_reconciliation.sql")),
+];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
 const READERS: usize = 4;
 /// How long SQLite waits for a lock that another process (a backup, a curious operator) holds, in milliseconds.

@@ -35,7 +35,7 @@ use solana_transaction_status_client_types::TransactionStatus;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use super::{Account, Chain, ChainError, Landed, NextStep, Observed, RecentBlockhash, Tip};
+use super::{Account, Chain, ChainError, Landed, NextStep, Observed, PastTransaction, RecentBlockhash, Tip};
 use crate::domain::lamports::Lamports;
 
 /// Accounts in one `getMultipleAccounts` (Agave's `MAX_MULTIPLE_ACCOUNTS`).
@@ -437,17 +437,43 @@ impl Chain for RpcChain {
         Ok(())
     }
 
+    async fn block_time_ms(&self, slot: u64) -> Result<Option<i64>, ChainError> {
+        match self.call::<Option<i64>>("getBlockTime", json!([slot])).await {
+            Ok(seconds) => Ok(seconds.map(|seconds| seconds.saturating_mul(1_000))),
+            // Skipped slots and blocks from before the node's memory.
+            Err(ChainError::Refused { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn history(&self, address: &Pubkey, before: Option<Signature>) -> Result<Vec<PastTransaction>, ChainError> {
+        let before = before.map(|signature| signature.to_string());
+        let config = json!({ "commitment": self.commitment.commitment, "before": before });
+        let page: Vec<RpcConfirmedTransactionStatusWithSignature> =
+            self.call("getSignaturesForAddress", json!([address.to_string(), config])).await?;
+        let read = |entry: RpcConfirmedTransactionStatusWithSignature| {
+            let signature = entry.signature.parse().ok()?;
+            Some(PastTransaction { signature, slot: entry.slot, succeeded: entry.err.is_none() })
+        };
+        Ok(page.into_iter().filter_map(read).collect())
+    }
+
+    async fn accounts_of(&self, signature: &Signature) -> Result<Option<Vec<Pubkey>>, ChainError> {
+        let config = json!({ "encoding": "json", "commitment": self.commitment.commitment,
+            "maxSupportedTransactionVersion": 1 });
+        let found: Option<Value> = self.call("getTransaction", json!([signature.to_string(), config])).await?;
+        let keys = found.as_ref().and_then(|found| found.pointer("/transaction/message/accountKeys")?.as_array());
+        Ok(keys.map(|keys| keys.iter().filter_map(|key| key.as_str()?.parse().ok()).collect()))
+    }
+
     async fn first_signature(&self, address: &Pubkey) -> Result<Option<(Signature, u64)>, ChainError> {
-        let mut oldest = None;
-        let mut before: Option<String> = None;
+        let (mut oldest, mut before) = (None, None);
         for _page in 0..HISTORY_PAGES {
-            let config = json!({ "commitment": self.commitment.commitment, "before": before });
-            let page: Vec<RpcConfirmedTransactionStatusWithSignature> =
-                self.call("getSignaturesForAddress", json!([address.to_string(), config])).await?;
+            let page = self.history(address, before).await?;
             let Some(last) = page.last() else { break };
-            before = Some(last.signature.clone());
-            let succeeded = page.iter().rev().find(|entry| entry.err.is_none());
-            oldest = succeeded.and_then(|entry| Some((entry.signature.parse().ok()?, entry.slot))).or(oldest);
+            before = Some(last.signature);
+            let succeeded = page.iter().rev().find(|entry| entry.succeeded);
+            oldest = succeeded.map(|entry| (entry.signature, entry.slot)).or(oldest);
         }
         Ok(oldest)
     }

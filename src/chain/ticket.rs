@@ -1,6 +1,6 @@
 //! Reading a ticket back from its accounts.
 
-use mpl_token_metadata::accounts::Metadata;
+use mpl_token_metadata::accounts::{MasterEdition, Metadata};
 use solana_program_pack::Pack as _;
 use solana_pubkey::Pubkey;
 use spl_token_interface::state::{Account as TokenAccount, Mint};
@@ -13,6 +13,106 @@ use crate::domain::{
 
 /// Accounts of one ticket: mint, metadata, edition, the owner's token account.
 pub const ACCOUNTS_PER_TICKET: usize = 4;
+
+/// Accounts of one ticket that tell all there is to compare: mint, metadata, the owner's token account. The mint says itself
+/// whether its authority has passed to the edition.
+pub const ACCOUNTS_TO_INSPECT: usize = 3;
+
+/// A ticket's accounts one by one, as far as they are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inspection {
+    /// The mint account.
+    pub mint: MintState,
+    /// The metadata account, if it is one.
+    pub metadata: Option<MetadataState>,
+    /// Whether the given owner holds the ticket now.
+    pub held: bool,
+}
+
+/// What is at a ticket's address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MintState {
+    /// Nothing, or only lamports that someone sent there.
+    Absent,
+    /// An account of this program that is no mint.
+    Foreign(Pubkey),
+    /// A mint.
+    Mint {
+        /// Tokens in existence.
+        supply: u64,
+        /// Nobody can make more: the authority is the master edition's.
+        is_edition: bool,
+    },
+}
+
+/// What a metadata account says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetadataState {
+    /// Name.
+    pub name: String,
+    /// Symbol.
+    pub symbol: String,
+    /// Metadata URI.
+    pub uri: String,
+    /// Who may change it.
+    pub update_authority: Pubkey,
+    /// Those who made it and have signed for that.
+    pub verified_creators: Vec<Pubkey>,
+}
+
+/// The addresses to [`inspect`].
+#[must_use]
+pub fn addresses_to_inspect(mint: Pubkey, owner: &Pubkey) -> [Pubkey; ACCOUNTS_TO_INSPECT] {
+    [mint, Metadata::find_pda(&mint).0, token_account(&mint, owner)]
+}
+
+/// Reads a ticket from the accounts at its [`addresses_to_inspect`].
+#[must_use]
+pub fn inspect(address: &Pubkey, accounts: [Option<&Account>; ACCOUNTS_TO_INSPECT]) -> Inspection {
+    let [mint, metadata, token] = accounts;
+    let mint = match mint {
+        None => MintState::Absent,
+        Some(account) if account.owner == solana_system_interface::program::ID && account.data.is_empty() => {
+            MintState::Absent
+        }
+        Some(account) => match Mint::unpack(&account.data) {
+            Ok(mint) if account.owner == spl_token_interface::ID => {
+                let edition = MasterEdition::find_pda(address).0;
+                MintState::Mint { supply: mint.supply, is_edition: mint.mint_authority.contains(&edition) }
+            }
+            Ok(_) | Err(_) => MintState::Foreign(account.owner),
+        },
+    };
+    Inspection { mint, metadata: metadata.and_then(read_metadata), held: token.is_some_and(holds_one) }
+}
+
+fn read_metadata(account: &Account) -> Option<MetadataState> {
+    if account.owner != mpl_token_metadata::ID {
+        return None;
+    }
+    let fields = Metadata::from_bytes(&account.data).ok()?;
+    let padded = |text: &str| text.trim_end_matches('\0').to_owned();
+    let creators = fields.creators.unwrap_or_default();
+    Some(MetadataState {
+        name: padded(&fields.name),
+        symbol: padded(&fields.symbol),
+        uri: padded(&fields.uri),
+        update_authority: fields.update_authority,
+        verified_creators: creators.into_iter().filter(|creator| creator.verified).map(|c| c.address).collect(),
+    })
+}
+
+/// Mint, name and URI, if an account is the metadata of an NFT that `wallet` may change.
+#[must_use]
+pub fn minted_by(wallet: &Pubkey, account: &Account) -> Option<(Pubkey, String, String)> {
+    let state = read_metadata(account).filter(|state| state.update_authority == *wallet)?;
+    let mint = Metadata::from_bytes(&account.data).ok()?.mint;
+    Some((mint, state.name, state.uri))
+}
+
+fn holds_one(account: &Account) -> bool {
+    TokenAccount::unpack(&account.data).is_ok_and(|held| held.amount == 1)
+}
 
 /// The addresses of a ticket's accounts, in the order that [`read`] takes them.
 #[must_use]
@@ -65,18 +165,14 @@ pub fn read(accounts: [Option<&Account>; ACCOUNTS_PER_TICKET]) -> OnChain {
         return OnChain::Absent { prefunded: Some(mint.lamports) };
     }
     let unpacked = if mint.owner == spl_token_interface::ID { Mint::unpack(&mint.data).ok() } else { None };
-    let fields = metadata.filter(|account| account.owner == mpl_token_metadata::ID);
-    let fields = fields.and_then(|account| Metadata::from_bytes(&account.data).ok());
-    let (Some(unpacked), Some(fields)) = (unpacked, fields) else { return OnChain::Foreign };
-    let held = token.and_then(|account| TokenAccount::unpack(&account.data).ok()).is_some_and(|held| held.amount == 1);
-    let padded = |text: &str| text.trim_end_matches('\0').to_owned();
+    let (Some(unpacked), Some(fields)) = (unpacked, metadata.and_then(read_metadata)) else { return OnChain::Foreign };
     OnChain::Ticket(TicketOnChain {
-        name: padded(&fields.name),
-        symbol: padded(&fields.symbol),
-        uri: padded(&fields.uri),
+        name: fields.name,
+        symbol: fields.symbol,
+        uri: fields.uri,
         update_authority: fields.update_authority,
         supply: unpacked.supply,
-        held_by_owner: held,
+        held_by_owner: token.is_some_and(holds_one),
         lamports: [Some(mint), metadata, edition, token].into_iter().flatten().map(|account| account.lamports).sum(),
         has_token_account: token.is_some(),
     })

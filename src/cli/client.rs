@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::{Context as _, bail};
 use reqwest::{Method, RequestBuilder, StatusCode, Url, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -169,9 +169,44 @@ impl Client {
         Ok(batch.summary)
     }
 
+    /// Compares a venue's tickets with the chain.
+    pub(super) async fn reconcile(&self, venue_id: &str) -> anyhow::Result<Value> {
+        let request = self.request(Method::POST, &reconcile_path(venue_id, "")?)?.timeout(LONG);
+        self.answer(request.json(&json!({}))).await
+    }
+
+    /// Repairs a venue's books.
+    pub(super) async fn fix(&self, venue_id: &str, dry_run: bool) -> anyhow::Result<Value> {
+        let path = format!("{}?dryRun={dry_run}", reconcile_path(venue_id, "/fix")?);
+        self.answer(self.request(Method::POST, &path)?.timeout(LONG).json(&json!({}))).await
+    }
+
+    /// Waits until nothing is left to mint, or minting is held.
+    pub(super) async fn until_idle(&self) -> anyhow::Result<()> {
+        loop {
+            let status: Value = self.answer(self.request(Method::GET, "/admin/system/status")?).await?;
+            let count = |name: &str| status.pointer(&format!("/queue/{name}")).and_then(Value::as_u64);
+            let is_held = status.pointer("/queue/held").is_some_and(Value::is_string);
+            if is_held || (count("pending") == Some(0) && count("minting") == Some(0)) {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
     pub(super) async fn batch(&self, batch_id: &str) -> anyhow::Result<Batch> {
         self.answer(self.request(Method::GET, &format!("/admin/batches/{batch_id}"))?).await
     }
+}
+
+/// Comparing a venue of any size takes its time.
+const LONG: Duration = Duration::from_hours(24);
+
+/// Venue ids are free text: the address escapes them.
+fn reconcile_path(venue_id: &str, rest: &str) -> anyhow::Result<String> {
+    let mut url: Url = "http://box".parse()?;
+    url.path_segments_mut().map_err(|()| anyhow::anyhow!("no path"))?.extend(["admin", "reconcile", venue_id]);
+    Ok(format!("{}{rest}", url.path()))
 }
 
 /// A server inside this process.

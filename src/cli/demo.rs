@@ -18,7 +18,6 @@ use crate::{
     config::{Config, Sources},
     domain::{lamports::Lamports, mint::MintStatus},
     minting::MAX_BATCH_TICKETS,
-    reconcile::{Difference, Expected, read_back},
     telemetry,
 };
 
@@ -72,7 +71,7 @@ pub(super) async fn run(args: DemoArgs, settings: &SettingFlags) -> anyhow::Resu
         server.stop().await?;
         return Ok(ExitCode::from(INTERRUPTED));
     };
-    let complete = summary.minted == args.tickets && summary.differences.is_empty();
+    let complete = summary.minted == args.tickets && summary.read_back == args.tickets;
     summary.print(&args)?;
     if !args.exit {
         eprintln!("\nThe box stays up at {} (Ctrl-C ends it). Try:", server.client.base());
@@ -104,7 +103,9 @@ struct Summary {
     tickets: u64,
     minted: u64,
     failed: Vec<String>,
-    differences: Vec<Difference>,
+    /// Tickets on which books and chain agree.
+    read_back: u64,
+    differences: Vec<String>,
     estimated: Lamports,
     spent: Lamports,
     wallet_lost: Lamports,
@@ -141,27 +142,19 @@ async fn mint_and_read_back(server: &OwnServer, count: u64) -> anyhow::Result<Su
     }
     calls.retain(|_, count| *count > 0);
 
-    let minted = batches.iter().flat_map(|batch| &batch.successful);
-    let expected = minted.map(|ticket| {
-        anyhow::Ok(Expected {
-            ticket_id: ticket.ticket_id.clone(),
-            mint: ticket.mint_address.parse()?,
-            owner: app.authority,
-            uri: ticket.metadata_uri.clone(),
-        })
-    });
-    let expected: Vec<Expected> = expected.collect::<Result<_, _>>()?;
-    let differences = read_back(app.chain.as_ref(), &app.authority, &expected).await?;
+    let minted = batches.iter().map(|batch| batch.successful.len() as u64).sum();
+    let check = app.reconciler.reconcile(VENUE).await?;
     let balance_after = app.chain.balance(&app.authority).await?;
     Ok(Summary {
         tickets: count,
-        minted: expected.len() as u64,
+        minted,
         failed: batches
             .iter()
             .flat_map(|batch| &batch.failed)
             .map(|f| format!("{}: {}", f.ticket_id, f.error))
             .collect(),
-        differences,
+        read_back: check.confirmed,
+        differences: differences(&check),
         estimated: batches.iter().map(|batch| batch.summary.estimated_lamports).sum(),
         spent: batches.iter().map(|batch| batch.summary.spent_lamports).sum(),
         wallet_lost: balance_before.saturating_sub(balance_after),
@@ -170,12 +163,18 @@ async fn mint_and_read_back(server: &OwnServer, count: u64) -> anyhow::Result<Su
     })
 }
 
+fn differences(check: &crate::reconcile::Summary) -> Vec<String> {
+    let found = check.discrepancies.iter().map(|found| format!("{}: {}", found.ticket_id, found.explanation));
+    let open = check.reasons.iter().map(|note| format!("{}: {}", note.ticket_id, note.text));
+    found.chain(open).collect()
+}
+
 impl Summary {
     #[expect(clippy::cast_precision_loss, reason = "rates shown to people")]
     fn print(&self, args: &DemoArgs) -> anyhow::Result<()> {
         let per_second = self.minted as f64 / self.seconds;
         let calls_per_ticket = self.calls.values().sum::<u64>() as f64 / self.tickets as f64;
-        let read_back = self.minted.saturating_sub(self.differences.len() as u64);
+        let read_back = self.read_back;
         if args.json {
             let summary = json!({
                 "tickets": self.tickets,
@@ -199,9 +198,7 @@ impl Summary {
         println!("spent       {} (the wallet lost {})", self.spent, self.wallet_lost);
         println!("speed       {per_second:.1} tickets/s, {:.2} s from request to answer", self.seconds);
         println!("RPC calls   {calls_per_ticket:.2} per ticket");
-        let differences =
-            self.differences.iter().map(|difference| format!("{}: {}", difference.ticket_id, difference.detail));
-        for line in self.failed.iter().cloned().chain(differences).take(20) {
+        for line in self.failed.iter().chain(&self.differences).take(20) {
             println!("  {line}");
         }
         Ok(())

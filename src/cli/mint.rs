@@ -96,7 +96,7 @@ pub(super) async fn run(args: MintArgs, settings: &SettingFlags) -> anyhow::Resu
 }
 
 /// The appliance in this process, on a port and with a key that nobody else knows.
-async fn start(mut config: Config) -> anyhow::Result<OwnServer> {
+pub(super) async fn start(mut config: Config) -> anyhow::Result<OwnServer> {
     if config.network == Network::Embedded {
         eprintln!("NETWORK=embedded: a rehearsal. Chain and books are temporary and end with this command.");
     }

@@ -85,7 +85,7 @@ pub(super) async fn list(
     Ok(page.answer(
         AuditPage { entries, next_cursor: next_cursor.clone() },
         next_cursor.as_deref(),
-        "/admin/audit",
+        &["admin", "audit"],
         &[],
     ))
 }

@@ -279,7 +279,7 @@ pub(super) async fn list(
     let batches = records.into_iter().map(|record| Batch::new(&api, record)).collect();
     let filters = [("venueId", venue_id.as_deref())];
     let answer = BatchPage { batches, next_cursor: next_cursor.clone() };
-    Ok(page.answer(answer, next_cursor.as_deref(), "/admin/batches", &filters))
+    Ok(page.answer(answer, next_cursor.as_deref(), &["admin", "batches"], &filters))
 }
 
 pub(super) async fn find(api: &Api, public_id: String) -> Result<BatchRecord, Problem> {

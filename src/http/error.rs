@@ -24,6 +24,7 @@ use crate::{
     },
     metadata::PublishError,
     minting::AcceptError,
+    reconcile::ReconcileError,
     store::StoreError,
 };
 
@@ -329,6 +330,17 @@ impl From<Refusal> for Problem {
         };
         let problem = Self::new(StatusCode::PAYMENT_REQUIRED, code, refusal.to_string());
         Self { retryable: true, ..problem }.with("missingLamports", missing)
+    }
+}
+
+impl From<ReconcileError> for Problem {
+    fn from(error: ReconcileError) -> Self {
+        match error {
+            ReconcileError::UnknownVenue(_) => Self::not_found(error.to_string()),
+            ReconcileError::Store(cause) => cause.into(),
+            ReconcileError::Content(cause) => cause.into(),
+            ReconcileError::Chain(cause) => cause.into(),
+        }
     }
 }
 

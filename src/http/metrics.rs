@@ -89,18 +89,13 @@ impl Gauges {
     }
 }
 
-/// Names of the contract whose parts this version does not have yet. They stand at 0, which is the truth: nothing was
-/// looked up in a cache, and nothing was reconciled.
+/// Names of the contract whose part this version does not have yet. They stand at 0, which is the truth: nothing was looked
+/// up in a cache.
 const LATER_COUNTERS: &[(&str, &str)] = &[
     ("minting_cache_hits_total", "Look-ups that the cache answered."),
     ("minting_cache_misses_total", "Look-ups that the cache could not answer."),
-    ("minting_reconciliation_fixed", "Differences between books and chain that were repaired."),
 ];
-const LATER_GAUGES: &[(&str, &str)] = &[
-    ("minting_cache_hit_rate", "Percentage of look-ups that the cache answered."),
-    ("minting_reconciliation_discrepancies", "Differences between books and chain found by the last reconciliation."),
-    ("minting_reconciliation_duration", "Seconds that the last reconciliation took."),
-];
+const LATER_GAUGES: &[(&str, &str)] = &[("minting_cache_hit_rate", "Percentage of look-ups that the cache answered.")];
 
 /// Every instrument of the box, in Prometheus' text format. Needs no key from this machine, or from `ALLOWED_IPS`.
 #[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "public", security((), ("key" = [])),

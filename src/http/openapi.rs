@@ -32,6 +32,7 @@ use super::{Api, error::ProblemBody};
     components(schemas(ProblemBody)),
     tags(
         (name = "minting", description = "Tickets, and the batches they come in."),
+        (name = "reconciliation", description = "Books and chain, compared and repaired."),
         (name = "statistics", description = "Numbers."),
         (name = "system", description = "The box itself."),
         (name = "public", description = "Needs no key."),

@@ -60,7 +60,7 @@ impl PageRequest {
         &self,
         page: impl Serialize,
         next_cursor: Option<&str>,
-        path: &str,
+        path: &[&str],
         filters: &[(&str, Option<&str>)],
     ) -> Response {
         let mut headers = HeaderMap::new();
@@ -70,9 +70,10 @@ impl PageRequest {
         (headers, Json(page)).into_response()
     }
 
-    fn next_link(&self, cursor: &str, path: &str, filters: &[(&str, Option<&str>)]) -> Option<HeaderValue> {
+    fn next_link(&self, cursor: &str, path: &[&str], filters: &[(&str, Option<&str>)]) -> Option<HeaderValue> {
         // Only the path and the query are used: the base is there to encode them.
-        let mut url = Url::parse("http://box").ok()?.join(path).ok()?;
+        let mut url = Url::parse("http://box").ok()?;
+        url.path_segments_mut().ok()?.extend(path);
         let limit = self.limit.to_string();
         let given = filters.iter().filter_map(|(name, value)| Some((*name, (*value)?)));
         url.query_pairs_mut().extend_pairs(given.chain([("limit", limit.as_str()), ("cursor", cursor)]));

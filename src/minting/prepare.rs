@@ -20,12 +20,7 @@ use crate::{
         instructions::{TicketMint, mint_tickets},
         ticket::OnChain,
     },
-    domain::{
-        address::mint_seed,
-        document::{chain_name, metadata_json},
-        ids::VenueId,
-        lamports::Lamports,
-    },
+    domain::{address::mint_seed, document::chain_name, ids::VenueId, lamports::Lamports},
     metadata::Content,
     store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settlement, StoreError},
 };
@@ -124,12 +119,7 @@ async fn affordable(shared: &Shared, wanted: usize, taken: usize) -> Result<usiz
 }
 
 async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Published>, StepError> {
-    let symbol = &shared.settings.symbol;
-    let image = shared.default_image.id.uri();
-    let documents: Vec<Content> = pending
-        .iter()
-        .map(|mint| Content::new("application/json", metadata_json(&mint.ticket, symbol, &image)))
-        .collect();
+    let documents: Vec<Content> = pending.iter().map(|mint| shared.document(&mint.ticket)).collect();
     let published = pending
         .iter()
         .zip(&documents)

@@ -157,7 +157,8 @@ pub struct BatchFilter {
     pub before_id: Option<i64>,
 }
 
-const COLUMNS: &str = "id, public_id, venue_id, total, open, succeeded, failed, estimated_lamports, spent_lamports,
+// No sum below zero, whatever a hand has done to the books: one that cannot be read would keep every batch from being settled.
+const COLUMNS: &str = "id, public_id, venue_id, total, max(open, 0), max(succeeded, 0), max(failed, 0), estimated_lamports, spent_lamports,
      created_at, finished_at, events, reopened,
      CASE WHEN open = 0 OR total <= 25 THEN open
           ELSE (SELECT count(*) FROM mints WHERE status <> 'minted' AND status IN ('pending', 'minting')

@@ -44,4 +44,6 @@ mod openapi;
 #[cfg(feature = "localnet")]
 mod packaging;
 #[cfg(feature = "localnet")]
+mod reconcile;
+#[cfg(feature = "localnet")]
 mod seed_contract;

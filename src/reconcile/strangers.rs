@@ -3,13 +3,15 @@
 //! Everything that the wallet ever made is in its history, a thousand transactions to a call. Those that the books know are
 //! skipped; the rest is looked into one by one, up to a bound.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use utoipa::ToSchema;
 
 use super::{ReconcileError, Shared};
-use crate::chain::{Account, ChainError, ticket::minted_by};
+use crate::chain::{ChainError, ticket::minted_by};
 
 /// Transactions that are looked into one by one in one search.
 const MAX_LOOKED_INTO: usize = 200;
@@ -48,38 +50,47 @@ impl Shared {
             let Some(last) = page.last() else { return Ok(search) };
             before = Some(last.signature);
             let worked = page.iter().filter(|transaction| transaction.succeeded);
-            let unknown = worked.map(|transaction| transaction.signature).collect();
-            for signature in self.store.unknown_transactions(unknown).await? {
-                if looked_into >= MAX_LOOKED_INTO {
-                    let reason = format!("more than {MAX_LOOKED_INTO} transactions of this wallet are not the books'");
-                    return Ok(search.stopped(reason));
+            let worked = worked.map(|transaction| transaction.signature).collect();
+            let mut unknown = self.store.unknown_transactions(worked).await?;
+            let room = MAX_LOOKED_INTO.saturating_sub(looked_into);
+            let too_many = unknown.len() > room;
+            unknown.truncate(room);
+            looked_into = looked_into.saturating_add(unknown.len());
+            match self.minted_in(&unknown).await {
+                Ok(minted) => {
+                    let addresses = minted.iter().map(|(address, _)| *address).collect();
+                    let unknown = self.store.unknown_addresses(addresses).await?;
+                    let strangers = minted.into_iter().filter(|(address, _)| unknown.contains(address));
+                    search.found.extend(strangers.map(|(_, stranger)| stranger));
                 }
-                looked_into = looked_into.saturating_add(1);
-                match self.minted_in(signature).await {
-                    Ok(minted) => {
-                        let addresses = minted.iter().map(|(address, _)| *address).collect();
-                        let unknown = self.store.unknown_addresses(addresses).await?;
-                        let strangers = minted.into_iter().filter(|(address, _)| unknown.contains(address));
-                        search.found.extend(strangers.map(|(_, stranger)| stranger));
-                    }
-                    Err(error) => return Ok(search.stopped(error.to_string())),
-                }
+                Err(error) => return Ok(search.stopped(error.to_string())),
+            }
+            if too_many {
+                let reason = format!("more than {MAX_LOOKED_INTO} transactions of this wallet are not the books'");
+                return Ok(search.stopped(reason));
             }
             self.give_way().await;
         }
     }
 
-    /// The NFTs of this wallet among the accounts of a transaction.
-    async fn minted_in(&self, signature: Signature) -> Result<Vec<(Pubkey, Stranger)>, ChainError> {
-        let Some(addresses) = self.chain.accounts_of(&signature).await? else { return Ok(Vec::new()) };
+    /// The NFTs of this wallet among the accounts of some transactions: a call for each transaction, and one for a hundred
+    /// accounts.
+    async fn minted_in(&self, signatures: &[Signature]) -> Result<Vec<(Pubkey, Stranger)>, ChainError> {
+        let mut named: HashMap<Pubkey, Signature> = HashMap::new();
+        for signature in signatures {
+            let addresses = self.chain.accounts_of(signature).await?.unwrap_or_default();
+            for address in addresses {
+                named.entry(address).or_insert(*signature);
+            }
+        }
+        let (addresses, signatures): (Vec<Pubkey>, Vec<Signature>) = named.into_iter().unzip();
         let accounts = self.chain.accounts(&addresses).await?.value;
-        let stranger = |(mint, name, uri): (Pubkey, String, String)| {
-            let stranger =
-                Stranger { mint_address: mint.to_string(), name, metadata_uri: uri, signature: signature.to_string() };
-            (mint, stranger)
-        };
-        let accounts = accounts.iter().flatten();
-        Ok(accounts.filter_map(|account: &Account| minted_by(&self.wallet, account)).map(stranger).collect())
+        let minted = accounts.iter().zip(signatures).filter_map(|(account, signature)| {
+            let (mint, name, metadata_uri) = minted_by(&self.wallet, account.as_ref()?)?;
+            let (mint_address, signature) = (mint.to_string(), signature.to_string());
+            Some((mint, Stranger { mint_address, name, metadata_uri, signature }))
+        });
+        Ok(minted.collect())
     }
 }
 

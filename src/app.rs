@@ -207,6 +207,7 @@ impl App {
             prices: Arc::clone(&prices),
             clock: Arc::clone(&clock),
             wallet: authority,
+            folder: folder.path().to_owned(),
             rules: WatchRules {
                 every: config.alerts.watch_every,
                 patience: config.alerts.patience,

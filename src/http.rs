@@ -4,6 +4,7 @@
 //! line, instruments), `error` (the one place that knows status codes); under `/admin` also `auth` with `limits`, and if it
 //! may change something, `writes` (whole body, audit trail, idempotency).
 
+mod alerts;
 mod audit;
 mod auth;
 mod batches;
@@ -94,6 +95,7 @@ fn router(api: Api) -> Router {
         .routes(routes!(stats::of_venue))
         .routes(routes!(system::status))
         .routes(routes!(audit::list))
+        .routes(routes!(alerts::list))
         .layer(TimeoutLayer::with_status_code(requests::TIMED_OUT, requests::TIMEOUT));
     // No timeout here: a batch may be waited for.
     let writes = OpenApiRouter::new().routes(writes::write(&api, routes!(batches::mint)));

@@ -3,7 +3,7 @@
 //! It decides nothing from a missing answer: a balance that is unknown or old is not low, and a price that is unknown says
 //! nothing about how far the money goes. What comes and goes by itself counts only once it has lasted.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use serde_json::json;
 use solana_pubkey::Pubkey;
@@ -16,11 +16,12 @@ use crate::{
     chain::rpc::RpcChain,
     clock::SharedClock,
     domain::{
-        alert::{Alert, AlertKind, Funds, SHORT_RUNWAY, Severity, alert_key, batch_severity},
+        alert::{Alert, AlertKind, SHORT_RUNWAY, Severity, Verdict, alert_key, batch_severity},
         lamports::Lamports,
         mint::MintStatus,
     },
     estimate::Prices,
+    folder,
     minting::{Condition, Minter},
     store::{AlertFilter, BatchRecord, Store, StoreError},
 };
@@ -66,6 +67,8 @@ pub struct Watch {
     pub clock: SharedClock,
     /// The wallet.
     pub wallet: Pubkey,
+    /// Where the books are.
+    pub folder: PathBuf,
     /// When something is wrong.
     pub rules: WatchRules,
 }
@@ -86,6 +89,7 @@ impl Watch {
                         self.look_at_balance().await;
                         self.look_at_minting(&mut held).await;
                         self.look_at_endpoints(&mut down).await;
+                        self.look_at_disk().await;
                         self.look_at_batches().await;
                     }
                     Ok(()) = settled.changed() => {
@@ -106,11 +110,10 @@ impl Watch {
         let (balance, keep_back) = (known.balance, self.rules.keep_back);
         let runway = self.runway(balance).await;
         let wallet = self.wallet.to_string();
-        let severity = match Funds::judge(balance.0, keep_back.0, runway) {
-            Funds::Exhausted => Severity::Critical,
-            Funds::Short => Severity::Warning,
-            Funds::Recovering => return,
-            Funds::Enough => return self.alerts.resolve(&alert_key(AlertKind::LowBalance, Some(&wallet))).await,
+        let severity = match Verdict::of_funds(balance.0, keep_back.0, runway) {
+            Verdict::Wrong(severity) => severity,
+            Verdict::Between => return,
+            Verdict::Well => return self.alerts.resolve(&alert_key(AlertKind::LowBalance, Some(&wallet))).await,
         };
         let tickets = match runway {
             Some(1) => "1 more ticket".to_owned(),
@@ -172,6 +175,23 @@ impl Watch {
                 (Some(true), None) | (None, _) => {}
             }
         }
+    }
+
+    async fn look_at_disk(&self) {
+        let free_bytes = match folder::free_bytes(&self.folder) {
+            Ok(free_bytes) => free_bytes,
+            Err(error) => return tracing::debug!(%error, "the free space of the disk is not known"),
+        };
+        let severity = match Verdict::of_disk(free_bytes) {
+            Verdict::Wrong(severity) => severity,
+            Verdict::Between => return,
+            Verdict::Well => return self.alerts.resolve(&alert_key(AlertKind::DiskLow, None)).await,
+        };
+        let mib = free_bytes >> 20;
+        let summary =
+            format!("the disk that holds the data folder has {mib} MiB left; free some space before minting stops");
+        let alert = Alert::new(AlertKind::DiskLow, severity, None, summary);
+        self.alerts.raise(alert.with(json!({ "freeBytes": free_bytes }))).await;
     }
 
     /// An endpoint that the settings no longer name will not come back.

@@ -12,6 +12,13 @@ pub const REMIND_EVERY_MS: i64 = 24 * 60 * 60 * 1_000;
 pub const SHORT_RUNWAY: u64 = 20;
 /// Tickets from which a runway that was short is long enough again: a gap, so that an alert does not flicker.
 const LONG_RUNWAY: u64 = 30;
+/// Free bytes below which the disk is nearly full.
+const DISK_LOW: u64 = 512 * MIB;
+/// Free bytes below which minting is about to stop.
+const DISK_ALL_BUT_FULL: u64 = 64 * MIB;
+/// Free bytes from which a disk that was low is well again.
+const DISK_WELL: u64 = 640 * MIB;
+const MIB: u64 = 1_024 * 1_024;
 /// The share of a batch's tickets, in percent, that may fail before somebody is told.
 const TOLERATED_FAILURES_PERCENT: u64 = 5;
 /// From this share on it is the batch that fails, not some of its tickets.
@@ -57,8 +64,6 @@ alert_kinds! {
     JobFailed = "job_failed";
     /// The disk is nearly full.
     DiskLow = "disk_low";
-    /// The database does not take or give.
-    DatabaseFailing = "database_failing";
 }
 
 impl Serialize for AlertKind {
@@ -220,32 +225,40 @@ impl RetrySchedule {
     }
 }
 
-/// What a wallet's balance means. Only for a balance that is known and fresh: one that is not says nothing.
+/// What a measurement means. Between wrong and well lies a gap, in which nothing changes: so an alert does not flicker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Funds {
-    /// Below the minimum, or no ticket can be paid for.
-    Exhausted,
-    /// Some tickets more.
-    Short,
-    /// More than short, and not yet enough to give the all-clear.
-    Recovering,
-    /// Enough.
-    Enough,
+pub enum Verdict {
+    /// Somebody should know.
+    Wrong(Severity),
+    /// Not wrong, and not yet enough for the all-clear.
+    Between,
+    /// All is well.
+    Well,
 }
 
-impl Funds {
-    /// Judges a balance, in lamports, by the minimum (`MIN_SOL_BALANCE`) and the tickets that it still pays for beyond that;
-    /// none when their price is not known.
+impl Verdict {
+    /// Judges a balance in lamports by the minimum (`MIN_SOL_BALANCE`) and the tickets that it still pays for beyond that; none
+    /// when their price is not known. Only for a balance that is known and fresh: one that is not says nothing.
     #[must_use]
-    pub fn judge(balance: u64, minimum: u64, runway: Option<u64>) -> Self {
-        // A tenth above the minimum before the all-clear, so that an alert does not flicker.
+    pub fn of_funds(balance: u64, minimum: u64, runway: Option<u64>) -> Self {
         let recovered = minimum.saturating_add(minimum / 10);
         match runway {
-            _ if balance < minimum => Self::Exhausted,
-            Some(0) => Self::Exhausted,
-            Some(runway) if runway < SHORT_RUNWAY => Self::Short,
-            Some(runway) if runway >= LONG_RUNWAY && balance >= recovered => Self::Enough,
-            Some(_) | None => Self::Recovering,
+            _ if balance < minimum => Self::Wrong(Severity::Critical),
+            Some(0) => Self::Wrong(Severity::Critical),
+            Some(runway) if runway < SHORT_RUNWAY => Self::Wrong(Severity::Warning),
+            Some(runway) if runway >= LONG_RUNWAY && balance >= recovered => Self::Well,
+            Some(_) | None => Self::Between,
+        }
+    }
+
+    /// Judges the bytes that are free on the disk of the books.
+    #[must_use]
+    pub fn of_disk(free_bytes: u64) -> Self {
+        match free_bytes {
+            0..DISK_ALL_BUT_FULL => Self::Wrong(Severity::Critical),
+            DISK_ALL_BUT_FULL..DISK_LOW => Self::Wrong(Severity::Warning),
+            DISK_LOW..DISK_WELL => Self::Between,
+            DISK_WELL.. => Self::Well,
         }
     }
 }
@@ -296,14 +309,23 @@ mod tests {
     }
 
     #[test]
-    fn a_balance_flickers_around_no_threshold() {
-        assert_eq!(Funds::judge(99, 100, Some(1_000)), Funds::Exhausted);
-        assert_eq!(Funds::judge(100, 100, None), Funds::Recovering, "without a price nothing is said about tickets");
-        assert_eq!(Funds::judge(150, 100, Some(0)), Funds::Exhausted);
-        assert_eq!(Funds::judge(150, 100, Some(19)), Funds::Short);
-        assert_eq!(Funds::judge(150, 100, Some(20)), Funds::Recovering);
-        assert_eq!(Funds::judge(109, 100, Some(30)), Funds::Recovering);
-        assert_eq!(Funds::judge(110, 100, Some(30)), Funds::Enough);
+    fn a_measurement_flickers_around_no_threshold() {
+        let (warning, critical) = (Verdict::Wrong(Severity::Warning), Verdict::Wrong(Severity::Critical));
+        assert_eq!(Verdict::of_funds(99, 100, Some(1_000)), critical);
+        assert_eq!(
+            Verdict::of_funds(100, 100, None),
+            Verdict::Between,
+            "without a price nothing is said about tickets"
+        );
+        assert_eq!(Verdict::of_funds(150, 100, Some(0)), critical);
+        assert_eq!(Verdict::of_funds(150, 100, Some(19)), warning);
+        assert_eq!(Verdict::of_funds(150, 100, Some(20)), Verdict::Between);
+        assert_eq!(Verdict::of_funds(109, 100, Some(30)), Verdict::Between);
+        assert_eq!(Verdict::of_funds(110, 100, Some(30)), Verdict::Well);
+        assert_eq!(Verdict::of_disk(63 * MIB), critical);
+        assert_eq!(Verdict::of_disk(511 * MIB), warning);
+        assert_eq!(Verdict::of_disk(512 * MIB), Verdict::Between);
+        assert_eq!(Verdict::of_disk(640 * MIB), Verdict::Well);
     }
 
     #[test]

@@ -63,7 +63,7 @@ fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
     }
     for service in SERVICES {
         // Alerts watch the other services; none of them knows it.
-        let watched: &[&str] = if service == "alerts" { &["webhook", "minting", "balance"] } else { &[] };
+        let watched: &[&str] = if service == "alerts" { &["webhook", "folder", "minting", "balance"] } else { &[] };
         let below = ["domain", "store", "chain", "metadata", "clock", "estimate"];
         assert_uses_only(service, &[&below, watched].concat());
     }

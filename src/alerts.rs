@@ -7,9 +7,11 @@
 //! Whoever finds something wrong calls [`Alerts::raise`], again and again if need be, and [`Alerts::resolve`] when all is well;
 //! neither waits for the receiver. The messages in the books are the queue: what is on its way survives a restart, arrives in
 //! order for each incident, and may arrive twice, with the same id. Without a webhook incidents are still logged and listed.
+//! Without the books, say when the disk is full, they are still told, from memory (see `unrecorded`).
 
 mod deliver;
 mod message;
+mod unrecorded;
 mod watch;
 
 use std::sync::Arc;
@@ -20,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 pub use message::{Origin, test_message};
 pub use watch::{Watch, WatchRules};
+
+use unrecorded::Unrecorded;
 
 use crate::{
     clock::SharedClock,
@@ -43,6 +47,8 @@ struct Shared {
     origin: Origin,
     /// Rung when a message was queued.
     work: Notify,
+    /// What the books could not take.
+    unrecorded: Unrecorded,
     open: IntGaugeVec,
     deliveries: IntCounterVec,
 }
@@ -70,8 +76,9 @@ impl Alerts {
         }
         registry.register(Box::new(open.clone()))?;
         registry.register(Box::new(deliveries.clone()))?;
-        let work = Notify::new();
-        Ok(Self { shared: Arc::new(Shared { store, webhook, clock, schedule, origin, work, open, deliveries }) })
+        let (work, unrecorded) = (Notify::new(), Unrecorded::default());
+        let shared = Shared { store, webhook, clock, schedule, origin, work, unrecorded, open, deliveries };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// Takes a report that something is wrong. One that is known already is only counted; somebody is told when it is new, when
@@ -79,16 +86,24 @@ impl Alerts {
     pub async fn raise(&self, alert: Alert) {
         let shared = &self.shared;
         let now_ms = shared.clock.now_ms();
-        let summary = alert.summary.clone();
-        match shared.store.raise(alert, now_ms, shared.compose(now_ms)).await {
-            Ok((incident, Some(notice))) => {
-                let (key, severity) = (&incident.key, incident.severity.as_str());
-                tracing::warn!(%key, severity, notice = notice.as_str(), "{}", incident.summary);
-                shared.told().await;
+        match shared.store.raise(alert.clone(), now_ms, shared.compose(now_ms)).await {
+            Ok((incident, notice)) => {
+                shared.unrecorded.take(&incident.key);
+                if let Some(notice) = notice {
+                    let (key, severity) = (&incident.key, incident.severity.as_str());
+                    tracing::warn!(%key, severity, notice = notice.as_str(), "{}", incident.summary);
+                    shared.told().await;
+                }
             }
-            Ok((_counted, None)) => {}
-            // The books are the queue: without them the log is all there is.
-            Err(error) => tracing::error!(%error, "an alert is not in the books: {summary}"),
+            Err(StoreError::Closed) => {}
+            Err(error) => {
+                if let Some((incident, notice)) = shared.unrecorded.raise(alert, now_ms) {
+                    tracing::error!(%error, key = %incident.key, "not in the books: {}", incident.summary);
+                    let message = message::about(&incident, notice, &shared.origin, now_ms);
+                    shared.unrecorded.queue(message);
+                    shared.work.notify_one();
+                }
+            }
         }
     }
 
@@ -97,6 +112,14 @@ impl Alerts {
     pub async fn resolve(&self, key: &str) {
         let shared = &self.shared;
         let now_ms = shared.clock.now_ms();
+        if let Some(alert) = shared.unrecorded.take(key) {
+            // Somebody was told of it, so the all-clear is due; the books can take it now, or it stays where it is.
+            if let Err(error) = shared.store.raise(alert.clone(), now_ms, None).await {
+                tracing::debug!(%error, key, "an all-clear has to wait for the books");
+                shared.unrecorded.keep(alert, now_ms);
+                return;
+            }
+        }
         match shared.store.resolve(key, now_ms, shared.compose(now_ms)).await {
             Ok(Some(incident)) => {
                 tracing::info!(key, notice = Notice::Closed.as_str(), "over: {}", incident.summary);

@@ -29,6 +29,7 @@ pub(super) async fn run(shared: &Shared, webhook: &Webhook) {
     // Unix milliseconds until when the receiver wants no messages.
     let mut held_until_ms = 0;
     loop {
+        deliver_unrecorded(shared, webhook).await;
         let wait = match deliver_due(shared, webhook, &mut held_until_ms).await {
             Ok(wait) => wait,
             Err(StoreError::Closed) => return,
@@ -39,6 +40,19 @@ pub(super) async fn run(shared: &Shared, webhook: &Webhook) {
         };
         // Whoever rings or not, the next look is soon.
         drop(tokio::time::timeout(wait, shared.work.notified()).await);
+    }
+}
+
+/// Makes one attempt at each message that the books could not take.
+async fn deliver_unrecorded(shared: &Shared, webhook: &Webhook) {
+    for message in shared.unrecorded.messages() {
+        let answer = webhook.send(&message.message_id, &message.payload, shared.clock.now_ms()).await;
+        let delivered = answer.as_ref().is_ok_and(Answer::is_success);
+        shared.deliveries.with_label_values(&[if delivered { DELIVERED } else { FAILED }]).inc();
+        if !delivered {
+            tracing::warn!(id = %message.message_id, receiver = %webhook.host(), "a message was not delivered; it is tried again");
+            shared.unrecorded.queue(message);
+        }
     }
 }
 

@@ -244,6 +244,28 @@ async fn a_message_is_given_up_in_the_end_and_the_next_one_is_tried_all_the_same
     service.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_silences_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_| (200, None)).await;
+    let service = Service::start(folder.path(), &receiver.url, &[20]);
+    service.store.limit_pages(1).await.unwrap();
+    // More than fits into the pages that are there.
+    let held = Alert::new(AlertKind::MintingHeld, Severity::Critical, None, "the disk is full".repeat(10_000));
+    for _report in 0..3 {
+        service.alerts.raise(held.clone()).await;
+    }
+    service.alerts.resolve("minting_held").await;
+    until(async || receiver.received().len() == 1).await;
+    assert_eq!(receiver.gists(), ["alert.opened minting_held critical opened"]);
+    assert!(service.store.alerts(AlertFilter::default(), 10).await.unwrap().is_empty());
+    service.store.limit_pages(100_000).await.unwrap();
+    service.alerts.resolve("minting_held").await;
+    service.settle().await;
+    assert_eq!(receiver.gists()[1..], ["alert.closed minting_held critical closed"]);
+    service.stop().await;
+}
+
 /// A box that looks at itself all the time, and tells `receiver`.
 fn config(options: BoxOptions, receiver: &Receiver) -> Config {
     let options = options.set("ALERT_WEBHOOK_URL", receiver.url.as_str()).set("ALERT_WEBHOOK_SECRET", SECRET);

@@ -226,7 +226,11 @@ impl RpcChain {
         let is_faulty =
             |endpoint: &&Endpoint| endpoint.seen.lock().unwrap_or_else(PoisonError::into_inner).fault.is_some();
         // Each notes by itself how it went.
-        let ask = async |endpoint| drop(self.prove(endpoint, "getEpochInfo").await);
+        let ask = async |endpoint: &Endpoint| {
+            if self.prove(endpoint, "getEpochInfo").await.is_err() {
+                endpoint.set_proven(None);
+            }
+        };
         join_all(self.endpoints.iter().filter(is_faulty).map(ask)).await;
     }
 

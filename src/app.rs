@@ -10,6 +10,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     access::Access,
+    alerts::{Alerts, Origin, Watch, WatchRules},
     balance::BalanceMonitor,
     chain::{
         Chain as _, ChainError, NextStep,
@@ -18,7 +19,7 @@ use crate::{
     },
     clock::{SharedClock, SystemClock},
     config::{Config, Network},
-    domain::{mint::MintStatus, ticket::TicketRules},
+    domain::{alert::RetrySchedule, mint::MintStatus, ticket::TicketRules},
     estimate::Prices,
     folder::{DataFolder, FolderError},
     http,
@@ -29,6 +30,7 @@ use crate::{
     minting::{Minter, MintingSettings},
     reconcile::Reconciler,
     store::{self, Identity, Store, StoreError},
+    webhook::{Webhook, WebhookError},
 };
 
 /// Tries to reach the chain at start-up, and the pause between them.
@@ -61,6 +63,9 @@ pub enum StartError {
     /// The RPC client cannot be set up.
     #[error(transparent)]
     Client(#[from] RpcSetupError),
+    /// The client of the webhook cannot be set up.
+    #[error(transparent)]
+    Webhook(#[from] WebhookError),
     /// An instrument is registered twice: a bug.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -117,6 +122,8 @@ pub struct App {
     pub reconciler: Reconciler,
     /// The wallet's balance, watched.
     pub balance: BalanceMonitor,
+    /// Who is told when something is wrong.
+    pub alerts: Alerts,
     /// Every instrument of the box.
     pub registry: Registry,
     /// The time.
@@ -207,9 +214,31 @@ impl App {
         let keep_back = config.limits.keep_back;
         let balance =
             BalanceMonitor::new(Arc::clone(&chain) as _, authority, Arc::clone(&prices), keep_back, Arc::clone(&clock));
+        let origin = Origin { network: config.network.to_string(), wallet: authority.to_string() };
+        let webhook = config.alerts.receiver.clone().map(Webhook::new).transpose()?;
+        let schedule = RetrySchedule::default();
+        let alerts = Alerts::new(store.clone(), webhook, Arc::clone(&clock), schedule, origin, &registry)?;
+        let watch = Watch {
+            alerts: alerts.clone(),
+            store: store.clone(),
+            chain: Arc::clone(&chain),
+            minter: minter.clone(),
+            balance: balance.clone(),
+            clock: Arc::clone(&clock),
+            wallet: authority,
+            folder: folder.path().to_owned(),
+            rules: WatchRules {
+                every: config.alerts.watch_every,
+                patience: config.alerts.patience,
+                keep_back: config.limits.keep_back,
+                batch_finished: config.alerts.batch_finished,
+            },
+        };
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         minter.start(&tasks, &shutdown).await?;
         tasks.spawn(balance.clone().run(shutdown.clone()));
+        tasks.spawn(alerts.clone().run(shutdown.clone()));
+        tasks.spawn(watch.run(shutdown.clone()));
         tracing::info!(network = %config.network, wallet = %authority, data = %folder.path().display(), "started");
         Ok(Self {
             config,
@@ -221,6 +250,7 @@ impl App {
             access,
             reconciler,
             balance,
+            alerts,
             registry,
             clock,
             authority,

@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the part that talks to people")]
 
 mod address;
+mod alert;
 mod check_config;
 mod client;
 #[cfg(feature = "localnet")]
@@ -36,6 +37,7 @@ use crate::{
     config::{Config, ConfigErrors, Sources},
     store::StoreError,
     telemetry,
+    webhook::WebhookError,
 };
 
 /// Something is wrong with what the user typed, set or handed over.
@@ -91,6 +93,8 @@ enum Command {
     Keygen(keygen::KeygenArgs),
     /// Makes, lists and revokes keys for the admin API
     Key(key::KeyArgs),
+    /// Tries whether alerts arrive
+    Alert(alert::AlertArgs),
     /// Checks the settings and shows where each comes from
     CheckConfig(check_config::CheckConfigArgs),
     /// Fills an empty data folder with made-up tickets, for measurements
@@ -159,6 +163,7 @@ fn told(error: &anyhow::Error) -> String {
         || error.is::<ChainError>()
         || error.is::<StoreError>()
         || error.is::<WalletError>()
+        || error.is::<WebhookError>()
         || error.is::<ConfigErrors>();
     #[cfg(feature = "localnet")]
     let complete = complete || error.is::<crate::chain::local::LocalChainError>();
@@ -178,6 +183,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Reconcile(args) => reconcile::run(args, settings).await,
         Command::Address(args) => address::run(args, settings),
         Command::Key(args) => key::run(args, settings).await,
+        Command::Alert(args) => alert::run(args, settings).await,
         Command::Keygen(args) => keygen::run(&args),
         Command::CheckConfig(args) => check_config::run(args, settings).await,
         #[cfg(feature = "localnet")]

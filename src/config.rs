@@ -3,6 +3,7 @@
 //! Defaults < `boxoffice.toml` < `.env` < environment < flags. Every fault is found and told at once, with the place it came
 //! from. Secrets print as `[redacted]`.
 
+mod alerts;
 mod settings;
 mod sources;
 
@@ -20,6 +21,7 @@ use serde::Deserialize;
 use solana_commitment_config::CommitmentConfig;
 use thiserror::Error;
 
+pub use alerts::AlertSettings;
 pub use settings::{SETTINGS, Setting};
 pub use sources::{Sources, describe};
 
@@ -183,6 +185,8 @@ pub struct Config {
     pub allow_off_curve_owners: bool,
     /// `RECONCILIATION_KEEP_DAYS`, `AUTO_FIX_MAX_RATE`.
     pub reconcile: ReconcileSettings,
+    /// `ALERT_WEBHOOK_URL`, `ALERT_WEBHOOK_SECRET`, `ALERT_WEBHOOK_ALLOW_HTTP`, `ALERT_BATCH_FINISHED`.
+    pub alerts: AlertSettings,
     /// `LOG_LEVEL`.
     pub log_level: String,
     /// `LOG_FORMAT`; by the terminal when not set.
@@ -301,6 +305,7 @@ impl Config {
             let wanted = boolean(text)?;
             if wanted { Err("is true, but this build has no Redis support; set it to false".into()) } else { Ok(()) }
         });
+        let alerts = AlertSettings::read(values);
         let log_level = values.parse("LOG_LEVEL", log_level);
         let log_format = values.optional("LOG_FORMAT", |text| match text {
             "pretty" => Ok(LogFormat::Pretty),
@@ -327,6 +332,7 @@ impl Config {
                 keep_reports_days: keep_reports_days?,
                 auto_fix_max_rate: auto_fix_max_rate?,
             },
+            alerts: alerts?,
             log_level: log_level?,
             log_format,
             warnings: std::mem::take(&mut values.warnings),

@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod address;
+pub mod alert;
 pub mod discrepancy;
 pub mod document;
 pub mod failure;

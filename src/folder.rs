@@ -83,6 +83,15 @@ fn prepare(path: &Path, files: &[&str]) -> Result<(), FolderError> {
     files.iter().try_for_each(|file| create_private_file(&path.join(file)).map_err(fault))
 }
 
+/// Bytes that this user may still write to the disk of a folder.
+///
+/// # Errors
+/// When the system does not say.
+pub fn free_bytes(folder: &Path) -> io::Result<u64> {
+    let disk = rustix::fs::statvfs(folder)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
+
 fn create_private_file(path: &Path) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);

@@ -4,6 +4,7 @@
 //! line, instruments), `error` (the one place that knows status codes); under `/admin` also `auth` with `limits`, and if it
 //! may change something, `writes` (whole body, audit trail, idempotency).
 
+mod alerts;
 mod audit;
 mod auth;
 mod batches;
@@ -105,6 +106,7 @@ fn router(api: Api) -> Router {
         .routes(routes!(system::status))
         .routes(routes!(audit::list))
         .routes(routes!(reconcile::history))
+        .routes(routes!(alerts::list))
         .layer(TimeoutLayer::with_status_code(error::TIMED_OUT, READ_TIMEOUT));
     // No timeout here: a batch may be waited for, and a large venue takes its time to compare.
     let writes = OpenApiRouter::new()

@@ -7,8 +7,9 @@
 //! wiring      app  config         builds everything once; the only reader of settings
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
 //!             reconcile  balance  access
+//!             alerts
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
-//!             metadata  folder  clock  telemetry
+//!             metadata  webhook  folder  clock  telemetry
 //! below all   domain              pure and synchronous
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! is on disk; bytes leave the box only after they are on disk; a ticket whose fate is unknown is never guessed about.
 
 pub mod access;
+pub mod alerts;
 pub mod app;
 pub mod balance;
 pub mod chain;
@@ -33,3 +35,4 @@ pub mod minting;
 pub mod reconcile;
 pub mod store;
 pub mod telemetry;
+pub mod webhook;

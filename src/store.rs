@@ -4,6 +4,7 @@
 //! when its future resolves: WAL with `synchronous=FULL`, and writes that wait at the same time share one commit.
 
 mod accept;
+mod alerts;
 mod answers;
 mod attempts;
 mod audit;
@@ -27,6 +28,8 @@ use rusqlite_migration::{M, Migrations, SchemaVersion};
 use thiserror::Error;
 
 pub use accept::{Accepted, Entry, NewBatch, NewTicket, Preview, PreviewFailure, SpendingRules};
+pub(crate) use alerts::Compose;
+pub use alerts::{AlertFilter, AlertRecord, Attempt, DeliveryRecord, NewDelivery, Place, QueuedDelivery};
 pub use answers::KeptAnswer;
 pub use attempts::{
     NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settled, Settlement, TicketVerdict, Verdict,
@@ -48,6 +51,7 @@ pub const FILE_NAME: &str = "boxoffice.db";
 const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0001_books.sql")),
     M::up(include_str!("../migrations/0002_api.sql")),
+    M::up(include_str!("../migrations/0003_alerts.sql")),
     M::up(include_str!("../migrations/0005_reconciliation.sql")),
 ];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.

@@ -18,7 +18,7 @@ use std::{
 
 use async_trait::async_trait;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry, core::Collector as _, exponential_buckets,
 };
@@ -107,6 +107,12 @@ pub struct EndpointHealth {
 impl Endpoint {
     fn set_proven(&self, at: Option<Instant>) {
         *self.proven.lock().unwrap_or_else(PoisonError::into_inner) = at;
+    }
+
+    /// Notes a fault that its answer shows.
+    fn failed(&self, error: ChainError) -> ChainError {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).fault = Some(error.to_string());
+        error
     }
 
     fn saw<T>(&self, began: Instant, answer: &Result<T, ChainError>) {
@@ -215,6 +221,20 @@ impl RpcChain {
         self.endpoints.iter().enumerate().map(health).collect()
     }
 
+    /// Asks the endpoints that failed last whether they are well again. Those that are not preferred are asked by nobody else
+    /// while the preferred one answers, and would look down for ever.
+    pub async fn ask_faulty_again(&self) {
+        let is_faulty =
+            |endpoint: &&Endpoint| endpoint.seen.lock().unwrap_or_else(PoisonError::into_inner).fault.is_some();
+        // Each notes by itself how it went.
+        let ask = async |endpoint: &Endpoint| {
+            if self.prove(endpoint, "getEpochInfo").await.is_err() {
+                endpoint.set_proven(None);
+            }
+        };
+        join_all(self.endpoints.iter().filter(is_faulty).map(ask)).await;
+    }
+
     /// From now on only endpoints that serve this chain are listened to.
     pub fn bind(&self, genesis_hash: String) {
         // Bound once, at start-up; a second time would be the same hash.
@@ -279,9 +299,7 @@ impl RpcChain {
             let (host, expected) = (redacted(&endpoint.url), expected.clone());
             let error = ChainError::OtherChain { endpoint: host, expected, found };
             self.calls.with_label_values(&[endpoint.name.as_str(), "getGenesisHash", error.kind()]).inc();
-            let answer: Result<(), ChainError> = Err(error);
-            endpoint.saw(Instant::now(), &answer);
-            return answer;
+            return Err(endpoint.failed(error));
         }
         endpoint.set_proven(Some(Instant::now()));
         Ok(())

@@ -46,6 +46,11 @@ pub const SETTINGS: &[Setting] = &[
     setting("reconciliation", "RECONCILIATION_KEEP_DAYS", "365"),
     setting("metadata", "IPFS_PROVIDER", "local"),
     setting("cache", "REDIS_ENABLED", "false"),
+    // Addresses of receivers often carry keys in their paths.
+    Setting { secret: true, ..setting("alerts", "ALERT_WEBHOOK_URL", "") },
+    Setting { secret: true, ..setting("alerts", "ALERT_WEBHOOK_SECRET", "") },
+    setting("alerts", "ALERT_WEBHOOK_ALLOW_HTTP", "false"),
+    setting("alerts", "ALERT_BATCH_FINISHED", "false"),
     setting("log", "LOG_LEVEL", "info"),
     setting("log", "LOG_FORMAT", ""),
 ];
@@ -62,6 +67,4 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "CACHE_WARM_SCHEDULE",
     "BACKUP_SCHEDULE",
     "TIMEZONE",
-    "ALERT_WEBHOOK_URL",
-    "ALERT_WEBHOOK_SECRET",
 ];

@@ -204,6 +204,10 @@ impl Values {
         parse(&text).map_err(|detail| self.fault(name, Self::shown(name, &text, detail))).ok()
     }
 
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        self.text(name).is_some_and(|text| !text.is_empty())
+    }
+
     pub(super) fn fault(&mut self, name: &str, detail: String) {
         let source = self.source(name);
         self.faults.push(ConfigFault { name: name.to_owned(), source, detail });

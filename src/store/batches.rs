@@ -205,6 +205,38 @@ pub(super) fn charge(connection: &Connection, mint_id: i64, paid: Lamports) -> R
     Ok(())
 }
 
+impl Store {
+    /// Finished batches that nobody has looked at yet, the oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn unjudged_batches(&self, limit: usize) -> Result<Vec<BatchRecord>, StoreError> {
+        self.read(move |connection| {
+            let sql = format!(
+                "SELECT {COLUMNS} FROM batches WHERE finished_at IS NOT NULL AND judged = 0 ORDER BY id LIMIT ?"
+            );
+            let mut statement = connection.prepare_cached(&sql)?;
+            Ok(statement.query_map([limit], read_batch)?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Notes that a finished batch was looked at. One that a retry has opened or finished again since then is left alone.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn batch_judged(&self, batch: &BatchRecord) -> Result<(), StoreError> {
+        let (id, finished_at_ms) = (batch.id, batch.finished_at_ms);
+        self.write(move |connection| {
+            connection
+                .prepare_cached("UPDATE batches SET judged = 1 WHERE id = ? AND finished_at = ?")?
+                .execute(params![id, finished_at_ms])?;
+            Ok(())
+        })
+        .await
+    }
+}
+
 /// Batches that are not finished.
 pub(super) fn open(connection: &Connection) -> Result<Vec<i64>, StoreError> {
     let mut statement = connection.prepare_cached("SELECT id FROM batches WHERE open > 0")?;

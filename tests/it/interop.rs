@@ -1,4 +1,5 @@
-//! A ticket minted here, read by a tool that we did not write: Metaplex's own JavaScript client.
+//! What we make, read by tools that we did not write: tickets by Metaplex's own JavaScript client, and signed messages by the
+//! library of Standard Webhooks (see `alerts.rs`).
 
 use std::{fs, path::Path, process::Command};
 
@@ -6,10 +7,10 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
-/// Copies the reader out of the source tree and installs what it needs.
-fn install(folder: &Path) {
+/// Copies the readers out of the source tree and installs what they need.
+pub fn install(folder: &Path) {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/interop");
-    for file in ["package.json", "package-lock.json", "read.mjs"] {
+    for file in ["package.json", "package-lock.json", "read.mjs", "verify_webhook.mjs"] {
         fs::copy(source.join(file), folder.join(file)).unwrap();
     }
     let arguments = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];

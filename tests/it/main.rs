@@ -26,6 +26,8 @@ mod wrong_inputs;
 #[cfg(feature = "localnet")]
 mod access;
 #[cfg(feature = "localnet")]
+mod alerts;
+#[cfg(feature = "localnet")]
 mod api;
 #[cfg(feature = "localnet")]
 mod bad_days;

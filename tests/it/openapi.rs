@@ -16,6 +16,7 @@ async fn the_description_and_the_handlers_agree() {
     assert!(description["openapi"].as_str().unwrap().starts_with("3.1"));
     let paths = description["paths"].as_object().unwrap();
     let wanted = [
+        "/admin/alerts",
         "/admin/audit",
         "/admin/batch-mint",
         "/admin/batch-mint/estimate",

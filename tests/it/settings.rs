@@ -95,3 +95,27 @@ fn settings_of_later_versions_are_named_and_do_not_stop_the_box() {
     let all = sources(folder.path(), "", "REDIS_ENABLED=true\n", &[], &[]);
     assert!(Config::load(&all).unwrap_err().to_string().contains("no Redis support"));
 }
+
+#[test]
+fn a_webhook_needs_a_secret_and_a_way_that_nobody_reads_along() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = ("ALERT_WEBHOOK_SECRET", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD");
+    let load = |pairs: &[(&str, &str)]| Config::load(&sources(folder.path(), "", "", pairs, &[]));
+    let host = |url| load(&[("ALERT_WEBHOOK_URL", url), secret]).unwrap().alerts.receiver.unwrap().host();
+    assert_eq!(host("https://hooks.example/hunter2"), "https://hooks.example");
+    assert_eq!(host("http://[::1]:9/hunter2"), "http://[::1]:9");
+    assert_eq!(host("http://localhost/hunter2"), "http://localhost");
+    let plain = [("ALERT_WEBHOOK_URL", "http://hooks.example/hunter2"), secret];
+    let told = load(&plain).unwrap_err().to_string();
+    assert!(told.contains("ALERT_WEBHOOK_ALLOW_HTTP=true") && !told.contains("hunter2"), "{told}");
+    assert!(load(&[&plain[..], &[("ALERT_WEBHOOK_ALLOW_HTTP", "true")]].concat()).is_ok());
+    let told = load(&plain[..1]).unwrap_err().to_string();
+    assert!(told.contains("ALERT_WEBHOOK_SECRET is missing"), "{told}");
+    let told = load(&[("ALERT_WEBHOOK_URL", "hunter2"), ("ALERT_WEBHOOK_SECRET", "hunter2")]).unwrap_err().to_string();
+    assert!(told.contains("is not an http:// or https:// address") && told.contains("must be whsec_"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+    let config = load(&[secret]).unwrap();
+    assert!(config.alerts.receiver.is_none() && config.warnings[0].contains("ALERT_WEBHOOK_SECRET"));
+    let shown = format!("{:?}", load(&[("ALERT_WEBHOOK_URL", "https://hooks.example/hunter2"), secret]).unwrap());
+    assert!(!shown.contains("hunter2") && !shown.contains("C2FV"), "{shown}");
+}

@@ -3,6 +3,8 @@
 #[cfg(feature = "localnet")]
 pub mod proxy;
 #[cfg(feature = "localnet")]
+pub mod receiver;
+#[cfg(feature = "localnet")]
 pub mod test_box;
 
 use std::{

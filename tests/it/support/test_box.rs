@@ -107,7 +107,12 @@ impl BoxOptions {
     }
 
     pub async fn start(self) -> TestBox {
-        let config = self.config();
+        TestBox::start(self.config()).await
+    }
+}
+
+impl TestBox {
+    pub async fn start(config: Config) -> Self {
         let key = config.admin_api_key.as_ref().map(|key| key.expose().to_owned());
         let app = Arc::new(App::start(config).await.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

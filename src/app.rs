@@ -9,6 +9,7 @@ use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    backup::Backups,
     balance::BalanceMonitor,
     chain::{
         Chain as _, ChainError, NextStep,
@@ -26,6 +27,7 @@ use crate::{
         local::{self, LocalContent},
     },
     minting::{Minter, MintingSettings},
+    schedule::{self, Scheduler, Services},
     store::{self, Identity, Store, StoreError},
 };
 
@@ -111,6 +113,8 @@ pub struct App {
     pub prices: Arc<Prices>,
     /// The wallet's balance, watched.
     pub balance: BalanceMonitor,
+    /// What the box does by itself.
+    pub scheduler: Scheduler,
     /// Every instrument of the box.
     pub registry: Registry,
     /// The time.
@@ -190,6 +194,23 @@ impl App {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         minter.start(&tasks, &shutdown).await?;
         tasks.spawn(balance.clone().run(shutdown.clone()));
+        let services = Services {
+            store: store.clone(),
+            content: content.clone(),
+            minter: minter.clone(),
+            balance: balance.clone(),
+            prices: Arc::clone(&prices),
+            keep_back: config.limits.keep_back,
+            backups: Backups {
+                data: folder.path().to_owned(),
+                folder: config.backup_dir.clone().unwrap_or_else(|| folder.path().join("backups")),
+                keep: config.backup_keep,
+            },
+            clock: Arc::clone(&clock),
+        };
+        let jobs = schedule::table(&services, &config.schedules);
+        let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), jobs, tasks.clone(), shutdown.clone());
+        scheduler.start().await?;
         tracing::info!(network = %config.network, wallet = %authority, data = %folder.path().display(), "started");
         Ok(Self {
             config,
@@ -199,6 +220,7 @@ impl App {
             content,
             prices,
             balance,
+            scheduler,
             registry,
             clock,
             authority,

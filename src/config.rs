@@ -15,6 +15,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use reqwest::Url;
 use serde::Deserialize;
 use solana_commitment_config::CommitmentConfig;
@@ -24,7 +25,7 @@ pub use settings::{SETTINGS, Setting};
 pub use sources::{Sources, describe};
 
 use crate::{
-    domain::{document::MAX_SYMBOL_BYTES, lamports::Lamports, spending::SpendingLimits},
+    domain::{cron::Cron, document::MAX_SYMBOL_BYTES, lamports::Lamports, spending::SpendingLimits},
     estimate::Pacing,
 };
 use sources::Values;
@@ -147,6 +148,21 @@ pub struct RateLimits {
     pub window: Duration,
 }
 
+/// When each job is due; none for one that is off.
+#[derive(Clone, Debug)]
+pub struct Schedules {
+    /// `TIMEZONE`: where the clock hangs that they speak of.
+    pub zone_name: String,
+    /// `HOUSEKEEPING_SCHEDULE`.
+    pub housekeeping: Option<Cron>,
+    /// `BACKUP_SCHEDULE`.
+    pub backup: Option<Cron>,
+    /// `BALANCE_CHECK_SCHEDULE`.
+    pub balance_check: Option<Cron>,
+    /// `RETRY_SCHEDULE`.
+    pub retry: Option<Cron>,
+}
+
 /// Every setting, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -180,6 +196,12 @@ pub struct Config {
     pub symbol: String,
     /// `ALLOW_OFF_CURVE_OWNERS`.
     pub allow_off_curve_owners: bool,
+    /// The jobs, in the time zone `TIMEZONE`.
+    pub schedules: Schedules,
+    /// `BACKUP_DIR`; a folder inside the data folder when not set.
+    pub backup_dir: Option<PathBuf>,
+    /// `BACKUP_KEEP`: how many backups of the job are kept.
+    pub backup_keep: usize,
     /// `LOG_LEVEL`.
     pub log_level: String,
     /// `LOG_FORMAT`; by the terminal when not set.
@@ -296,6 +318,9 @@ impl Config {
             let wanted = boolean(text)?;
             if wanted { Err("is true, but this build has no Redis support; set it to false".into()) } else { Ok(()) }
         });
+        let schedules = schedules(values);
+        let backup_dir = values.optional("BACKUP_DIR", path);
+        let backup_keep = values.parse("BACKUP_KEEP", |text| number::<usize>(text, 1, 10_000));
         let log_level = values.parse("LOG_LEVEL", log_level);
         let log_format = values.optional("LOG_FORMAT", |text| match text {
             "pretty" => Ok(LogFormat::Pretty),
@@ -318,6 +343,9 @@ impl Config {
             seller_fee_basis_points: seller_fee_basis_points?,
             symbol: symbol?,
             allow_off_curve_owners: allow_off_curve_owners?,
+            schedules: schedules?,
+            backup_dir,
+            backup_keep: backup_keep?,
             log_level: log_level?,
             log_format,
             warnings: std::mem::take(&mut values.warnings),
@@ -332,6 +360,26 @@ fn number<T: std::str::FromStr + PartialOrd + fmt::Display + Copy>(text: &str, l
         Ok(number) if number >= least && number <= most => Ok(number),
         _ => Err(format!("must be a whole number from {least} to {most}")),
     }
+}
+
+fn schedules(values: &mut Values) -> Option<Schedules> {
+    let zone = values.parse("TIMEZONE", |text| {
+        TimeZone::get(text).map_err(|_unknown| "is no time zone such as UTC, Europe/Berlin or America/New_York".into())
+    });
+    let zone_or_default = zone.clone().unwrap_or(TimeZone::UTC);
+    let parse = {
+        let zone = zone_or_default.clone();
+        move |text: &str| Cron::parse(text, zone.clone()).map_err(|error| error.to_string())
+    };
+    let mut schedule = |name| values.optional(name, &parse);
+    let schedules = Schedules {
+        zone_name: zone_or_default.iana_name().unwrap_or("UTC").to_owned(),
+        housekeeping: schedule("HOUSEKEEPING_SCHEDULE"),
+        backup: schedule("BACKUP_SCHEDULE"),
+        balance_check: schedule("BALANCE_CHECK_SCHEDULE"),
+        retry: schedule("RETRY_SCHEDULE"),
+    };
+    zone.map(|_zone| schedules)
 }
 
 fn boolean(text: &str) -> Parsed<bool> {

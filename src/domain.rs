@@ -4,6 +4,7 @@
 
 pub mod access;
 pub mod address;
+pub mod cron;
 pub mod document;
 pub mod failure;
 pub mod ids;

@@ -14,6 +14,7 @@ mod error;
 mod estimate;
 mod events;
 mod health;
+mod jobs;
 mod limits;
 mod metrics;
 mod mints;
@@ -94,9 +95,12 @@ fn router(api: Api) -> Router {
         .routes(routes!(stats::of_venue))
         .routes(routes!(system::status))
         .routes(routes!(audit::list))
+        .routes(routes!(jobs::list))
         .layer(TimeoutLayer::with_status_code(requests::TIMED_OUT, requests::TIMEOUT));
     // No timeout here: a batch may be waited for.
-    let writes = OpenApiRouter::new().routes(writes::write(&api, routes!(batches::mint)));
+    let writes = OpenApiRouter::new()
+        .routes(writes::write(&api, routes!(batches::mint)))
+        .routes(writes::write(&api, routes!(jobs::run)));
     let (admin, of_admin) = reads.merge(writes).split_for_parts();
     let admin = admin
         .fallback(error::not_found)

@@ -3,10 +3,10 @@
 //! The map, in the order in which things flow:
 //!
 //! ```text
-//! entrances   cli  http           translate, never decide
+//! entrances   cli  http  schedule translate, never decide
 //! wiring      app  config         builds everything once; the only reader of settings
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
-//!             reconcile  balance
+//!             reconcile  balance  backup
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
 //!             metadata  folder  clock  telemetry
 //! below all   domain              pure and synchronous
@@ -16,6 +16,7 @@
 //! is on disk; bytes leave the box only after they are on disk; a ticket whose fate is unknown is never guessed about.
 
 pub mod app;
+pub mod backup;
 pub mod balance;
 pub mod chain;
 pub mod cli;
@@ -30,5 +31,6 @@ mod kill_points;
 pub mod metadata;
 pub mod minting;
 pub mod reconcile;
+pub mod schedule;
 pub mod store;
 pub mod telemetry;

@@ -7,11 +7,15 @@ mod accept;
 mod answers;
 mod attempts;
 mod audit;
+pub mod backup;
 mod batches;
+mod housekeeping;
 mod identity;
+mod jobs;
 mod keys;
 mod mints;
 mod readers;
+mod retry;
 #[cfg(feature = "localnet")]
 mod sample;
 mod spending;
@@ -32,7 +36,9 @@ pub use attempts::{
 };
 pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};
+pub use housekeeping::Housekeeping;
 pub use identity::Identity;
+pub use jobs::{JobRun, NewJobRun, RunOutcome, Trigger};
 pub use keys::{ApiKey, NewApiKey};
 pub use mints::{Counts, MintFilter, MintRecord};
 pub use stats::{Period, Step, VenueStats};
@@ -43,8 +49,11 @@ use writer::Writer;
 /// Name of the database inside the data folder.
 pub const FILE_NAME: &str = "boxoffice.db";
 
-const MIGRATIONS: &[M<'static>] =
-    &[M::up(include_str!("../migrations/0001_books.sql")), M::up(include_str!("../migrations/0002_api.sql"))];
+const MIGRATIONS: &[M<'static>] = &[
+    M::up(include_str!("../migrations/0001_books.sql")),
+    M::up(include_str!("../migrations/0002_api.sql")),
+    M::up(include_str!("../migrations/0004_jobs.sql")),
+];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
 const READERS: usize = 4;
 /// How long SQLite waits for a lock that another process (a backup, a curious operator) holds, in milliseconds.
@@ -138,6 +147,7 @@ impl From<rusqlite::Error> for StoreError {
 /// The books. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
+    path: PathBuf,
     writer: Writer,
     readers: Readers,
     seconds: HistogramVec,
@@ -161,7 +171,7 @@ impl Store {
         let seconds = HistogramVec::new(seconds.buckets(buckets), &["operation"])?;
         let (reads, commits) = (seconds.with_label_values(&["read"]), seconds.with_label_values(&["commit"]));
         let readers = Readers::open(READERS, reads, || connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-        Ok(Self { writer: Writer::start(connection, commits), readers, seconds })
+        Ok(Self { path, writer: Writer::start(connection, commits), readers, seconds })
     }
 
     /// Has its instruments shown.

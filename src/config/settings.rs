@@ -44,6 +44,14 @@ pub const SETTINGS: &[Setting] = &[
     setting("spending", "DAILY_LIMIT_SOL", "off"),
     setting("metadata", "IPFS_PROVIDER", "local"),
     setting("cache", "REDIS_ENABLED", "false"),
+    // An empty schedule turns a job off.
+    setting("schedule", "TIMEZONE", "UTC"),
+    setting("schedule", "HOUSEKEEPING_SCHEDULE", "30 3 * * *"),
+    setting("schedule", "BALANCE_CHECK_SCHEDULE", "*/15 * * * *"),
+    setting("schedule", "RETRY_SCHEDULE", ""),
+    setting("backup", "BACKUP_SCHEDULE", ""),
+    setting("backup", "BACKUP_DIR", ""),
+    setting("backup", "BACKUP_KEEP", "7"),
     setting("log", "LOG_LEVEL", "info"),
     setting("log", "LOG_FORMAT", ""),
 ];
@@ -59,8 +67,6 @@ pub(super) const WITHOUT_EFFECT: &[&str] = &[
     "RECONCILIATION_SCHEDULE",
     "AUTO_FIX_MAX_RATE",
     "CACHE_WARM_SCHEDULE",
-    "BACKUP_SCHEDULE",
-    "TIMEZONE",
     "ALERT_WEBHOOK_URL",
     "ALERT_WEBHOOK_SECRET",
 ];

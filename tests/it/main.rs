@@ -18,6 +18,7 @@
 )]
 
 mod architecture;
+mod jobs;
 mod settings;
 mod support;
 mod upgrades;

@@ -10,7 +10,9 @@ pub(super) struct Place<'a>(&'a AtomicBool);
 
 impl<'a> Place<'a> {
     pub(super) fn take(running: &'a AtomicBool) -> Option<Self> {
-        running.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok().then_some(Self(running))
+        // `then`, not `then_some`: a place that was made for nothing would give back the other's.
+        let taken = running.compare_exchange(false, true, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        taken.then(|| Self(running))
     }
 }
 

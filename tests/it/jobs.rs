@@ -469,11 +469,11 @@ mod over_http {
         }
         drop(books);
 
-        let office = BoxOptions::new(folder.path(), &wallet).set("TX_LIMIT_SOL", "0.02").start().await;
+        let office = BoxOptions::new(folder.path(), &wallet).set("DAILY_LIMIT_SOL", "0.02").start().await;
         assert_eq!(run(&office, "retry-failed").await.0, StatusCode::ACCEPTED);
         let refused = done(&office, "retry-failed").await;
         assert_eq!(refused["outcome"], "failed", "{refused}");
-        assert!(refused["detail"].as_str().unwrap().contains("TX_LIMIT_SOL"), "{refused}");
+        assert!(refused["detail"].as_str().unwrap().contains("DAILY_LIMIT_SOL"), "{refused}");
         office.finish().await;
 
         let office = BoxOptions::new(folder.path(), &wallet).start().await;

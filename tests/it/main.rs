@@ -29,6 +29,8 @@ mod access;
 #[cfg(feature = "localnet")]
 mod api;
 #[cfg(feature = "localnet")]
+mod backup;
+#[cfg(feature = "localnet")]
 mod bad_days;
 #[cfg(feature = "localnet")]
 mod batches;

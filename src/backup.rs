@@ -97,7 +97,7 @@ pub struct Owner {
     pub authority: String,
 }
 
-/// Why a backup is not restored. Nothing has changed then.
+/// Why a backup is not restored.
 #[derive(Debug, Error)]
 pub enum RestoreError {
     /// The file.
@@ -145,7 +145,8 @@ pub struct Restored {
 /// Puts a backup in the place of the books of a data folder, which the caller owns. Blocks.
 ///
 /// # Errors
-/// See [`RestoreError`]; nothing has changed then.
+/// See [`RestoreError`]; nothing has changed then, unless a rename fails halfway: then the rest is in the folder that the
+/// books were moved aside to.
 pub fn restore(backup: &Path, data: &Path, owner: &Owner, force: bool, now_ms: i64) -> Result<Restored, RestoreError> {
     let fault = |path: &Path| {
         let path = path.to_owned();

@@ -64,17 +64,14 @@ pub(super) async fn run(args: RestoreArgs, settings: &SettingFlags) -> anyhow::R
 async fn owner(config: &Config) -> anyhow::Result<Owner> {
     let path = config.wallet_path.as_ref().context("WALLET_PATH is missing; it says whose books to restore")?;
     let authority = Wallet::load(path)?.address().to_string();
-    let genesis_hash = match config.network.genesis_hash() {
-        Some(hash) => Some(hash.to_owned()),
-        None => {
-            let (chain, _none) = app::connect(config, None).await?;
-            let asked = tokio::time::timeout(PATIENCE, chain.genesis_hash()).await;
-            let hash = asked.ok().and_then(Result::ok).map(|hash| hash.to_string());
-            if hash.is_none() {
-                eprintln!("The chain does not answer; whether the backup belongs to it is checked at the next start.");
-            }
-            hash
+    let mut genesis_hash = config.network.genesis_hash().map(str::to_owned);
+    if genesis_hash.is_none() {
+        let (chain, _none) = app::connect(config, None).await?;
+        let asked = tokio::time::timeout(PATIENCE, chain.genesis_hash()).await;
+        genesis_hash = asked.ok().and_then(Result::ok).map(|hash| hash.to_string());
+        if genesis_hash.is_none() {
+            eprintln!("The chain does not answer; whether the backup belongs to it is checked at the next start.");
         }
-    };
+    }
     Ok(Owner { network: config.network.as_str(), genesis_hash, authority })
 }

@@ -60,6 +60,14 @@ pub struct BackupManifest {
     pub parts: Vec<BackupPart>,
 }
 
+/// The part of a manifest that every version has.
+#[derive(Deserialize)]
+struct Layout {
+    format: u32,
+    version: String,
+    schema: usize,
+}
+
 /// Tickets by state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -223,19 +231,16 @@ pub fn read_manifest(path: &Path) -> Result<BackupManifest, BackupError> {
     }
     let mut text = Vec::new();
     first.take(MAX_MANIFEST_BYTES).read_to_end(&mut text).map_err(damaged)?;
-    #[derive(Deserialize)]
-    struct Layout {
-        format: u32,
-        version: String,
-        schema: usize,
-    }
     let layout: Layout =
         serde_json::from_slice(&text).map_err(|_invalid| not_a_backup("its manifest makes no sense"))?;
     if layout.format > FORMAT || layout.schema > MIGRATIONS.len() {
         let (version, found, known) = (layout.version, layout.schema, MIGRATIONS.len());
         return Err(BackupError::Newer { path: path.to_owned(), version, found, known });
     }
-    serde_json::from_slice(&text).map_err(|_invalid| not_a_backup("its manifest makes no sense"))
+    let manifest: BackupManifest =
+        serde_json::from_slice(&text).map_err(|_invalid| not_a_backup("its manifest makes no sense"))?;
+    let has_books = manifest.parts.first().is_some_and(|part| part.name == FILE_NAME);
+    if has_books { Ok(manifest) } else { Err(not_a_backup("the books are not in it")) }
 }
 
 /// Unpacks the databases of a backup into a folder, checks each against its checksum, and opens it.
@@ -256,6 +261,11 @@ pub fn unpack(path: &Path, into: &Path, allowed: &[&str]) -> Result<BackupManife
         let connection = Connection::open_with_flags(&unpacked, OpenFlags::SQLITE_OPEN_READ_ONLY)
             .map_err(sqlite_fault(&unpacked))?;
         inspect(&connection, &part.name, &unpacked)?;
+        let found = schema(&connection).map_err(sqlite_fault(&unpacked))?;
+        if part.name == FILE_NAME && found > MIGRATIONS.len() {
+            let (version, known) = (manifest.version.clone(), MIGRATIONS.len());
+            return Err(BackupError::Newer { path: path.to_owned(), version, found, known });
+        }
     }
     Ok(manifest)
 }
@@ -301,6 +311,10 @@ fn copy_pages(from: &Connection, to: &mut Connection) -> rusqlite::Result<()> {
     Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY), None))
 }
 
+fn schema(connection: &Connection) -> rusqlite::Result<usize> {
+    connection.pragma_query_value(None, "user_version", |row| row.get(0))
+}
+
 fn inspect(connection: &Connection, part: &str, path: &Path) -> Result<(), BackupError> {
     let said: String =
         connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(sqlite_fault(path))?;
@@ -316,7 +330,7 @@ fn describe(
     let books = copies.join(FILE_NAME);
     let connection =
         Connection::open_with_flags(&books, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sqlite_fault(&books))?;
-    let schema = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(sqlite_fault(&books))?;
+    let schema = schema(&connection).map_err(sqlite_fault(&books))?;
     let bound = if schema == 0 { None } else { identity::read(&connection)? };
     let identity = bound.ok_or_else(|| BackupError::Unbound { folder: folder.to_owned() })?;
     let counts = mints::counts(&connection, None)?;
@@ -375,8 +389,13 @@ fn check(
         if entry.path_bytes() != part.name.as_bytes() {
             return Err(not_a_backup("its parts are not those of its manifest"));
         }
-        let mut content = Digesting { inner: entry, digest: Sha256::new() };
-        take(part, &mut content).map_err(io_fault(path))?;
+        let mut content = Digesting { inner: entry, bytes: 0, digest: Sha256::new() };
+        let taken = take(part, &mut content);
+        let ended = taken.as_ref().is_err_and(|fault| fault.kind() == io::ErrorKind::UnexpectedEof);
+        if ended || (taken.is_ok() && content.bytes != part.bytes) {
+            return Err(not_a_backup("it ends too soon"));
+        }
+        taken.map_err(io_fault(path))?;
         if format!("{:x}", content.digest.finalize()) != part.sha256 {
             return Err(BackupError::Checksum { path: path.to_owned(), part: part.name.clone() });
         }
@@ -384,15 +403,17 @@ fn check(
     Ok(manifest)
 }
 
-/// Digests what is read through it.
+/// Counts and digests what is read through it.
 struct Digesting<R> {
     inner: R,
+    bytes: u64,
     digest: Sha256,
 }
 
 impl<R: Read> Read for Digesting<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
+        self.bytes = self.bytes.saturating_add(read as u64);
         self.digest.update(buffer.get(..read).unwrap_or_default());
         Ok(read)
     }

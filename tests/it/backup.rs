@@ -46,8 +46,10 @@ fn signatures(result: &Value) -> BTreeMap<String, Value> {
     minted.map(|minted| (minted["ticketId"].as_str().unwrap().to_owned(), minted["signature"].clone())).collect()
 }
 
+type Parts = Vec<(String, Vec<u8>)>;
+
 /// The parts of a backup, as any tool for tar files gets at them.
-fn parts(file: &Path) -> Vec<(String, Vec<u8>)> {
+fn parts(file: &Path) -> Parts {
     let mut archive = tar::Archive::new(fs::File::open(file).unwrap());
     let read = |entry: std::io::Result<tar::Entry<'_, fs::File>>| {
         let mut entry = entry.unwrap();
@@ -205,11 +207,11 @@ async fn a_restore_refuses_what_does_not_belong_and_changes_nothing() {
     write("text.tar", b"this is no backup");
     refused("text.tar", &[], &["text.tar is no backup made by `boxoffice backup`"]);
     write("short.tar", &whole[..whole.len() / 2]);
-    refused("short.tar", &[], &["short.tar"]);
+    refused("short.tar", &[], &["short.tar is no backup", "was cut short: it ends too soon"]);
     let parts = parts(&good);
     let names: Vec<_> = parts.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["manifest.json", "boxoffice.db", "content.db"]);
-    let changed = |name: &str, change: &dyn Fn(&mut Vec<(String, Vec<u8>)>)| {
+    let changed = |name: &str, change: &dyn Fn(&mut Parts)| {
         let mut parts = parts.clone();
         change(&mut parts);
         pack(&folder.path().join(name), &parts);
@@ -218,6 +220,8 @@ async fn a_restore_refuses_what_does_not_belong_and_changes_nothing() {
     refused("bit.tar", &[], &["bit.tar is damaged", "content.db", "checksum"]);
     changed("lacking.tar", &|parts| drop(parts.pop()));
     refused("lacking.tar", &[], &["a part is missing"]);
+    changed("bare.tar", &|parts| parts.truncate(1));
+    refused("bare.tar", &[], &["a part is missing"]);
     let manifest = |change: &dyn Fn(&mut Value)| {
         let mut manifest: Value = serde_json::from_slice(&parts[0].1).unwrap();
         change(&mut manifest);

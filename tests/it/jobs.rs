@@ -26,8 +26,8 @@ fn at(text: &str) -> i64 {
     text.parse::<Timestamp>().unwrap().as_millisecond()
 }
 
-fn cron(expression: &str, zone: &str) -> Option<Cron> {
-    Some(Cron::parse(expression, TimeZone::get(zone).unwrap()).unwrap())
+fn cron(expression: &str, zone: &str) -> Cron {
+    Cron::parse(expression, TimeZone::get(zone).unwrap()).unwrap()
 }
 
 /// A data folder and a clock, over which schedulers come and go.
@@ -128,7 +128,7 @@ async fn nights_with_changed_clocks_have_one_run() {
     ];
     for (zone, expression, begin, wanted) in cases {
         let machine = Machine::new(begin);
-        let (job, _count) = counting(cron(expression, zone));
+        let (job, _count) = counting(Some(cron(expression, zone)));
         let running = machine.start(job).await;
         for step in 0..=(2 * 24 * 6) {
             running.at(at(begin) + step * 10 * MINUTE).await;
@@ -144,7 +144,7 @@ async fn nights_with_changed_clocks_have_one_run() {
 #[tokio::test]
 async fn a_machine_that_slept_over_a_due_time_catches_up_once() {
     let machine = Machine::new("2026-05-01T20:00:00Z");
-    let (job, count) = counting(cron("0 2 * * *", "UTC"));
+    let (job, count) = counting(Some(cron("0 2 * * *", "UTC")));
     let running = machine.start(job).await;
     running.at(at("2026-05-01T23:00:00Z")).await;
     assert_eq!(count.load(Ordering::SeqCst), 0);
@@ -165,7 +165,7 @@ async fn a_machine_that_slept_over_a_due_time_catches_up_once() {
 #[tokio::test]
 async fn a_box_that_was_off_catches_up_when_it_starts_and_a_new_one_does_not() {
     let machine = Machine::new("2026-05-01T20:00:00Z");
-    let (job, count) = counting(cron("0 2 * * *", "UTC"));
+    let (job, count) = counting(Some(cron("0 2 * * *", "UTC")));
     let first = machine.start(job).await;
     first.at(at("2026-05-01T21:00:00Z")).await;
     assert_eq!(count.load(Ordering::SeqCst), 0, "a first start catches up nothing");
@@ -173,14 +173,14 @@ async fn a_box_that_was_off_catches_up_when_it_starts_and_a_new_one_does_not() {
 
     // Off overnight, though the job has never run.
     machine.clock.set(at("2026-05-02T09:00:00Z"));
-    let (job, count) = counting(cron("0 2 * * *", "UTC"));
+    let (job, count) = counting(Some(cron("0 2 * * *", "UTC")));
     let second = machine.start(job).await;
     second.at(at("2026-05-02T09:00:00Z")).await;
     assert_eq!(count.load(Ordering::SeqCst), 1);
     second.stop().await;
 
     // The same morning again: it is caught up already, and the run is remembered.
-    let (job, count) = counting(cron("0 2 * * *", "UTC"));
+    let (job, count) = counting(Some(cron("0 2 * * *", "UTC")));
     let third = machine.start(job).await;
     third.at(at("2026-05-02T09:05:00Z")).await;
     assert_eq!(count.load(Ordering::SeqCst), 0);
@@ -189,7 +189,7 @@ async fn a_box_that_was_off_catches_up_when_it_starts_and_a_new_one_does_not() {
 
     // Another schedule begins afresh.
     machine.clock.set(at("2026-05-04T09:00:00Z"));
-    let (job, count) = counting(cron("0 4 * * *", "UTC"));
+    let (job, count) = counting(Some(cron("0 4 * * *", "UTC")));
     let fourth = machine.start(job).await;
     fourth.at(at("2026-05-04T09:00:00Z")).await;
     assert_eq!(count.load(Ordering::SeqCst), 0);
@@ -199,7 +199,7 @@ async fn a_box_that_was_off_catches_up_when_it_starts_and_a_new_one_does_not() {
 #[tokio::test]
 async fn a_clock_that_jumps_runs_nothing_twice() {
     let machine = Machine::new("2026-05-01T20:00:00Z");
-    let (job, count) = counting(cron("0 2 * * *", "UTC"));
+    let (job, count) = counting(Some(cron("0 2 * * *", "UTC")));
     let running = machine.start(job).await;
     running.at(at("2026-05-02T02:00:00Z")).await;
     assert_eq!(count.load(Ordering::SeqCst), 1);
@@ -227,7 +227,7 @@ async fn a_clock_that_jumps_runs_nothing_twice() {
 
     // A box that starts with a clock that shows less than at its last end.
     machine.clock.set(at("2026-05-07T01:00:00Z"));
-    let (job, count) = counting(cron("0 2 * * *", "UTC"));
+    let (job, count) = counting(Some(cron("0 2 * * *", "UTC")));
     let later = machine.start(job).await;
     later.at(at("2026-05-07T02:00:00Z")).await;
     assert_eq!(count.load(Ordering::SeqCst), 0);
@@ -239,7 +239,7 @@ async fn a_clock_that_jumps_runs_nothing_twice() {
 #[tokio::test]
 async fn a_job_that_lasts_longer_than_its_interval_runs_once_at_a_time() {
     let machine = Machine::new("2026-05-01T20:00:30Z");
-    let (job, gate) = lasting(cron("*/5 * * * *", "UTC"));
+    let (job, gate) = lasting(Some(cron("*/5 * * * *", "UTC")));
     let running = machine.start(job).await;
     for minute in [5, 10, 15] {
         running.clock.set(at(&format!("2026-05-01T20:{minute:02}:00Z")));
@@ -260,7 +260,7 @@ async fn a_job_that_lasts_longer_than_its_interval_runs_once_at_a_time() {
 async fn a_job_that_fails_or_panics_does_not_end_the_scheduler() {
     let machine = Machine::new("2026-05-01T20:00:30Z");
     let count = AtomicUsize::new(0);
-    let job = Job::new("job", "fails", cron("* * * * *", "UTC"), move || {
+    let job = Job::new("job", "fails", Some(cron("* * * * *", "UTC")), move || {
         let number = count.fetch_add(1, Ordering::SeqCst);
         async move {
             match number {
@@ -343,7 +343,7 @@ async fn two_hundred_runs_are_kept() {
 #[tokio::test]
 async fn the_clock_is_watched() {
     let machine = Machine::new("2026-05-01T20:00:59.990Z");
-    let (job, count) = counting(cron("* * * * *", "UTC"));
+    let (job, count) = counting(Some(cron("* * * * *", "UTC")));
     let running = machine.start(job).await;
     running.scheduler.start().await.unwrap();
     assert!(running.scheduler.is_alive());

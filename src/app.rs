@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     access::Access,
     alerts::{Alerts, Origin, Watch, WatchRules},
+    backup::Backups,
     balance::BalanceMonitor,
     chain::{
         Chain as _, ChainError, NextStep,
@@ -29,6 +30,7 @@ use crate::{
     },
     minting::{Minter, MintingSettings},
     reconcile::Reconciler,
+    schedule::{self, Scheduler, Services},
     store::{self, Identity, Store, StoreError},
     webhook::{Webhook, WebhookError},
 };
@@ -124,6 +126,8 @@ pub struct App {
     pub balance: BalanceMonitor,
     /// Who is told when something is wrong.
     pub alerts: Alerts,
+    /// What the box does by itself.
+    pub scheduler: Scheduler,
     /// Every instrument of the box.
     pub registry: Registry,
     /// The time.
@@ -173,9 +177,8 @@ impl App {
         let content = LocalContent::open(folder.path())?;
         let clock: SharedClock = Arc::new(SystemClock);
         let identity = identify(&config, &chain, authority).await?;
-        let genesis_hash = identity.genesis_hash.clone();
+        chain.bind(identity.genesis_hash.clone());
         store.bind(identity, clock.now_ms()).await?;
-        chain.bind(genesis_hash);
 
         let registry = Registry::new();
         store.register(&registry)?;
@@ -183,13 +186,6 @@ impl App {
         #[cfg(target_os = "linux")]
         registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
         let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
-        let settings = MintingSettings {
-            symbol: config.symbol.clone(),
-            seller_fee_basis_points: config.seller_fee_basis_points,
-            ticket_rules: TicketRules { allow_off_curve_owners: config.allow_off_curve_owners },
-            limits: config.limits,
-            pacing: config.pacing,
-        };
         let publisher: Arc<dyn Publisher> = Arc::new(content.clone());
         let minter = Minter::new(
             store.clone(),
@@ -198,7 +194,7 @@ impl App {
             wallet,
             Arc::clone(&prices),
             Arc::clone(&clock),
-            settings,
+            minting_settings(&config),
             &registry,
         )?;
         let reconciler = Reconciler::new(
@@ -227,18 +223,27 @@ impl App {
             clock: Arc::clone(&clock),
             wallet: authority,
             folder: folder.path().to_owned(),
-            rules: WatchRules {
-                every: config.alerts.watch_every,
-                patience: config.alerts.patience,
-                keep_back: config.limits.keep_back,
-                batch_finished: config.alerts.batch_finished,
-            },
+            rules: watch_rules(&config),
         };
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         minter.start(&tasks, &shutdown).await?;
         tasks.spawn(balance.clone().run(shutdown.clone()));
         tasks.spawn(alerts.clone().run(shutdown.clone()));
         tasks.spawn(watch.run(shutdown.clone()));
+        let services = Services {
+            store: store.clone(),
+            content: content.clone(),
+            minter: minter.clone(),
+            balance: balance.clone(),
+            prices: Arc::clone(&prices),
+            reconciler: reconciler.clone(),
+            alerts: alerts.clone(),
+            backups: backups(&config, &folder),
+            clock: Arc::clone(&clock),
+        };
+        let jobs = schedule::table(&services, &config.schedules);
+        let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), jobs, tasks.clone(), shutdown.clone());
+        scheduler.start().await?;
         tracing::info!(network = %config.network, wallet = %authority, data = %folder.path().display(), "started");
         Ok(Self {
             config,
@@ -251,6 +256,7 @@ impl App {
             reconciler,
             balance,
             alerts,
+            scheduler,
             registry,
             clock,
             authority,
@@ -285,6 +291,34 @@ impl App {
             tracing::info!(under_way, waiting, "stopped; the next start goes on with what is left");
         }
         self.store.close().await;
+    }
+}
+
+fn minting_settings(config: &Config) -> MintingSettings {
+    MintingSettings {
+        symbol: config.symbol.clone(),
+        seller_fee_basis_points: config.seller_fee_basis_points,
+        ticket_rules: TicketRules { allow_off_curve_owners: config.allow_off_curve_owners },
+        limits: config.limits,
+        pacing: config.pacing,
+    }
+}
+
+fn watch_rules(config: &Config) -> WatchRules {
+    WatchRules {
+        every: config.alerts.watch_every,
+        patience: config.alerts.patience,
+        keep_back: config.limits.keep_back,
+        batch_finished: config.alerts.batch_finished,
+    }
+}
+
+fn backups(config: &Config, folder: &DataFolder) -> Backups {
+    let data = folder.path().to_owned();
+    Backups {
+        folder: config.backup_dir.clone().unwrap_or_else(|| data.join("backups")),
+        data,
+        keep: config.backup_keep,
     }
 }
 

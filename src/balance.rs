@@ -10,7 +10,12 @@ use solana_pubkey::Pubkey;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
-use crate::{chain::Chain, clock::SharedClock, domain::lamports::Lamports, estimate::Prices};
+use crate::{
+    chain::{Chain, ChainError},
+    clock::SharedClock,
+    domain::lamports::Lamports,
+    estimate::Prices,
+};
 
 /// How often the balance is asked for by itself.
 const EVERY: Duration = Duration::from_secs(30);
@@ -80,17 +85,24 @@ impl BalanceMonitor {
         self.known()
     }
 
-    async fn ask(&self) {
+    /// Asks the chain now, and remembers its answer.
+    ///
+    /// # Errors
+    /// When the chain does not answer: that says nothing about the balance.
+    pub async fn check(&self) -> Result<KnownBalance, ChainError> {
         let shared = &self.shared;
-        match shared.chain.balance(&shared.wallet).await {
-            Ok(balance) => {
-                let known = KnownBalance { balance, at_ms: shared.clock.now_ms() };
-                *shared.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
-            }
-            Err(error) => tracing::debug!(%error, "the balance is not known"),
+        let balance = shared.chain.balance(&shared.wallet).await?;
+        let known = KnownBalance { balance, at_ms: shared.clock.now_ms() };
+        *shared.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        Ok(known)
+    }
+
+    async fn ask(&self) {
+        if let Err(error) = self.check().await {
+            tracing::debug!(%error, "the balance is not known");
         }
         // Kept fresh for those who only look at what is known.
-        drop(shared.prices.ticket().await);
+        drop(self.shared.prices.ticket().await);
     }
 
     /// Tickets that the balance still pays for, beyond `open` tickets already accepted and what is kept back; none while

@@ -8,6 +8,7 @@
 
 mod address;
 mod alert;
+mod backup;
 mod check_config;
 mod client;
 #[cfg(feature = "localnet")]
@@ -19,6 +20,7 @@ mod keygen;
 mod localnet;
 mod mint;
 mod reconcile;
+mod restore;
 #[cfg(feature = "localnet")]
 mod sample_books;
 mod serve;
@@ -33,9 +35,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::StartError,
+    backup::RestoreError,
     chain::{ChainError, wallet::WalletError},
     config::{Config, ConfigErrors, Sources},
-    store::StoreError,
+    store::{StoreError, backup::BackupError},
     telemetry,
     webhook::WebhookError,
 };
@@ -100,6 +103,10 @@ enum Command {
     /// Fills an empty data folder with made-up tickets, for measurements
     #[cfg(feature = "localnet")]
     SampleBooks(sample_books::SampleBooksArgs),
+    /// Writes books and content into one file, beside a running server or without one
+    Backup(backup::BackupArgs),
+    /// Puts a backup into the data folder
+    Restore(restore::RestoreArgs),
     /// Says how the box is doing
     Status(status::StatusArgs),
 }
@@ -162,6 +169,8 @@ fn told(error: &anyhow::Error) -> String {
     let complete = error.is::<StartError>()
         || error.is::<ChainError>()
         || error.is::<StoreError>()
+        || error.is::<BackupError>()
+        || error.is::<RestoreError>()
         || error.is::<WalletError>()
         || error.is::<WebhookError>()
         || error.is::<ConfigErrors>();
@@ -188,6 +197,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::CheckConfig(args) => check_config::run(args, settings).await,
         #[cfg(feature = "localnet")]
         Command::SampleBooks(args) => sample_books::run(args, settings).await,
+        Command::Backup(args) => backup::run(args, settings).await,
+        Command::Restore(args) => restore::run(args, settings).await,
         Command::Status(args) => status::run(args, settings).await,
     }
 }

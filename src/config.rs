@@ -16,6 +16,7 @@ use std::{
 };
 
 use ipnet::IpNet;
+use jiff::tz::TimeZone;
 use reqwest::Url;
 use serde::Deserialize;
 use solana_commitment_config::CommitmentConfig;
@@ -26,7 +27,7 @@ pub use settings::{SETTINGS, Setting};
 pub use sources::{Sources, describe};
 
 use crate::{
-    domain::{document::MAX_SYMBOL_BYTES, lamports::Lamports, spending::SpendingLimits},
+    domain::{cron::Cron, document::MAX_SYMBOL_BYTES, lamports::Lamports, spending::SpendingLimits},
     estimate::Pacing,
     reconcile::ReconcileSettings,
 };
@@ -150,6 +151,23 @@ pub struct RateLimits {
     pub window: Duration,
 }
 
+/// When each job is due; none for one that is off.
+#[derive(Clone, Debug)]
+pub struct Schedules {
+    /// `TIMEZONE`: where the clock hangs that they speak of.
+    pub zone_name: String,
+    /// `HOUSEKEEPING_SCHEDULE`.
+    pub housekeeping: Option<Cron>,
+    /// `BACKUP_SCHEDULE`.
+    pub backup: Option<Cron>,
+    /// `BALANCE_CHECK_SCHEDULE`.
+    pub balance_check: Option<Cron>,
+    /// `RETRY_SCHEDULE`.
+    pub retry: Option<Cron>,
+    /// `RECONCILIATION_SCHEDULE`.
+    pub reconcile: Option<Cron>,
+}
+
 /// Every setting, checked.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -187,6 +205,12 @@ pub struct Config {
     pub reconcile: ReconcileSettings,
     /// `ALERT_WEBHOOK_URL`, `ALERT_WEBHOOK_SECRET`, `ALERT_WEBHOOK_ALLOW_HTTP`, `ALERT_BATCH_FINISHED`.
     pub alerts: AlertSettings,
+    /// The jobs, in the time zone `TIMEZONE`.
+    pub schedules: Schedules,
+    /// `BACKUP_DIR`; a folder inside the data folder when not set.
+    pub backup_dir: Option<PathBuf>,
+    /// `BACKUP_KEEP`: how many backups of the job are kept.
+    pub backup_keep: usize,
     /// `LOG_LEVEL`.
     pub log_level: String,
     /// `LOG_FORMAT`; by the terminal when not set.
@@ -232,6 +256,23 @@ impl Config {
             Some(config) if values.faults.is_empty() => Ok(config),
             _ => Err(ConfigErrors(values.faults)),
         }
+    }
+
+    /// For a box that lives as long as one command: nobody needs to be kept from it, and its jobs are those of the server.
+    #[must_use]
+    pub fn for_one_command(mut self) -> Self {
+        self.rate_limits = RateLimits { reads: None, writes: None, ..self.rate_limits };
+        self.allowed_ips.clear();
+        self.trusted_proxies.clear();
+        self.schedules = Schedules {
+            zone_name: self.schedules.zone_name,
+            housekeeping: None,
+            backup: None,
+            balance_check: None,
+            retry: None,
+            reconcile: None,
+        };
+        self
     }
 
     /// Whether strangers can reach the box: over the network, or through a proxy on this machine.
@@ -285,12 +326,7 @@ impl Config {
             "finalized" => Ok(CommitmentConfig::finalized()),
             _ => Err("must be confirmed or finalized (processed can still be undone)".into()),
         });
-        let limits = SpendingLimits {
-            keep_back: values.parse("MIN_SOL_BALANCE", sol).unwrap_or_default(),
-            per_transaction: values.optional("TX_LIMIT_SOL", sol_limit).flatten(),
-            per_hour: values.optional("HOURLY_LIMIT_SOL", sol_limit).flatten(),
-            per_day: values.optional("DAILY_LIMIT_SOL", sol_limit).flatten(),
-        };
+        let limits = spending_limits(values);
         let seller_fee_basis_points = values.parse("SELLER_FEE_BASIS_POINTS", |text| number::<u16>(text, 0, 10_000));
         let symbol = values.parse("SYMBOL", symbol);
         let allow_off_curve_owners = values.parse("ALLOW_OFF_CURVE_OWNERS", boolean);
@@ -306,6 +342,9 @@ impl Config {
             if wanted { Err("is true, but this build has no Redis support; set it to false".into()) } else { Ok(()) }
         });
         let alerts = AlertSettings::read(values);
+        let schedules = schedules(values);
+        let backup_dir = values.optional("BACKUP_DIR", path);
+        let backup_keep = values.parse("BACKUP_KEEP", |text| number::<usize>(text, 1, 10_000));
         let log_level = values.parse("LOG_LEVEL", log_level);
         let log_format = values.optional("LOG_FORMAT", |text| match text {
             "pretty" => Ok(LogFormat::Pretty),
@@ -333,6 +372,9 @@ impl Config {
                 auto_fix_max_rate: auto_fix_max_rate?,
             },
             alerts: alerts?,
+            schedules: schedules?,
+            backup_dir,
+            backup_keep: backup_keep?,
             log_level: log_level?,
             log_format,
             warnings: std::mem::take(&mut values.warnings),
@@ -349,11 +391,41 @@ fn number<T: std::str::FromStr + PartialOrd + fmt::Display + Copy>(text: &str, l
     }
 }
 
+fn schedules(values: &mut Values) -> Option<Schedules> {
+    let zone = values.parse("TIMEZONE", |text| {
+        TimeZone::get(text).map_err(|_unknown| "is no time zone such as UTC, Europe/Berlin or America/New_York".into())
+    });
+    let zone_or_default = zone.clone().unwrap_or(TimeZone::UTC);
+    let parse = {
+        let zone = zone_or_default.clone();
+        move |text: &str| Cron::parse(text, zone.clone()).map_err(|error| error.to_string())
+    };
+    let mut schedule = |name| values.optional(name, &parse);
+    let schedules = Schedules {
+        zone_name: zone_or_default.iana_name().unwrap_or("UTC").to_owned(),
+        housekeeping: schedule("HOUSEKEEPING_SCHEDULE"),
+        backup: schedule("BACKUP_SCHEDULE"),
+        balance_check: schedule("BALANCE_CHECK_SCHEDULE"),
+        retry: schedule("RETRY_SCHEDULE"),
+        reconcile: schedule("RECONCILIATION_SCHEDULE"),
+    };
+    zone.map(|_zone| schedules)
+}
+
 fn boolean(text: &str) -> Parsed<bool> {
     match text {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
         _ => Err("must be true or false".into()),
+    }
+}
+
+fn spending_limits(values: &mut Values) -> SpendingLimits {
+    SpendingLimits {
+        keep_back: values.parse("MIN_SOL_BALANCE", sol).unwrap_or_default(),
+        per_transaction: values.optional("TX_LIMIT_SOL", sol_limit).flatten(),
+        per_hour: values.optional("HOURLY_LIMIT_SOL", sol_limit).flatten(),
+        per_day: values.optional("DAILY_LIMIT_SOL", sol_limit).flatten(),
     }
 }
 

@@ -5,6 +5,7 @@
 pub mod access;
 pub mod address;
 pub mod alert;
+pub mod cron;
 pub mod discrepancy;
 pub mod document;
 pub mod failure;

@@ -15,6 +15,7 @@ mod error;
 mod estimate;
 mod events;
 mod health;
+mod jobs;
 mod limits;
 mod metrics;
 mod mints;
@@ -107,12 +108,14 @@ fn router(api: Api) -> Router {
         .routes(routes!(audit::list))
         .routes(routes!(reconcile::history))
         .routes(routes!(alerts::list))
+        .routes(routes!(jobs::list))
         .layer(TimeoutLayer::with_status_code(error::TIMED_OUT, READ_TIMEOUT));
     // No timeout here: a batch may be waited for, and a large venue takes its time to compare.
     let writes = OpenApiRouter::new()
         .routes(writes::write(&api, routes!(batches::mint)))
         .routes(writes::write(&api, routes!(reconcile::reconcile)))
-        .routes(writes::write(&api, routes!(reconcile::fix)));
+        .routes(writes::write(&api, routes!(reconcile::fix)))
+        .routes(writes::write(&api, routes!(jobs::run)));
     let (admin, of_admin) = reads.merge(writes).split_for_parts();
     let admin = admin
         .fallback(error::not_found)

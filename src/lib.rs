@@ -3,11 +3,11 @@
 //! The map, in the order in which things flow:
 //!
 //! ```text
-//! entrances   cli  http           translate, never decide
+//! entrances   cli  http  schedule translate, never decide
 //! wiring      app  config         builds everything once; the only reader of settings
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
 //!             reconcile  balance  access
-//!             alerts
+//!             alerts  backup
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
 //!             metadata  webhook  folder  clock  telemetry
 //! below all   domain              pure and synchronous
@@ -19,6 +19,7 @@
 pub mod access;
 pub mod alerts;
 pub mod app;
+pub mod backup;
 pub mod balance;
 pub mod chain;
 pub mod cli;
@@ -33,6 +34,7 @@ mod kill_points;
 pub mod metadata;
 pub mod minting;
 pub mod reconcile;
+pub mod schedule;
 pub mod store;
 pub mod telemetry;
 pub mod webhook;

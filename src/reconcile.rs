@@ -34,6 +34,7 @@ use crate::{
     store::{BookedMint, Report, Store, StoreError},
 };
 use compare::Finding;
+use look::Memory;
 
 /// Tickets that are looked at in one step: bounds memory.
 const CHUNK: usize = 2_000;
@@ -194,12 +195,12 @@ impl Reconciler {
             return Err(ReconcileError::UnknownVenue(venue_id.to_owned()));
         }
         let mut summary = Summary { venue_id: venue_id.to_owned(), ..Summary::default() };
-        let mut after = 0;
+        let (mut after, mut memory) = (0, Memory::default());
         loop {
             let booked = shared.store.booked_mints(venue_id.to_owned(), after, CHUNK).await?;
             let Some(last) = booked.last() else { break };
             after = last.id;
-            for (booked, finding) in shared.look(booked).await? {
+            for (booked, finding) in shared.look(booked, &mut memory).await? {
                 summary.add(&booked, finding);
             }
         }

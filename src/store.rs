@@ -8,12 +8,16 @@ mod alerts;
 mod answers;
 mod attempts;
 mod audit;
+pub mod backup;
 mod batches;
+mod housekeeping;
 mod identity;
+mod jobs;
 mod keys;
 mod mints;
 mod readers;
 mod reconciliation;
+mod retry;
 #[cfg(feature = "localnet")]
 mod sample;
 mod spending;
@@ -36,7 +40,9 @@ pub use attempts::{
 };
 pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};
+pub use housekeeping::Housekeeping;
 pub use identity::Identity;
+pub use jobs::{JobRun, NewJobRun, RunOutcome, Trigger};
 pub use keys::{ApiKey, NewApiKey};
 pub use mints::{Counts, MintFilter, MintRecord};
 pub use reconciliation::{BookedMint, Change, Correction, Report, SignedFor};
@@ -52,6 +58,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0001_books.sql")),
     M::up(include_str!("../migrations/0002_api.sql")),
     M::up(include_str!("../migrations/0003_alerts.sql")),
+    M::up(include_str!("../migrations/0004_jobs.sql")),
     M::up(include_str!("../migrations/0005_reconciliation.sql")),
 ];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
@@ -153,6 +160,7 @@ impl From<rusqlite::Error> for StoreError {
 /// The books. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Store {
+    path: PathBuf,
     writer: Writer,
     readers: Readers,
     seconds: HistogramVec,
@@ -180,7 +188,7 @@ impl Store {
         let seconds = HistogramVec::new(seconds.buckets(buckets), &["operation"])?;
         let (reads, commits) = (seconds.with_label_values(&["read"]), seconds.with_label_values(&["commit"]));
         let readers = Readers::open(READERS, reads, || connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-        Ok(Self { writer: Writer::start(connection, commits), readers, seconds })
+        Ok(Self { path: path.to_owned(), writer: Writer::start(connection, commits), readers, seconds })
     }
 
     /// Opens the books beside the process that owns them, for small writes: the schema is left as it is.

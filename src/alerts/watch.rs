@@ -20,7 +20,6 @@ use crate::{
         lamports::Lamports,
         mint::MintStatus,
     },
-    estimate::Prices,
     folder,
     minting::{Condition, Minter},
     store::{AlertFilter, BatchRecord, Store, StoreError},

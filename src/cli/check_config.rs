@@ -25,7 +25,7 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
         println!("wallet {} has the address {}", path.display(), Wallet::load(path)?.address());
     }
     if args.online {
-        let app = App::start(config).await?;
+        let app = App::start(config.for_one_command()).await?;
         let balance = crate::chain::Chain::balance(app.chain.as_ref(), &app.authority).await;
         app.stop().await;
         println!("the chain answers, books and wallet belong to it; the wallet holds {}", balance?);

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     app::App,
-    config::{Config, RateLimits, Secret},
+    config::{Config, Secret},
     domain::lamports::Lamports,
 };
 
@@ -219,11 +219,8 @@ pub(super) struct OwnServer {
 
 impl OwnServer {
     /// Starts a box for this process alone: nobody needs to be kept from asking too often.
-    pub(super) async fn start(mut config: Config, listener: tokio::net::TcpListener) -> anyhow::Result<Self> {
-        config.rate_limits = RateLimits { reads: None, writes: None, ..config.rate_limits };
-        config.allowed_ips.clear();
-        config.trusted_proxies.clear();
-        let app = App::start(config).await?;
+    pub(super) async fn start(config: Config, listener: tokio::net::TcpListener) -> anyhow::Result<Self> {
+        let app = App::start(config.for_one_command()).await?;
         let url: Url = format!("http://{}", listener.local_addr()?).parse()?;
         let client = Client::new(url, app.config.admin_api_key.clone())?;
         let (app, stop) = (Arc::new(app), CancellationToken::new());

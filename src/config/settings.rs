@@ -51,20 +51,20 @@ pub const SETTINGS: &[Setting] = &[
     Setting { secret: true, ..setting("alerts", "ALERT_WEBHOOK_SECRET", "") },
     setting("alerts", "ALERT_WEBHOOK_ALLOW_HTTP", "false"),
     setting("alerts", "ALERT_BATCH_FINISHED", "false"),
+    // An empty schedule turns a job off.
+    setting("schedule", "TIMEZONE", "UTC"),
+    setting("schedule", "HOUSEKEEPING_SCHEDULE", "30 3 * * *"),
+    setting("schedule", "BALANCE_CHECK_SCHEDULE", "*/15 * * * *"),
+    setting("schedule", "RETRY_SCHEDULE", ""),
+    setting("schedule", "RECONCILIATION_SCHEDULE", "0 2 * * *"),
+    setting("backup", "BACKUP_SCHEDULE", ""),
+    setting("backup", "BACKUP_DIR", ""),
+    setting("backup", "BACKUP_KEEP", "7"),
     setting("log", "LOG_LEVEL", "info"),
     setting("log", "LOG_FORMAT", ""),
 ];
 
 /// Names that users of this kind of service know, and that have no effect in this version: they are told so, and the box
 /// starts.
-pub(super) const WITHOUT_EFFECT: &[&str] = &[
-    "SOLANA_WS_URL",
-    "KUBO_API_URL",
-    "PINATA_JWT",
-    "REDIS_URL",
-    "REDIS_PASSWORD",
-    "RECONCILIATION_SCHEDULE",
-    "CACHE_WARM_SCHEDULE",
-    "BACKUP_SCHEDULE",
-    "TIMEZONE",
-];
+pub(super) const WITHOUT_EFFECT: &[&str] =
+    &["SOLANA_WS_URL", "KUBO_API_URL", "PINATA_JWT", "REDIS_URL", "REDIS_PASSWORD", "CACHE_WARM_SCHEDULE"];

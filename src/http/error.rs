@@ -25,6 +25,7 @@ use crate::{
     metadata::PublishError,
     minting::AcceptError,
     reconcile::ReconcileError,
+    schedule::RunError,
     store::StoreError,
 };
 
@@ -317,6 +318,19 @@ impl From<StoreError> for Problem {
                 tracing::error!(%error, "the books failed");
                 internal()
             }
+        }
+    }
+}
+
+impl From<RunError> for Problem {
+    fn from(error: RunError) -> Self {
+        match error {
+            RunError::Unknown { .. } => Self::not_found(error.to_string()),
+            RunError::Running { .. } => {
+                Self { retryable: true, ..Self::new(StatusCode::CONFLICT, "job_running", error.to_string()) }
+            }
+            RunError::Stopping => Self::new(StatusCode::SERVICE_UNAVAILABLE, "stopping", error.to_string()),
+            RunError::Store(cause) => cause.into(),
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct SystemStatus {
     /// The RPC endpoints, in the order of the settings.
     rpc: Vec<EndpointStatus>,
     queue: QueueStatus,
+    scheduler: SchedulerStatus,
     version: &'static str,
     network: &'static str,
     /// Seconds since the start.
@@ -104,6 +105,19 @@ pub(super) struct QueueStatus {
     held: Option<String>,
 }
 
+/// What the box does by itself; `/admin/jobs` has more.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SchedulerStatus {
+    /// The clock is watched.
+    running: bool,
+    /// Jobs that are due by themselves; those that are off do not count.
+    jobs: usize,
+    /// When the next of them is due.
+    #[schema(format = DateTime)]
+    next_run: Option<String>,
+}
+
 /// Every part of the box: wallet, cache, database, RPC endpoints, queue.
 #[utoipa::path(get, path = "/system/status", operation_id = "getSystemStatus", tag = "system", responses((status = 200, body = SystemStatus)))]
 pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
@@ -137,6 +151,11 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
                 Condition::Clear => None,
                 Condition::Held { reason } => Some(reason),
             },
+        },
+        scheduler: SchedulerStatus {
+            running: app.scheduler.is_alive(),
+            jobs: app.scheduler.jobs().iter().filter(|job| job.schedule.is_some()).count(),
+            next_run: app.scheduler.jobs().iter().filter_map(|job| app.scheduler.next_run_ms(job)).min().map(rfc3339),
         },
         version: env!("CARGO_PKG_VERSION"),
         network: app.config.network.as_str(),

@@ -57,6 +57,18 @@ impl LocalContent {
         Ok(Self { path, writer, reader })
     }
 
+    /// Lets SQLite refresh what it knows of its table, and empties the write-ahead log if nobody reads just now.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub async fn keep_house(&self) -> Result<(), PublishError> {
+        let tidy = |connection: &mut Connection| {
+            connection.execute_batch("PRAGMA optimize")?;
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()))
+        };
+        self.with(&self.writer, tidy).await
+    }
+
     async fn with<T: Send + 'static>(
         &self,
         connection: &Arc<Mutex<Connection>>,

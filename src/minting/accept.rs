@@ -111,6 +111,27 @@ impl Minter {
         Ok((preview, Funds { wallet, balance, spendable, refusal }))
     }
 
+    /// Queues failed tickets again that a retry can help, the oldest first and as many as a batch may have. Spending is
+    /// checked as for a batch. Returns how many were queued.
+    ///
+    /// # Errors
+    /// See [`AcceptError`]: nothing is queued then.
+    pub async fn retry_failed(&self) -> Result<u64, AcceptError> {
+        let shared = &self.shared;
+        let failed = shared.store.retryable(MAX_BATCH_TICKETS).await?;
+        if failed.is_empty() {
+            return Ok(0);
+        }
+        let (ids, addresses): (Vec<i64>, Vec<String>) = failed.into_iter().unzip();
+        let preview = Preview { new: ids.len() as u64, new_addresses: addresses, ..Preview::default() };
+        let (rules, _commitments, _refusal) = self.spending_rules(&preview).await?;
+        let queued = shared.store.retry(ids, rules, shared.now_ms()).await?;
+        if queued > 0 {
+            shared.work.notify_one();
+        }
+        Ok(queued)
+    }
+
     async fn look_through(&self, request: BatchRequest) -> Result<(Preview, NewBatch), AcceptError> {
         let found = request.tickets.len();
         if found == 0 || found > MAX_BATCH_TICKETS {

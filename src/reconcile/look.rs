@@ -48,7 +48,11 @@ struct Look {
 
 impl Shared {
     /// Compares some tickets with the chain.
-    pub(super) async fn look(&self, booked: Vec<BookedMint>) -> Result<Vec<(BookedMint, Finding)>, ReconcileError> {
+    pub(super) async fn look(
+        &self,
+        booked: Vec<BookedMint>,
+        memory: &mut Memory,
+    ) -> Result<Vec<(BookedMint, Finding)>, ReconcileError> {
         let (looks, statuses) = match self.ask(&booked).await {
             Ok(answers) => answers,
             // That says nothing about any ticket.
@@ -78,9 +82,8 @@ impl Shared {
             let finding = compare(&booked, &seen, &self.wallet);
             found.push((booked, finding));
         }
-        // The oldest transaction that the node still knows: what is younger than that it has not forgotten.
-        let remembers_from = statuses.values().map(|landed| landed.slot).min();
-        if let Err(error) = self.settle_doubts(&mut found, remembers_from).await {
+        memory.note(&statuses);
+        if let Err(error) = self.settle_doubts(&mut found, memory).await {
             let ReconcileError::Chain(error) = error else { return Err(error) };
             tracing::warn!(%error, "doubts about some tickets could not be settled");
         }
@@ -152,7 +155,7 @@ impl Shared {
     async fn settle_doubts(
         &self,
         found: &mut [(BookedMint, Finding)],
-        remembers_from: Option<u64>,
+        memory: &mut Memory,
     ) -> Result<(), ReconcileError> {
         let doubtful = |finding: &Finding| finding.unknown_transaction || finding.maybe_missing;
         let ids: Vec<i64> =
@@ -167,8 +170,15 @@ impl Shared {
         for signed in signed {
             by_mint.entry(signed.mint_id).or_default().push(signed);
         }
-        self.find_transactions(found, &by_mint, &statuses, remembers_from).await?;
-        self.prove_missing(found, &by_mint, &statuses, remembers_from).await?;
+        memory.note(&statuses);
+        let oldest = found.iter().filter(|(_, finding)| doubtful(finding)).filter_map(|(booked, _)| booked.slot).min();
+        if let Some(oldest) = oldest.filter(|slot| !memory.reaches(Some(*slot))) {
+            // Transactions that landed before these tickets: does the node still know one of them?
+            let earlier = self.store.landed_before(oldest).await?;
+            memory.note(&self.statuses(&earlier).await?);
+        }
+        self.find_transactions(found, &by_mint, &statuses, memory).await?;
+        self.prove_missing(found, &by_mint, &statuses, memory).await?;
         Ok(())
     }
 
@@ -179,7 +189,7 @@ impl Shared {
         found: &mut [(BookedMint, Finding)],
         signed: &HashMap<i64, Vec<SignedFor>>,
         statuses: &HashMap<Signature, Landed>,
-        remembers_from: Option<u64>,
+        memory: &Memory,
     ) -> Result<(), ReconcileError> {
         let mut histories = 0;
         for (booked, finding) in found.iter_mut().filter(|(_, finding)| finding.unknown_transaction) {
@@ -188,7 +198,7 @@ impl Shared {
             let mut right =
                 landed.filter(|(_, landed)| landed.error.is_none()).map(|(name, landed)| (name, landed.slot)).next();
             // A node that knows older transactions has not forgotten this one: it never was.
-            let never_was = booked.slot.zip(remembers_from).is_some_and(|(slot, from)| slot >= from);
+            let never_was = booked.slot.is_some() && memory.reaches(booked.slot);
             if right.is_none() && (never_was || books_signature(booked).is_none()) && histories < MAX_HISTORIES {
                 histories = histories.saturating_add(1);
                 right = self.chain.first_signature(&self.where_it_lives(booked)).await?;
@@ -219,7 +229,7 @@ impl Shared {
         found: &mut [(BookedMint, Finding)],
         signed: &HashMap<i64, Vec<SignedFor>>,
         statuses: &HashMap<Signature, Landed>,
-        remembers_from: Option<u64>,
+        memory: &Memory,
     ) -> Result<(), ReconcileError> {
         let suspects: Vec<usize> =
             found.iter().enumerate().filter(|(_, (_, finding))| finding.maybe_missing).map(|(at, _)| at).collect();
@@ -252,7 +262,7 @@ impl Shared {
             let worked = of_ticket.iter().any(|s| statuses.get(&s.signature).is_some_and(|l| l.error.is_none()));
             let may_land = of_ticket.iter().any(|signed| signed.last_valid_block_height >= tip.block_height);
             // The oldest thing that the proof rests on must be within the node's memory.
-            let remembers = remembers_from.is_some_and(|from| booked.slot.is_none_or(|slot| slot >= from));
+            let remembers = memory.reaches(booked.slot);
             let reason = if again.slot < tip.slot {
                 "the RPC endpoint is behind its own chain"
             } else if !still_absent.contains(&at) {
@@ -293,6 +303,23 @@ impl Shared {
         let first_known = time(first).await;
         let last_known = if last == first { first_known } else { time(last).await };
         BlockTimes { ends: first_known.zip(last_known) }
+    }
+}
+
+/// How far back the node is known to remember: to the oldest transaction that it knew.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Memory {
+    from: Option<u64>,
+}
+
+impl Memory {
+    fn note(&mut self, known: &HashMap<Signature, Landed>) {
+        self.from = known.values().map(|landed| landed.slot).chain(self.from).min();
+    }
+
+    /// Whether what happened in a slot cannot be forgotten; what has no slot was not long ago.
+    fn reaches(&self, slot: Option<u64>) -> bool {
+        self.from.is_some_and(|from| slot.is_none_or(|slot| slot >= from))
     }
 }
 

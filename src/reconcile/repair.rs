@@ -4,7 +4,7 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{CHUNK, ReconcileError, Reconciler, compare::Finding};
+use super::{CHUNK, ReconcileError, Reconciler, compare::Finding, look::Memory};
 use crate::{
     domain::discrepancy::{CheckStatus, Discrepancy, DiscrepancyKind, Remedy},
     store::{BookedMint, Change, Correction},
@@ -68,7 +68,7 @@ impl Reconciler {
         if shared.store.counts(Some(venue_id.to_owned())).await?.total() == 0 {
             return Err(ReconcileError::UnknownVenue(venue_id.to_owned()));
         }
-        let mut repair = Repair { dry_run, ..Repair::default() };
+        let (mut repair, mut memory) = (Repair { dry_run, ..Repair::default() }, Memory::default());
         if let Some(ticket_ids) = ticket_ids {
             let booked = shared.store.booked_tickets(venue_id.to_owned(), ticket_ids.clone()).await?;
             for ticket_id in ticket_ids {
@@ -78,7 +78,7 @@ impl Reconciler {
                 }
             }
             for chunk in booked.chunks(CHUNK) {
-                self.repair_some(chunk.to_vec(), &mut repair).await?;
+                self.repair_some(chunk.to_vec(), &mut memory, &mut repair).await?;
             }
         } else {
             let mut after = 0;
@@ -86,7 +86,7 @@ impl Reconciler {
                 let booked = shared.store.booked_mints(venue_id.to_owned(), after, CHUNK).await?;
                 let Some(last) = booked.last() else { break };
                 after = last.id;
-                self.repair_some(booked, &mut repair).await?;
+                self.repair_some(booked, &mut memory, &mut repair).await?;
             }
         }
         tracing::info!(
@@ -102,10 +102,15 @@ impl Reconciler {
         Ok(repair)
     }
 
-    async fn repair_some(&self, booked: Vec<BookedMint>, repair: &mut Repair) -> Result<(), ReconcileError> {
+    async fn repair_some(
+        &self,
+        booked: Vec<BookedMint>,
+        memory: &mut Memory,
+        repair: &mut Repair,
+    ) -> Result<(), ReconcileError> {
         let shared = &self.shared;
         let mut corrections = Vec::new();
-        for (booked, mut finding) in shared.look(booked).await? {
+        for (booked, mut finding) in shared.look(booked, memory).await? {
             repair.checked = repair.checked.saturating_add(1);
             if finding.discrepancies.is_empty() {
                 refuse_pending(&booked, &finding, repair);

@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 
 use flate2::{Compression, read::GzDecoder, write::GzEncoder};
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{Store, StoreError};
 
@@ -74,9 +74,7 @@ impl Store {
         // Writing to memory cannot fail.
         let packed = packed.await.map_err(|_panicked| StoreError::Closed)?.unwrap_or_default();
         self.write(move |connection| {
-            connection
-                .prepare_cached("DELETE FROM kept_answers WHERE created_at <= ?")?
-                .execute([now_ms.saturating_sub(LIFETIME_MS)])?;
+            forget(connection, now_ms)?;
             connection
                 .prepare_cached(
                     "INSERT OR REPLACE INTO kept_answers (actor, key, fingerprint, status, location, body, created_at)
@@ -87,4 +85,12 @@ impl Store {
         })
         .await
     }
+}
+
+/// Forgets the answers that are too old; returns how many.
+pub(super) fn forget(connection: &Connection, now_ms: i64) -> Result<usize, StoreError> {
+    let forgotten = connection
+        .prepare_cached("DELETE FROM kept_answers WHERE created_at <= ?")?
+        .execute([now_ms.saturating_sub(LIFETIME_MS)])?;
+    Ok(forgotten)
 }

@@ -176,6 +176,20 @@ impl Store {
         .await
     }
 
+    /// A few of the transactions that landed up to a slot, the newest of them.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn landed_before(&self, slot: u64) -> Result<Vec<Signature>, StoreError> {
+        self.read(move |connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT signature FROM attempts WHERE state = 'landed' AND slot <= ? ORDER BY id DESC LIMIT 5",
+            )?;
+            Ok(statement.query_map([slot], |row| parse(row, 0))?.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
     /// Brings the books in line with the chain; returns how many tickets were changed. One that is no longer as it was seen
     /// is left alone.
     ///

@@ -18,6 +18,7 @@
 )]
 
 mod architecture;
+mod jobs;
 mod settings;
 mod support;
 mod upgrades;
@@ -29,6 +30,8 @@ mod access;
 mod alerts;
 #[cfg(feature = "localnet")]
 mod api;
+#[cfg(feature = "localnet")]
+mod backup;
 #[cfg(feature = "localnet")]
 mod bad_days;
 #[cfg(feature = "localnet")]

@@ -24,6 +24,8 @@ async fn the_description_and_the_handlers_agree() {
         "/admin/batches/{id}",
         "/admin/batches/{id}/events",
         "/admin/dashboard",
+        "/admin/jobs",
+        "/admin/jobs/{id}/run",
         "/admin/mints",
         "/admin/mints/{ticketId}",
         "/admin/reconcile/{venueId}",

@@ -1,0 +1,62 @@
+//! Failed tickets that a retry can help, taken up again.
+
+use rusqlite::{Connection, params};
+
+use super::{SpendingRules, Store, StoreError, spending};
+use crate::domain::failure::FailureCode;
+
+impl Store {
+    /// The addresses of failed tickets that a retry can help, oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn retryable(&self, limit: usize) -> Result<Vec<(i64, String)>, StoreError> {
+        self.read(move |connection| {
+            let sql = format!("SELECT id, mint_address FROM mints WHERE {} ORDER BY id LIMIT ?", condition());
+            let mut statement = connection.prepare_cached(&sql)?;
+            let rows = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// Queues failed tickets again, all of them or none; those that were taken up in the meantime are left alone. Returns how
+    /// many were queued.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when the money does not reach, or a database fault.
+    pub async fn retry(&self, mint_ids: Vec<i64>, rules: SpendingRules, now_ms: i64) -> Result<u64, StoreError> {
+        self.write(move |connection| retry(connection, &mint_ids, &rules, now_ms)).await
+    }
+}
+
+fn retry(connection: &Connection, mint_ids: &[i64], rules: &SpendingRules, now_ms: i64) -> Result<u64, StoreError> {
+    // Before the tickets count as promised.
+    let commitments = spending::commitments(connection, now_ms)?;
+    let sql = format!(
+        "UPDATE mints SET status = 'pending', lane = 1, attempts = 0, error_code = NULL, error_message = NULL,
+                          settled_at = NULL
+         WHERE id = ? AND {}",
+        condition()
+    );
+    let mut queued = 0_u64;
+    for id in mint_ids {
+        let changed = connection.prepare_cached(&sql)?.execute(params![id])?;
+        queued = queued.saturating_add(changed as u64);
+    }
+    rules.check(queued, &commitments)?;
+    Ok(queued)
+}
+
+/// The codes are ours: nothing in the text comes from outside.
+fn condition() -> String {
+    let codes = FailureCode::OF_MINTING.into_iter().filter(|code| code.retryable());
+    let codes: Vec<String> = codes.map(|code| format!("'{}'", code.as_str())).collect();
+    let codes = codes.join(", ");
+    // An issue that was replaced by a later one stays as it is.
+    format!(
+        "status = 'failed' AND error_code IN ({codes})
+             AND NOT EXISTS (SELECT 1 FROM mints AS later WHERE later.venue_id = mints.venue_id
+                             AND later.ticket_id = mints.ticket_id AND later.generation > mints.generation)"
+    )
+}

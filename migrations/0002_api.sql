@@ -145,9 +145,11 @@ CREATE TABLE audit (
     client     TEXT    NOT NULL,                         -- address of the client, or "command line"
     action     TEXT    NOT NULL,                         -- method and path
     request_id TEXT    NOT NULL,
-    status     INTEGER,                                  -- answered; null while under way, or when the process died in it
-    outcome    TEXT                                      -- what was done, for a person
+    status     INTEGER,                                  -- answered; null for commands, and while under way
+    outcome    TEXT                                      -- what was done, for a person; null while under way
 ) STRICT;
+
+CREATE INDEX audit_open ON audit (id) WHERE status IS NULL AND outcome IS NULL;
 
 -- Answers to requests that came with an Idempotency-Key, so that a repeated request is answered alike.
 CREATE TABLE kept_answers (

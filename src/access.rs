@@ -25,6 +25,8 @@ pub struct Access {
     store: Store,
     /// SHA-256 of the key in the settings.
     setting: Option<[u8; 32]>,
+    /// How that key is named.
+    setting_name: &'static str,
     /// Others than this machine can reach the box.
     exposed: bool,
     /// Once a key was made, the box stays closed.
@@ -34,8 +36,8 @@ pub struct Access {
 impl Access {
     /// Keys from the books, and the one from the settings.
     #[must_use]
-    pub fn new(store: Store, setting: Option<&[u8]>, exposed: bool) -> Self {
-        Self { store, setting: setting.map(key_digest), exposed, closed: Arc::default() }
+    pub fn new(store: Store, setting: Option<&[u8]>, setting_name: &'static str, exposed: bool) -> Self {
+        Self { store, setting: setting.map(key_digest), setting_name, exposed, closed: Arc::default() }
     }
 
     /// Whether there is, or ever was, a key.
@@ -73,7 +75,7 @@ impl Access {
     pub async fn actor(&self, key: &[u8]) -> Result<Option<Actor>, StoreError> {
         let digest = key_digest(key);
         if self.setting.is_some_and(|setting| setting.ct_eq(&digest).into()) {
-            return Ok(Some(Actor { name: SETTING.into(), role: Role::Operate }));
+            return Ok(Some(Actor { name: self.setting_name.into(), role: Role::Operate }));
         }
         self.store.actor_of(digest).await
     }

@@ -155,6 +155,7 @@ impl App {
     ///
     /// # Errors
     /// See [`StartError`]; each names the thing and the remedy.
+    #[expect(clippy::too_many_lines, reason = "the whole wiring, in the order in which things depend on each other")]
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let wallet = match &config.wallet_path {
             Some(path) => Wallet::load(path)?,
@@ -169,7 +170,7 @@ impl App {
             DataFolder::take(embedded.temporary.as_ref().map_or(config.data_dir.as_path(), |dir| dir.path()), &files)?;
         let store = Store::open(folder.path())?;
         let key = config.admin_api_key.as_ref().map(|key| key.expose().as_bytes());
-        let access = Access::new(store.clone(), key, config.is_exposed());
+        let access = Access::new(store.clone(), key, config.admin_key_name, config.is_exposed());
         if config.is_exposed() && !access.has_key().await? {
             let setting = if config.listen.ip().is_loopback() { "TRUSTED_PROXIES" } else { "HOST" };
             return Err(StartError::NoKey { setting });
@@ -179,6 +180,7 @@ impl App {
         let identity = identify(&config, &chain, authority).await?;
         chain.bind(identity.genesis_hash.clone());
         store.bind(identity, clock.now_ms()).await?;
+        store.close_audit().await?;
 
         let registry = Registry::new();
         store.register(&registry)?;

@@ -27,6 +27,7 @@ pub use settings::{SETTINGS, Setting};
 pub use sources::{Sources, describe};
 
 use crate::{
+    access,
     domain::{cron::Cron, document::MAX_SYMBOL_BYTES, lamports::Lamports, spending::SpendingLimits},
     estimate::Pacing,
     reconcile::ReconcileSettings,
@@ -183,6 +184,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// `ADMIN_API_KEY`.
     pub admin_api_key: Option<Secret>,
+    /// How that key is named in the audit trail.
+    pub admin_key_name: &'static str,
     /// `ALLOWED_IPS`: who may use the admin API; everyone when empty.
     pub allowed_ips: Vec<IpNet>,
     /// `TRUSTED_PROXIES`: whose word counts on where a request comes from.
@@ -262,6 +265,7 @@ impl Config {
     #[must_use]
     pub fn for_one_command(mut self) -> Self {
         self.rate_limits = RateLimits { reads: None, writes: None, ..self.rate_limits };
+        self.admin_key_name = access::COMMAND_LINE;
         self.allowed_ips.clear();
         self.trusted_proxies.clear();
         self.schedules = Schedules {
@@ -358,6 +362,7 @@ impl Config {
             data_dir: data_dir?,
             listen: SocketAddr::new(host?, port?),
             admin_api_key,
+            admin_key_name: access::SETTING,
             allowed_ips,
             trusted_proxies,
             rate_limits: RateLimits { writes: writes?, reads: reads?, window: Duration::from_millis(window?) },

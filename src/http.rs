@@ -39,7 +39,7 @@ use axum::{
     http::{HeaderName, HeaderValue},
     middleware,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::Semaphore};
 use tokio_util::sync::CancellationToken;
 use tower_http::{
     CompressionLevel, catch_panic::CatchPanicLayer, compression::CompressionLayer, set_header::SetResponseHeaderLayer,
@@ -66,6 +66,7 @@ struct Api {
     metrics: Arc<requests::HttpMetrics>,
     gauges: Arc<metrics::Gauges>,
     probe: Arc<health::Probe>,
+    bodies: Arc<Semaphore>,
 }
 
 /// Serves the API until `stop` is cancelled; requests under way are finished first.
@@ -85,6 +86,7 @@ pub(crate) async fn serve(
         metrics: Arc::new(requests::HttpMetrics::new(&app.registry)?),
         gauges: Arc::new(metrics::Gauges::new(&app.registry)?),
         probe: Arc::default(),
+        bodies: Arc::new(Semaphore::new(writes::MAX_BODIES)),
         stop: stop.clone(),
         app,
     };

@@ -22,7 +22,7 @@ use super::{
     error::{Problem, text},
     limits::{Limit, Limited, network_of},
 };
-use crate::domain::access::{Actor, Role};
+use crate::domain::access::{Actor, Role, key_digest};
 
 const HEADER: &str = "x-admin-api-key";
 /// What proxies add: behind one that is not named, strangers look like this machine.
@@ -30,8 +30,10 @@ const PROXY_HEADERS: [&str; 3] = ["x-forwarded-for", "forwarded", "via"];
 /// Wrong keys that are looked at, whatever the other limits are.
 const GUESSES: NonZeroU32 = NonZeroU32::new(10).unwrap();
 const GUESS_WINDOW: Duration = Duration::from_mins(1);
-/// Blocked addresses remembered before those that are blocked no more are forgotten.
-const MAX_BLOCKED: usize = 10_000;
+/// How long a key that was right is looked at all the same.
+const TRUST: Duration = Duration::from_mins(10);
+/// Addresses remembered before those that matter no more are forgotten.
+const MAX_REMEMBERED: usize = 10_000;
 
 /// Lets those through who may do what they ask for, with their [`Actor`].
 pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
@@ -112,10 +114,14 @@ async fn authenticate(api: &Api, client: Client, headers: &HeaderMap) -> Result<
         }
         return Ok(access.local());
     };
-    api.guesses.check(client.address).map_err(too_many_guesses)?;
-    let actor = access.actor(given.as_bytes()).await?;
+    let given = given.as_bytes();
+    api.guesses.check(client.address, given).map_err(too_many_guesses)?;
+    let actor = access.actor(given).await?;
     // Once more: of many that are looked at in the same moment, only the first few count.
-    api.guesses.check(client.address).map_err(too_many_guesses)?;
+    api.guesses.check(client.address, given).map_err(too_many_guesses)?;
+    if actor.is_some() {
+        api.guesses.trust(client.address, given);
+    }
     actor.ok_or_else(|| {
         api.guesses.note(client.address);
         tracing::warn!(client = %client.address, "a wrong key was refused");
@@ -124,7 +130,7 @@ async fn authenticate(api: &Api, client: Client, headers: &HeaderMap) -> Result<
 }
 
 fn too_many_guesses(limited: Limited) -> Problem {
-    Problem::too_many_requests("too many wrong keys came from this address; no key is looked at for a while", limited)
+    Problem::too_many_wrong_keys(limited)
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -133,33 +139,48 @@ fn is_loopback(host: &str) -> bool {
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 
-/// Addresses that sent too many wrong keys: for a while, none of theirs is looked at, the right one neither, so that even a
-/// short key cannot be guessed.
+/// Addresses that sent too many wrong keys: for a while, none of theirs is looked at, so that even a short key cannot be
+/// guessed. A key that was right there a short while ago still is: one forgotten device must not lock its neighbours out.
 #[derive(Debug)]
 pub(super) struct Guesses {
     budget: Limit,
     blocked: Mutex<HashMap<IpAddr, Instant>>,
+    trusted: Mutex<HashMap<(IpAddr, [u8; 32]), Instant>>,
 }
 
 impl Default for Guesses {
     fn default() -> Self {
-        Self { budget: Limit::new(Some(GUESSES), GUESS_WINDOW), blocked: Mutex::default() }
+        let budget = Limit::new(Some(GUESSES), GUESS_WINDOW);
+        Self { budget, blocked: Mutex::default(), trusted: Mutex::default() }
     }
 }
 
 impl Guesses {
-    fn check(&self, address: IpAddr) -> Result<(), Limited> {
+    fn check(&self, address: IpAddr, key: &[u8]) -> Result<(), Limited> {
+        let trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        if trusted.get(&(address, key_digest(key))).is_some_and(|at| at.elapsed() < TRUST) {
+            return Ok(());
+        }
+        drop(trusted);
         let blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
         let until = blocked.get(&network_of(address));
         let left = until.map_or(Duration::ZERO, |until| until.saturating_duration_since(Instant::now()));
         if left.is_zero() { Ok(()) } else { Err(Limited { retry_after: left }) }
     }
 
+    fn trust(&self, address: IpAddr, key: &[u8]) {
+        let mut trusted = self.trusted.lock().unwrap_or_else(PoisonError::into_inner);
+        if trusted.len() > MAX_REMEMBERED {
+            trusted.retain(|_, at| at.elapsed() < TRUST);
+        }
+        trusted.insert((address, key_digest(key)), Instant::now());
+    }
+
     fn note(&self, address: IpAddr) {
         let Err(Limited { retry_after }) = self.budget.check("", address) else { return };
         let now = Instant::now();
         let mut blocked = self.blocked.lock().unwrap_or_else(PoisonError::into_inner);
-        if blocked.len() > MAX_BLOCKED {
+        if blocked.len() > MAX_REMEMBERED {
             blocked.retain(|_, until| *until > now);
         }
         blocked.insert(network_of(address), now + retry_after);

@@ -434,6 +434,7 @@ pub(super) struct Failed {
 
 /// The sums of a batch.
 #[derive(Debug, Serialize, ToSchema)]
+#[schema(as = BatchSummary)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Summary {
     total: u64,

@@ -111,6 +111,11 @@ impl Problem {
         Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_requests", detail).after(limited)
     }
 
+    pub(super) fn too_many_wrong_keys(limited: Limited) -> Self {
+        let detail = "too many wrong keys came from this address; no new key is looked at for a while";
+        Self::new(StatusCode::FORBIDDEN, "too_many_wrong_keys", detail).after(limited)
+    }
+
     /// Says that, and when, the same request may succeed.
     pub(super) fn after(self, limited: Limited) -> Self {
         Self { retryable: true, retry_after: Some(limited.retry_after), ..self }

@@ -49,7 +49,11 @@ const KEY: &str = "key";
 const COMMON: &[(u16, &str)] = &[
     (400, "`invalid_request`: the path or the query cannot be read."),
     (401, "`unauthorized`: the key is missing or wrong."),
-    (403, "`forbidden`: the address, the web site or the key's role is not allowed."),
+    (
+        403,
+        "`forbidden`: the address, the web site or the key's role is not allowed. `too_many_wrong_keys`: `Retry-After` says \
+         when a key is looked at again.",
+    ),
     (422, "`invalid_request`: `errors` says what is wrong, and where."),
     (429, "`too_many_requests`: `Retry-After` says when to come back."),
     (500, "`internal_error`: a fault of the box; the log has its cause."),
@@ -76,6 +80,14 @@ fn complete(mut description: openapi::OpenApi) -> openapi::OpenApi {
             }
             let common = if is_admin { COMMON } else { &[] };
             let of_writes = if is_write { OF_WRITES } else { &[] };
+            let said = operation.summary.clone().unwrap_or_else(|| "The answer.".to_owned());
+            for response in operation.responses.responses.values_mut() {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    response.description.clone_from(&said);
+                }
+            }
             for (status, meaning) in common.iter().chain(of_writes) {
                 let response = || RefOr::T(problem(*status, meaning));
                 operation.responses.responses.entry(status.to_string()).or_insert_with(response);

@@ -1,6 +1,6 @@
 //! What every request gets: an id, a line in the log, and a place in the instruments.
 
-use std::time::Instant;
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -51,16 +51,13 @@ impl HttpMetrics {
         Ok(metrics)
     }
 
-    fn observe(&self, method: &str, route: &str, response: &Response, seconds: f64) {
-        let status = response.status();
-        self.seconds.with_label_values(&[method, route, status.as_str()]).observe(seconds);
-        if !route.starts_with("/admin") {
-            return;
-        }
-        self.admin_requests.with_label_values(&[method, route]).inc();
-        if status.is_client_error() || status.is_server_error() {
-            let code = response.extensions().get::<ProblemCode>().map_or("other", |code| code.0);
-            self.admin_errors.with_label_values(&[route, code]).inc();
+    fn observe(&self, method: &str, route: &str, status: &str, code: Option<&str>, seconds: f64) {
+        self.seconds.with_label_values(&[method, route, status]).observe(seconds);
+        if route.starts_with("/admin") {
+            self.admin_requests.with_label_values(&[method, route]).inc();
+            if let Some(code) = code {
+                self.admin_errors.with_label_values(&[route, code]).inc();
+            }
         }
     }
 }
@@ -78,18 +75,56 @@ pub(super) async fn observe(State(api): State<Api>, mut request: Request, next: 
     let client = client_of(&request).address;
     // The path only: a query may hold what somebody took for the place of a key.
     let span = tracing::info_span!("request", id, method, path = request.uri().path());
-    let began = Instant::now();
-    let mut response = next.run(request).instrument(span.clone()).await;
-    let elapsed = began.elapsed();
-    api.metrics.observe(method, &route, &response, elapsed.as_secs_f64());
-    let code = response.extensions().get::<ProblemCode>().map(|code| code.0);
-    let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-    span.in_scope(|| tracing::info!(status = response.status().as_u16(), code, ms, %client, "answered"));
+    let metrics = Arc::clone(&api.metrics);
+    let mut line = Line { metrics, method, route, client, span: span.clone(), began: Instant::now(), answered: false };
+    let mut response = next.run(request).instrument(span).await;
+    line.answered(&response);
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
 }
+
+/// A request's line in the log and its place in the instruments; written when it is answered, or when its client goes away.
+struct Line {
+    metrics: Arc<HttpMetrics>,
+    method: &'static str,
+    route: String,
+    client: IpAddr,
+    span: tracing::Span,
+    began: Instant,
+    answered: bool,
+}
+
+impl Line {
+    fn answered(&mut self, response: &Response) {
+        self.answered = true;
+        let status = response.status();
+        let code = response.extensions().get::<ProblemCode>().map(|code| code.0);
+        let is_error = status.is_client_error() || status.is_server_error();
+        let error = code.or(is_error.then_some("other"));
+        self.metrics.observe(self.method, &self.route, status.as_str(), error, self.began.elapsed().as_secs_f64());
+        let (ms, client) = (self.ms(), self.client);
+        self.span.in_scope(|| tracing::info!(status = status.as_u16(), code, ms, %client, "answered"));
+    }
+
+    fn ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.metrics.observe(self.method, &self.route, GONE, Some(GONE), self.began.elapsed().as_secs_f64());
+            let (ms, client) = (self.ms(), self.client);
+            self.span.in_scope(|| tracing::info!(ms, %client, "the client went away before it was answered"));
+        }
+    }
+}
+
+/// In place of a status and a code, for requests whose client went away.
+const GONE: &str = "gone";
 
 /// What a client may choose for an id: nothing that could make a log line look like another.
 fn is_id(id: &str) -> bool {

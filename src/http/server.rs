@@ -54,6 +54,9 @@ pub(super) async fn run(listener: TcpListener, router: Router, proxies: &[IpNet]
     let clients = Clients::default();
     let accept = async {
         loop {
+            if places.available_permits() == 0 {
+                tracing::warn!(connections = MAX_CONNECTIONS, "all connections are taken; new ones wait");
+            }
             let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
             match listener.accept().await {
                 Ok((stream, peer)) => {

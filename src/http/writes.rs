@@ -11,7 +11,7 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::{OriginalUri, Request, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
 };
@@ -39,7 +39,9 @@ pub(super) const MAX_BODY_BYTES: usize = 16 * 1024 * 1024;
 /// How much of a body is read at most, to be able to say that it is too large.
 const MAX_DISCARDED_BYTES: usize = 256 * 1024 * 1024;
 /// How long a client may take to send it: a slow line's 16 MB.
-const BODY_TIMEOUT: Duration = Duration::from_mins(2);
+const BODY_TIMEOUT: Duration = Duration::from_mins(1);
+/// Bodies that are read at once: bounds memory.
+pub(super) const MAX_BODIES: usize = 16;
 /// Longest `Idempotency-Key`.
 const MAX_KEY_BYTES: usize = 255;
 /// Longest outcome in the audit trail.
@@ -68,10 +70,13 @@ pub(super) fn write(api: &Api, (schemas, paths, handler): Route) -> Route {
 }
 
 async fn carry_out(State(api): State<Api>, request: Request, next: Next) -> Response {
+    // Bodies that are being read take memory; more of them wait their turn.
+    let Ok(reading) = Arc::clone(&api.bodies).acquire_owned().await else { return internal().into_response() };
     let (request, fingerprint) = match read_whole(request).await {
         Ok(whole) => whole,
         Err(problem) => return problem.into_response(),
     };
+    drop(reading);
     // A task of its own: a client that goes away does not cancel what it has begun.
     let tasks = api.app.tasks.clone();
     let span = tracing::Span::current();
@@ -104,18 +109,26 @@ pub(super) fn prefers_async(headers: &HeaderMap) -> bool {
 
 async fn read_whole(request: Request) -> Result<(Request, [u8; 32]), Problem> {
     let (parts, body) = request.into_parts();
-    let is_json = text(&parts.headers, "content-type")
-        .and_then(|kind| kind.split(';').next())
-        .is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
-    if parts.method == Method::POST && !is_json {
-        // Also what keeps a form of another web site from being taken for a request.
-        return Err(Problem::unsupported_media_type("the body must be sent as content-type: application/json"));
+    let kind = text(&parts.headers, "content-type").and_then(|kind| kind.split(';').next());
+    let is_json = kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    // Also what keeps a form of another web site from being taken for a request.
+    let not_json = || Problem::unsupported_media_type("the body must be sent as content-type: application/json");
+    if parts.headers.contains_key(header::CONTENT_TYPE) && !is_json {
+        return Err(not_json());
+    }
+    let length = text(&parts.headers, "content-length").and_then(|length| length.parse::<u64>().ok());
+    // A client that asks first need not send it.
+    if length.is_some_and(|length| length > MAX_BODY_BYTES as u64) && parts.headers.contains_key(header::EXPECT) {
+        return Err(Problem::body_too_large(MAX_BODY_BYTES));
     }
     let Ok(read) = timeout(BODY_TIMEOUT, read(body)).await else {
         return Err(Problem::body_too_slow(BODY_TIMEOUT));
     };
     let broken = |_broken| Problem::bad_request("incomplete_body", "the body ended before it was complete");
     let body = read.map_err(broken)?.ok_or_else(|| Problem::body_too_large(MAX_BODY_BYTES))?;
+    if !body.is_empty() && !is_json {
+        return Err(not_json());
+    }
     let request = Request::from_parts(parts, Body::empty());
     let fingerprint = fingerprint(&request, &body);
     // The handler alone holds the body, so that it can let go of it before it waits.
@@ -181,7 +194,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     match keys.as_slice() {
         [] => Ok(None),
         [key] => match key.to_str() {
-            Ok(key) if (1..=MAX_KEY_BYTES).contains(&key.len()) => Ok(Some(key.to_owned())),
+            Ok(key) if (1..=MAX_KEY_BYTES).contains(&key.len()) && !key.contains('\t') => Ok(Some(key.to_owned())),
             Ok(_) | Err(_) => wrong("the Idempotency-Key must be 1 to 255 characters of plain ASCII"),
         },
         _ => wrong("the request has more than one Idempotency-Key"),

@@ -81,7 +81,9 @@ pub fn table(services: &Services, schedules: &Schedules) -> Vec<Job> {
     macro_rules! job {
         ($id:literal, $description:literal, $schedule:ident, $call:ident) => {{
             let services = services.clone();
-            Job::new($id, $description, schedules.$schedule.clone(), move || $call(services.clone()))
+            Job::new($id, $description, schedules.$schedule.clone(), move || {
+                reported($id, services.alerts.clone(), $call(services.clone()))
+            })
         }};
     }
     vec![
@@ -101,6 +103,24 @@ pub fn table(services: &Services, schedules: &Schedules) -> Vec<Job> {
             reconcile
         ),
     ]
+}
+
+/// Does a job, and has it told when it fails, and when it works again.
+async fn reported(
+    id: &'static str,
+    alerts: Alerts,
+    work: impl Future<Output = Result<String, JobError>>,
+) -> Result<String, JobError> {
+    let kind = if id == "backup" { AlertKind::BackupFailed } else { AlertKind::JobFailed };
+    let done = work.await;
+    match &done {
+        Ok(_) => alerts.resolve(&alert_key(kind, Some(id))).await,
+        Err(error) => {
+            let text = format!("the job {id} failed: {error}; see /admin/jobs");
+            alerts.raise(Alert::new(kind, Severity::Warning, Some(id), text)).await;
+        }
+    }
+    done
 }
 
 async fn housekeeping(services: Services) -> Result<String, JobError> {

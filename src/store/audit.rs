@@ -67,6 +67,22 @@ impl Store {
         .await
     }
 
+    /// Notes of requests that an earlier process did not answer that it ended in them.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn close_audit(&self) -> Result<(), StoreError> {
+        self.write(|connection| {
+            connection.execute(
+                "UPDATE audit SET outcome = 'the process ended before this was answered; what it had accepted goes on'
+                 WHERE status IS NULL AND outcome IS NULL",
+                [],
+            )?;
+            Ok(())
+        })
+        .await
+    }
+
     /// The trail, newest first, from before a row if one is given.
     ///
     /// # Errors

@@ -390,6 +390,7 @@ mod over_http {
             BoxOptions::new(folder.path(), &wallet)
                 .set("TIMEZONE", "Europe/Berlin")
                 .set("BALANCE_CHECK_SCHEDULE", "")
+                .set("RECONCILIATION_SCHEDULE", "")
                 .set("BACKUP_KEEP", "2")
         };
         let office = options().start().await;
@@ -398,7 +399,7 @@ mod over_http {
         let housekeeping = job(&office, "housekeeping").await;
         assert_eq!((&housekeeping["schedule"], &housekeeping["enabled"]), (&json!("30 3 * * *"), &json!(true)));
         assert!(housekeeping["nextRun"].as_str().unwrap().ends_with(":30:00Z"), "{housekeeping}");
-        for off in ["backup", "retry-failed", "balance-check"] {
+        for off in ["backup", "retry-failed", "balance-check", "reconcile"] {
             let job = job(&office, off).await;
             assert_eq!(
                 (&job["enabled"], &job["schedule"], &job["nextRun"]),

@@ -85,13 +85,14 @@ fn settings_of_later_versions_are_named_and_do_not_stop_the_box() {
     let all = sources(
         folder.path(),
         "",
-        "RECONCILIATION_SCHEDULE=0 2 * * *  # 2 AM daily\nexport REDIS_ENABLED=\"false\" # off\n# BATCH\n",
+        "RECONCILIATION_SCHEDULE=0 2 * * *  # 2 AM daily\nREDIS_URL=redis://localhost:6379\nexport REDIS_ENABLED=\"false\" # off\n# BATCH\n",
         &[],
         &[],
     );
     let config = Config::load(&all).unwrap();
     assert_eq!(config.warnings.len(), 1);
-    assert!(config.warnings[0].contains("RECONCILIATION_SCHEDULE"), "{:?}", config.warnings);
+    assert!(config.warnings[0].contains("REDIS_URL"), "{:?}", config.warnings);
+    assert_eq!(config.schedules.reconcile.unwrap().to_string(), "0 2 * * * UTC");
     let all = sources(folder.path(), "", "REDIS_ENABLED=true\n", &[], &[]);
     assert!(Config::load(&all).unwrap_err().to_string().contains("no Redis support"));
 }

@@ -20,6 +20,7 @@ mod keygen;
 mod localnet;
 mod mint;
 mod reconcile;
+mod recover;
 mod restore;
 #[cfg(feature = "localnet")]
 mod sample_books;
@@ -90,6 +91,8 @@ enum Command {
     Estimate(estimate::EstimateArgs),
     /// Compares a venue's tickets with the chain, and repairs the books
     Reconcile(reconcile::ReconcileArgs),
+    /// Rebuilds the books from the chain for the tickets of a file, and mints nothing
+    Recover(recover::RecoverArgs),
     /// Computes a ticket's address on the chain
     Address(address::AddressArgs),
     /// Makes a new wallet
@@ -190,6 +193,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Mint(args) => mint::run(args, settings).await,
         Command::Estimate(args) => estimate::run(args, settings).await,
         Command::Reconcile(args) => reconcile::run(args, settings).await,
+        Command::Recover(args) => recover::run(args, settings).await,
         Command::Address(args) => address::run(args, settings),
         Command::Key(args) => key::run(args, settings).await,
         Command::Alert(args) => alert::run(args, settings).await,

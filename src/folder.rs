@@ -42,7 +42,7 @@ pub struct DataFolder {
 }
 
 impl DataFolder {
-    /// Makes the folder and `files` if they are missing, as [`prepare`] does, and takes it.
+    /// Makes the folder and `files` if they are missing, readable by this user only, and takes it.
     ///
     /// # Errors
     /// [`FolderError::Locked`] if another process has it.

@@ -27,6 +27,8 @@ pub struct Inspection {
     pub metadata: Option<MetadataState>,
     /// Whether the given owner holds the ticket now.
     pub held: bool,
+    /// Another ticket's account stands where one of this ticket's should: the answers are mixed up.
+    pub mixed_up: bool,
 }
 
 /// What is at a ticket's address.
@@ -70,6 +72,12 @@ pub fn addresses_to_inspect(mint: Pubkey, owner: &Pubkey) -> [Pubkey; ACCOUNTS_T
 #[must_use]
 pub fn inspect(address: &Pubkey, accounts: [Option<&Account>; ACCOUNTS_TO_INSPECT]) -> Inspection {
     let [mint, metadata, token] = accounts;
+    let mixed_up = is_metadata(mint)
+        || is_token_account(mint)
+        || is_token_account(metadata)
+        || is_metadata(token)
+        || metadata.and_then(mint_of_metadata).is_some_and(|mint| mint != *address)
+        || token.and_then(mint_of_token_account).is_some_and(|mint| mint != *address);
     let mint = match mint {
         None => MintState::Absent,
         Some(account) if account.owner == solana_system_interface::program::ID && account.data.is_empty() => {
@@ -83,7 +91,23 @@ pub fn inspect(address: &Pubkey, accounts: [Option<&Account>; ACCOUNTS_TO_INSPEC
             Ok(_) | Err(_) => MintState::Foreign(account.owner),
         },
     };
-    Inspection { mint, metadata: metadata.and_then(read_metadata), held: token.is_some_and(holds_one) }
+    Inspection { mint, metadata: metadata.and_then(read_metadata), held: token.is_some_and(holds_one), mixed_up }
+}
+
+fn is_metadata(account: Option<&Account>) -> bool {
+    account.is_some_and(|account| account.owner == mpl_token_metadata::ID)
+}
+
+fn is_token_account(account: Option<&Account>) -> bool {
+    account.is_some_and(|a| a.owner == spl_token_interface::ID && a.data.len() == TokenAccount::LEN)
+}
+
+fn mint_of_metadata(account: &Account) -> Option<Pubkey> {
+    Metadata::from_bytes(&account.data).ok().map(|metadata| metadata.mint)
+}
+
+fn mint_of_token_account(account: &Account) -> Option<Pubkey> {
+    TokenAccount::unpack(&account.data).ok().map(|account| account.mint)
 }
 
 fn read_metadata(account: &Account) -> Option<MetadataState> {
@@ -106,8 +130,7 @@ fn read_metadata(account: &Account) -> Option<MetadataState> {
 #[must_use]
 pub fn minted_by(wallet: &Pubkey, account: &Account) -> Option<(Pubkey, String, String)> {
     let state = read_metadata(account).filter(|state| state.update_authority == *wallet)?;
-    let mint = Metadata::from_bytes(&account.data).ok()?.mint;
-    Some((mint, state.name, state.uri))
+    Some((mint_of_metadata(account)?, state.name, state.uri))
 }
 
 fn holds_one(account: &Account) -> bool {

@@ -153,6 +153,12 @@ impl Client {
         self.answer(request.json(&body)).await
     }
 
+    /// Has those tickets of a batch taken into the books that the chain holds already.
+    pub(super) async fn recover(&self, venue_id: &str, tickets: &[Value]) -> anyhow::Result<Batch> {
+        let request = self.request(Method::POST, "/admin/batch-mint?recover=true")?.timeout(LONG);
+        self.answer(request.json(&Body { venue_id, tickets })).await
+    }
+
     /// Hands a batch over and waits for its result.
     #[cfg(feature = "localnet")]
     pub(super) async fn mint(&self, venue_id: &str, tickets: Vec<Value>) -> anyhow::Result<Batch> {

@@ -45,6 +45,8 @@ failure_codes! {
     AddressTaken = "address_taken", retryable: false;
     /// The chain refused the transaction for what is in it.
     RejectedByChain = "rejected_by_chain", retryable: false;
+    /// The books were to be rebuilt from the chain, and the chain does not hold the ticket.
+    NotOnChain = "not_on_chain", retryable: false;
     /// Every attempt expired without landing.
     NeverLanded = "never_landed", retryable: true;
 }

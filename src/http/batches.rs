@@ -76,7 +76,11 @@ pub(super) async fn mint(
         let outcome = Outcome(format!("dry run for {venue}: {tickets} tickets"));
         return Ok((Extension(outcome), Json(preview(&api, request).await?)).into_response());
     }
-    let accepted = api.app.minter.accept(request).await?;
+    let accepted = if parameters.recover {
+        api.app.minter.recover(request).await?
+    } else {
+        api.app.minter.accept(request).await?
+    };
     let respond_async = prefers_async(&headers);
     let batch_id = accepted.batch_id;
     if !respond_async {
@@ -108,6 +112,10 @@ pub(super) struct MintParameters {
     #[serde(default)]
     #[param(default = false)]
     dry_run: bool,
+    /// Only takes those tickets into the books that the chain holds already; the others fail with `not_on_chain`.
+    #[serde(default)]
+    #[param(default = false)]
+    recover: bool,
 }
 
 #[derive(Debug, IntoParams)]

@@ -273,6 +273,7 @@ pub(super) fn failure_status(code: FailureCode) -> StatusCode {
         | FailureCode::ContentConflict
         | FailureCode::ChainConflict
         | FailureCode::AddressTaken => StatusCode::CONFLICT,
+        FailureCode::NotOnChain => StatusCode::NOT_FOUND,
         FailureCode::RejectedByChain | FailureCode::NeverLanded => StatusCode::BAD_GATEWAY,
     }
 }

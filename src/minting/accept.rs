@@ -1,6 +1,6 @@
 //! Acceptance: a request becomes a durable promise, or is refused as a whole before anything is spent.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use fail::fail_point;
 use serde_json::{Value, value::RawValue};
@@ -81,8 +81,40 @@ impl Minter {
     /// See [`AcceptError`]: the whole batch is refused, and nothing is kept of it.
     pub async fn accept(&self, request: BatchRequest) -> Result<Accepted, AcceptError> {
         let found = request.tickets.len();
-        let shared = &self.shared;
         let (preview, batch) = self.look_through(request).await?;
+        self.accept_checked(found, preview, batch).await
+    }
+
+    /// Takes those tickets of a batch into the books that the chain holds already. Nothing is minted: the others fail, and
+    /// may be sent to be minted afterwards.
+    ///
+    /// # Errors
+    /// See [`AcceptError`]: nothing is kept then.
+    pub async fn recover(&self, request: BatchRequest) -> Result<Accepted, AcceptError> {
+        let found = request.tickets.len();
+        let (mut preview, mut batch) = self.look_through(request).await?;
+        let on_chain = self.on_chain(&preview.new_addresses).await?;
+        let new: HashSet<String> = std::mem::take(&mut preview.new_addresses).into_iter().collect();
+        for entry in &mut batch.entries {
+            if let Entry::Ticket(ticket) = entry
+                && new.contains(&ticket.mint_address)
+                && !on_chain.contains(&ticket.mint_address)
+            {
+                let message = format!("the chain holds no ticket at {}; send it to be minted", ticket.mint_address);
+                *entry = Entry::Faulty {
+                    ticket_id: std::mem::take(&mut ticket.ticket_id),
+                    failure: Failure::new(FailureCode::NotOnChain, message),
+                    faults: Vec::new(),
+                };
+            }
+        }
+        preview.new = on_chain.len() as u64;
+        preview.new_addresses = on_chain.into_iter().collect();
+        self.accept_checked(found, preview, batch).await
+    }
+
+    async fn accept_checked(&self, found: usize, preview: Preview, batch: NewBatch) -> Result<Accepted, AcceptError> {
+        let shared = &self.shared;
         // A batch of known tickets is answered even when the chain is away.
         let spending = if preview.new > 0 { Some(self.spending_rules(&preview).await?.0) } else { None };
         fail_point!("accept.before");
@@ -157,18 +189,20 @@ impl Minter {
         let mut refusal = rules.check(preview.new, &commitments).err();
         if refusal.is_some() {
             // What the chain holds already, from an earlier life of these books, costs nothing: worth a look before a no.
-            rules.on_chain = self.count_on_chain(&preview.new_addresses).await?;
+            rules.on_chain = self.on_chain(&preview.new_addresses).await?.len() as u64;
             refusal = rules.check(preview.new, &commitments).err();
         }
         Ok((rules, commitments, refusal))
     }
 
-    async fn count_on_chain(&self, addresses: &[String]) -> Result<u64, ChainError> {
+    /// Those of some tickets' addresses at which the chain holds something.
+    async fn on_chain(&self, addresses: &[String]) -> Result<HashSet<String>, ChainError> {
         let mints: Vec<Pubkey> = addresses.iter().filter_map(|address| address.parse().ok()).collect();
         let accounts = self.shared.chain.accounts(&mints).await?.value;
         let exists =
-            |mint: &&Option<Account>| !matches!(read([mint.as_ref(), None, None, None]), OnChain::Absent { .. });
-        Ok(accounts.iter().filter(exists).count() as u64)
+            |mint: &Option<Account>| !matches!(read([mint.as_ref(), None, None, None]), OnChain::Absent { .. });
+        let found = addresses.iter().zip(&accounts).filter(|(_, account)| exists(account));
+        Ok(found.map(|(address, _)| address.clone()).collect())
     }
 }
 

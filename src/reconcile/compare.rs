@@ -83,6 +83,9 @@ pub(super) fn compare(booked: &BookedMint, seen: &Seen, wallet: &Pubkey) -> Find
     if booked.slot.is_some_and(|slot| slot > seen.slot) {
         return Finding::pending("the RPC endpoint is behind the ticket's block");
     }
+    if seen.accounts.mixed_up {
+        return Finding::pending("the RPC endpoint mixes up its answers");
+    }
     match booked.status {
         MintStatus::Pending | MintStatus::Minting => Finding::pending("the ticket is under way"),
         MintStatus::Failed => compare_failed(booked, seen),

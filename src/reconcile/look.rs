@@ -83,6 +83,9 @@ impl Shared {
             found.push((booked, finding));
         }
         memory.note(&statuses);
+        if let Err(error) = self.ask_again(&mut found).await {
+            tracing::warn!(%error, "some transactions could not be asked for again");
+        }
         if let Err(error) = self.settle_doubts(&mut found, memory).await {
             let ReconcileError::Chain(error) = error else { return Err(error) };
             tracing::warn!(%error, "doubts about some tickets could not be settled");
@@ -149,6 +152,28 @@ impl Shared {
         let found = self.chain.statuses(signatures, true).await?;
         let known = signatures.iter().copied().zip(found.value);
         Ok(known.filter_map(|(signature, landed)| Some((signature, landed.filter(|landed| landed.settled)?))).collect())
+    }
+
+    /// A transaction in another slot than the books say is asked for once more, in another order: a node that mixes up its
+    /// answers gives itself away.
+    async fn ask_again(&self, found: &mut [(BookedMint, Finding)]) -> Result<(), ChainError> {
+        let mut odd: Vec<(usize, Signature)> = found
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, finding))| finding.facts.minted_in.is_some())
+            .filter_map(|(at, (booked, _))| Some((at, books_signature(booked)?)))
+            .collect();
+        odd.reverse();
+        let signatures: Vec<Signature> = odd.iter().map(|(_, signature)| *signature).collect();
+        let again = self.statuses(&signatures).await?;
+        for (at, signature) in odd {
+            let Some((_, finding)) = found.get_mut(at) else { continue };
+            let slot = again.get(&signature).map(|landed| landed.slot);
+            if finding.facts.minted_in.map(|(_, slot)| slot) != slot {
+                *finding = Finding::pending("the RPC endpoint gives different answers to the same question");
+            }
+        }
+        Ok(())
     }
 
     /// Settles what a first look leaves open.

@@ -101,6 +101,35 @@ fn faulty_rows_are_listed_and_the_good_ones_can_go_on() {
     assert!(stdout(&skipped).contains("5 tickets are on the chain, 0 failed"), "{}", stdout(&skipped));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_books_are_rebuilt_from_the_chain_and_nothing_is_minted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_, authority) = wallet(folder.path(), 10 * SOL);
+    fs::write(folder.path().join("sold.csv"), csv(20)).unwrap();
+    fs::write(folder.path().join("all.csv"), csv(25)).unwrap();
+    let rpc = chain().rpc_url().to_string();
+    let environment = environment("wallet.json", &rpc);
+    let command = |name: &str, file: &str, more: &[&str]| {
+        run(folder.path(), &[&[name, file, "--venue", "v", "--event", "e"], more].concat(), &environment)
+    };
+    assert!(command("mint", "sold.csv", &["--yes"]).status.success());
+    fs::remove_dir_all(folder.path().join("data")).unwrap();
+    let recovered = command("recover", "all.csv", &[]);
+    assert_eq!(recovered.status.code(), Some(3), "{}", stderr(&recovered));
+    let said = stdout(&recovered);
+    assert!(said.contains("20 of 25 tickets are on the chain and in the books; 5 are not."), "{said}");
+    assert!(said.contains("[not_on_chain]"), "{said}");
+    assert_eq!(nfts_of(chain().rpc_url(), &authority).await, 20);
+    let again = command("recover", "sold.csv", &["--json"]);
+    assert!(again.status.success());
+    assert_eq!(serde_json::from_str::<Value>(&stdout(&again)).unwrap()["inTheBooks"], 20);
+    assert!(
+        command("mint", "all.csv", &["--yes"]).status.success(),
+        "what is not on the chain can be minted afterwards"
+    );
+    assert_eq!(nfts_of(chain().rpc_url(), &authority).await, 25);
+}
+
 #[test]
 fn an_address_needs_only_the_public_key() {
     let folder = tempfile::tempdir().unwrap();

@@ -370,8 +370,14 @@ async fn an_endpoint_that_lies_makes_tickets_pending_never_missing() {
         answer["result"]["context"]["slot"] = json!(1);
         answer
     };
-    // Dropped, null for everything, an endpoint without history, one that is behind.
-    let lies: [(&str, Lie); 4] = [
+    let reversed: fn(Value) -> Value = |mut answer| {
+        if let Some(entries) = answer["result"]["value"].as_array_mut() {
+            entries.reverse();
+        }
+        answer
+    };
+    // Dropped, null for everything, an endpoint without history, one that is behind, one that mixes up what it says.
+    let lies: [(&str, Lie); 5] = [
         ("lost", Box::new(|method| if method == "getMultipleAccounts" { Fate::Lost } else { Fate::Pass })),
         (
             "null",
@@ -384,6 +390,13 @@ async fn an_endpoint_that_lies_makes_tickets_pending_never_missing() {
             "forgotten",
             Box::new(move |method| match method {
                 "getSignatureStatuses" => Fate::Altered(nothing),
+                _ => Fate::Pass,
+            }),
+        ),
+        (
+            "mixed up",
+            Box::new(move |method| match method {
+                "getMultipleAccounts" | "getSignatureStatuses" => Fate::Altered(reversed),
                 _ => Fate::Pass,
             }),
         ),

@@ -73,12 +73,14 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
     /// Strangers could come in.
     #[error(
-        "{setting} lets others than this machine reach the box, but it has no key: set ADMIN_API_KEY, make a key with \
-         `boxoffice key create`, or set HOST=127.0.0.1 without TRUSTED_PROXIES"
+        "{setting} lets others than this machine reach the box, but it has no key: {remedy}, or set HOST=127.0.0.1 \
+         without TRUSTED_PROXIES"
     )]
     NoKey {
         /// The setting that opens it.
         setting: &'static str,
+        /// How to give it a key.
+        remedy: &'static str,
     },
     /// The endpoint serves another cluster than the setting says.
     #[error("NETWORK is {configured}, but SOLANA_RPC_URLS leads to {found}; correct one of them")]
@@ -170,9 +172,9 @@ impl App {
         let store = Store::open(folder.path())?;
         let key = config.admin_api_key.as_ref().map(|key| key.expose().as_bytes());
         let access = Access::new(store.clone(), key, config.is_exposed());
-        if config.is_exposed() && !access.has_key().await? {
-            let setting = if config.listen.ip().is_loopback() { "TRUSTED_PROXIES" } else { "HOST" };
-            return Err(StartError::NoKey { setting });
+        let has_key = access.has_key().await?;
+        if let Some(setting) = config.opened_by().filter(|_setting| !has_key) {
+            return Err(StartError::NoKey { setting, remedy: config.key_remedy() });
         }
         let content = LocalContent::open(folder.path())?;
         let clock: SharedClock = Arc::new(SystemClock);

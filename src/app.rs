@@ -170,23 +170,14 @@ impl App {
         let folder =
             DataFolder::take(embedded.temporary.as_ref().map_or(config.data_dir.as_path(), |dir| dir.path()), &files)?;
         let store = Store::open(folder.path())?;
-        let key = config.admin_api_key.as_ref().map(|key| key.expose().as_bytes());
-        let access = Access::new(store.clone(), key, config.is_exposed());
-        let has_key = access.has_key().await?;
-        if let Some(setting) = config.opened_by().filter(|_setting| !has_key) {
-            return Err(StartError::NoKey { setting, remedy: config.key_remedy() });
-        }
+        let access = close(&config, &store).await?;
         let content = LocalContent::open(folder.path())?;
         let clock: SharedClock = Arc::new(SystemClock);
         let identity = identify(&config, &chain, authority).await?;
         chain.bind(identity.genesis_hash.clone());
         store.bind(identity, clock.now_ms()).await?;
 
-        let registry = Registry::new();
-        store.register(&registry)?;
-        chain.register(&registry)?;
-        #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let registry = instruments(&store, &chain)?;
         let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
         let publisher: Arc<dyn Publisher> = Arc::new(content.clone());
         let minter = Minter::new(
@@ -294,6 +285,26 @@ impl App {
         }
         self.store.close().await;
     }
+}
+
+/// Sees to it that strangers are not let in.
+async fn close(config: &Config, store: &Store) -> Result<Access, StartError> {
+    let key = config.admin_api_key.as_ref().map(|key| key.expose().as_bytes());
+    let access = Access::new(store.clone(), key, config.is_exposed());
+    let has_key = access.has_key().await?;
+    match config.opened_by() {
+        Some(setting) if !has_key => Err(StartError::NoKey { setting, remedy: config.key_remedy() }),
+        _ => Ok(access),
+    }
+}
+
+fn instruments(store: &Store, chain: &RpcChain) -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    store.register(&registry)?;
+    chain.register(&registry)?;
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+    Ok(registry)
 }
 
 fn minting_settings(config: &Config) -> MintingSettings {

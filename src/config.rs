@@ -327,19 +327,7 @@ impl Config {
             text.parse::<IpAddr>().map_err(|_invalid| "is not an IP address such as 127.0.0.1 or 0.0.0.0".into())
         });
         let port = values.parse("PORT", |text| number::<u16>(text, 0, u16::MAX));
-        let admin_api_key = values.optional("ADMIN_API_KEY", |text| {
-            let visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-            if visible { Ok(Secret(text.to_owned())) } else { Err("must be plain ASCII, to fit into a header".into()) }
-        });
-        if admin_api_key.as_ref().is_some_and(|key| key.expose().len() < SHORT_KEY) {
-            let advice = match network_or_default {
-                Network::Embedded => "take a longer one",
-                Network::Localnet | Network::Devnet | Network::Testnet | Network::MainnetBeta => {
-                    "make one with `boxoffice key create`"
-                }
-            };
-            values.warnings.push(format!("ADMIN_API_KEY is short enough to be guessed; {advice}"));
-        }
+        let admin_api_key = admin_api_key(values, network_or_default);
         let allowed_ips = values.optional("ALLOWED_IPS", networks).unwrap_or_default();
         let trusted_proxies = values.optional("TRUSTED_PROXIES", networks).unwrap_or_default();
         let writes = values.parse("RATE_LIMIT_MAX", count_or_off);
@@ -415,6 +403,23 @@ fn number<T: std::str::FromStr + PartialOrd + fmt::Display + Copy>(text: &str, l
         Ok(number) if number >= least && number <= most => Ok(number),
         _ => Err(format!("must be a whole number from {least} to {most}")),
     }
+}
+
+fn admin_api_key(values: &mut Values, network: Network) -> Option<Secret> {
+    let key = values.optional("ADMIN_API_KEY", |text| {
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if visible { Ok(Secret(text.to_owned())) } else { Err("must be plain ASCII, to fit into a header".into()) }
+    });
+    if key.as_ref().is_some_and(|key| key.expose().len() < SHORT_KEY) {
+        let advice = match network {
+            Network::Embedded => "take a longer one",
+            Network::Localnet | Network::Devnet | Network::Testnet | Network::MainnetBeta => {
+                "make one with `boxoffice key create`"
+            }
+        };
+        values.warnings.push(format!("ADMIN_API_KEY is short enough to be guessed; {advice}"));
+    }
+    key
 }
 
 fn schedules(values: &mut Values) -> Option<Schedules> {

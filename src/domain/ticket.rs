@@ -306,7 +306,7 @@ fn is_exact(number: &Number) -> bool {
         (None, None, Some(float)) => {
             let is_integer = float.fract() == 0.0;
             let is_negative_zero = float == 0.0 && float.is_sign_negative();
-            !is_negative_zero && !(is_integer && float.abs() > 9_007_199_254_740_992.0)
+            !(is_negative_zero || is_integer && float.abs() > 9_007_199_254_740_992.0)
         }
         (None, None, None) => false,
     }

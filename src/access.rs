@@ -79,6 +79,17 @@ impl Access {
         }
         self.store.actor_of(digest).await
     }
+
+    /// Whether someone who was let in would be let in still: their key may have been revoked since.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub async fn is_still_in(&self, actor: &Actor) -> Result<bool, StoreError> {
+        match actor.name.as_str() {
+            SETTING | LOCAL => Ok(true),
+            _ => self.store.is_key_in_force(actor.name.clone()).await,
+        }
+    }
 }
 
 /// Whether a key may have this name: those that the audit trail uses for others are taken.

@@ -73,12 +73,14 @@ pub enum StartError {
     Metrics(#[from] prometheus::Error),
     /// Strangers could come in.
     #[error(
-        "{setting} lets others than this machine reach the box, but it has no key: set ADMIN_API_KEY, make a key with \
-         `boxoffice key create`, or set HOST=127.0.0.1 without TRUSTED_PROXIES"
+        "{setting} lets others than this machine reach the box, but it has no key: {remedy}, or set HOST=127.0.0.1 \
+         without TRUSTED_PROXIES"
     )]
     NoKey {
         /// The setting that opens it.
         setting: &'static str,
+        /// How to give it a key.
+        remedy: &'static str,
     },
     /// The endpoint serves another cluster than the setting says.
     #[error("NETWORK is {configured}, but SOLANA_RPC_URLS leads to {found}; correct one of them")]
@@ -169,12 +171,7 @@ impl App {
         let folder =
             DataFolder::take(embedded.temporary.as_ref().map_or(config.data_dir.as_path(), |dir| dir.path()), &files)?;
         let store = Store::open(folder.path())?;
-        let key = config.admin_api_key.as_ref().map(|key| key.expose().as_bytes());
-        let access = Access::new(store.clone(), key, config.admin_key_name, config.is_exposed());
-        if config.is_exposed() && !access.has_key().await? {
-            let setting = if config.listen.ip().is_loopback() { "TRUSTED_PROXIES" } else { "HOST" };
-            return Err(StartError::NoKey { setting });
-        }
+        let access = close(&config, &store).await?;
         let content = LocalContent::open(folder.path())?;
         let clock: SharedClock = Arc::new(SystemClock);
         let identity = identify(&config, &chain, authority).await?;
@@ -182,11 +179,7 @@ impl App {
         store.bind(identity, clock.now_ms()).await?;
         store.close_audit().await?;
 
-        let registry = Registry::new();
-        store.register(&registry)?;
-        chain.register(&registry)?;
-        #[cfg(target_os = "linux")]
-        registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+        let registry = instruments(&store, &chain)?;
         let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
         let publisher: Arc<dyn Publisher> = Arc::new(content.clone());
         let minter = Minter::new(
@@ -294,6 +287,26 @@ impl App {
         }
         self.store.close().await;
     }
+}
+
+/// Sees to it that strangers are not let in.
+async fn close(config: &Config, store: &Store) -> Result<Access, StartError> {
+    let key = config.admin_api_key.as_ref().map(|key| key.expose().as_bytes());
+    let access = Access::new(store.clone(), key, config.admin_key_name, config.is_exposed());
+    let has_key = access.has_key().await?;
+    match config.opened_by() {
+        Some(setting) if !has_key => Err(StartError::NoKey { setting, remedy: config.key_remedy() }),
+        _ => Ok(access),
+    }
+}
+
+fn instruments(store: &Store, chain: &RpcChain) -> Result<Registry, prometheus::Error> {
+    let registry = Registry::new();
+    store.register(&registry)?;
+    chain.register(&registry)?;
+    #[cfg(target_os = "linux")]
+    registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
+    Ok(registry)
 }
 
 fn minting_settings(config: &Config) -> MintingSettings {

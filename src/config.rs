@@ -279,10 +279,31 @@ impl Config {
         self
     }
 
+    /// How to give the box a key. An embedded chain's books end with it, and so would the keys in them.
+    #[must_use]
+    pub fn key_remedy(&self) -> &'static str {
+        match self.network {
+            Network::Embedded => "set ADMIN_API_KEY",
+            Network::Localnet | Network::Devnet | Network::Testnet | Network::MainnetBeta => {
+                "make a key with `boxoffice key create NAME --role operate`, or set ADMIN_API_KEY"
+            }
+        }
+    }
+
+    /// The setting by which strangers can reach the box: over the network, or through a proxy on this machine.
+    #[must_use]
+    pub fn opened_by(&self) -> Option<&'static str> {
+        match (self.listen.ip().is_loopback(), self.trusted_proxies.is_empty()) {
+            (false, _) => Some("HOST"),
+            (true, false) => Some("TRUSTED_PROXIES"),
+            (true, true) => None,
+        }
+    }
+
     /// Whether strangers can reach the box: over the network, or through a proxy on this machine.
     #[must_use]
     pub fn is_exposed(&self) -> bool {
-        !self.listen.ip().is_loopback() || !self.trusted_proxies.is_empty()
+        self.opened_by().is_some()
     }
 
     /// Reads every setting, so that all faults are found; the result counts only if there are none.
@@ -310,14 +331,7 @@ impl Config {
             text.parse::<IpAddr>().map_err(|_invalid| "is not an IP address such as 127.0.0.1 or 0.0.0.0".into())
         });
         let port = values.parse("PORT", |text| number::<u16>(text, 0, u16::MAX));
-        let admin_api_key = values.optional("ADMIN_API_KEY", |text| {
-            let visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
-            if visible { Ok(Secret(text.to_owned())) } else { Err("must be plain ASCII, to fit into a header".into()) }
-        });
-        if admin_api_key.as_ref().is_some_and(|key| key.expose().len() < SHORT_KEY) {
-            let advice = "ADMIN_API_KEY is short enough to be guessed; make one with `boxoffice key create`";
-            values.warnings.push(advice.into());
-        }
+        let admin_api_key = admin_api_key(values, network_or_default);
         let allowed_ips = values.optional("ALLOWED_IPS", networks).unwrap_or_default();
         let trusted_proxies = values.optional("TRUSTED_PROXIES", networks).unwrap_or_default();
         let writes = values.parse("RATE_LIMIT_MAX", count_or_off);
@@ -396,6 +410,23 @@ fn number<T: std::str::FromStr + PartialOrd + fmt::Display + Copy>(text: &str, l
     }
 }
 
+fn admin_api_key(values: &mut Values, network: Network) -> Option<Secret> {
+    let key = values.optional("ADMIN_API_KEY", |text| {
+        let visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
+        if visible { Ok(Secret(text.to_owned())) } else { Err("must be plain ASCII, to fit into a header".into()) }
+    });
+    if key.as_ref().is_some_and(|key| key.expose().len() < SHORT_KEY) {
+        let advice = match network {
+            Network::Embedded => "take a longer one",
+            Network::Localnet | Network::Devnet | Network::Testnet | Network::MainnetBeta => {
+                "make one with `boxoffice key create`"
+            }
+        };
+        values.warnings.push(format!("ADMIN_API_KEY is short enough to be guessed; {advice}"));
+    }
+    key
+}
+
 fn schedules(values: &mut Values) -> Option<Schedules> {
     let zone = values.parse("TIMEZONE", |text| {
         TimeZone::get(text).map_err(|_unknown| "is no time zone such as UTC, Europe/Berlin or America/New_York".into())
@@ -443,7 +474,10 @@ fn share(text: &str) -> Parsed<f64> {
 
 fn count_or_off(text: &str) -> Parsed<Option<NonZeroU32>> {
     match text.parse::<u32>() {
-        Ok(count) => Ok(NonZeroU32::new(count)),
+        Ok(count) => {
+            let count = NonZeroU32::new(count).ok_or("would let nobody in; write off for no limit")?;
+            Ok(Some(count))
+        }
         Err(_) if text == "off" => Ok(None),
         Err(_) => Err("must be a whole number, or off".into()),
     }
@@ -455,7 +489,8 @@ fn networks(text: &str) -> Parsed<Vec<IpNet>> {
         let network = part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
         network.map_err(|_invalid| format!("has {part:?}, which is no address and no network such as 10.0.0.0/8"))
     };
-    parts.map(parse).collect()
+    let networks: Vec<IpNet> = parts.map(parse).collect::<Result<_, _>>()?;
+    if networks.is_empty() { Err("names no address".into()) } else { Ok(networks) }
 }
 
 fn sol(text: &str) -> Parsed<Lamports> {

@@ -235,6 +235,18 @@ pub fn peek(folder: &Path) -> Result<(Option<Identity>, Counts), StoreError> {
     read().map_err(|error| if let StoreError::Sqlite(source) = error { unhealthy(&path, source) } else { error })
 }
 
+/// Whether a key was ever made in a data folder, without taking it from the process that owns it.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn peek_keys(folder: &Path) -> Result<bool, StoreError> {
+    let path = folder.join(FILE_NAME);
+    let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    // Books that were only just begun, or that an early version wrote, have no place for keys.
+    let read = || Ok(connection.table_exists(None, "api_keys")? && keys::has_keys(&connection)?);
+    read().map_err(|error| if let StoreError::Sqlite(source) = error { unhealthy(&path, source) } else { error })
+}
+
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let open = || {
         let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;

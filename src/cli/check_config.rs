@@ -5,7 +5,12 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::SettingFlags;
-use crate::{app::App, chain::wallet::Wallet, config::describe};
+use crate::{
+    app::App,
+    chain::wallet::Wallet,
+    config::{Config, ConfigErrors, ConfigFault, Network, describe},
+    store,
+};
 
 /// Checks what start-up checks. Secrets are not shown.
 #[derive(Debug, Args)]
@@ -18,8 +23,17 @@ pub(super) struct CheckConfigArgs {
 
 pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
     let config = settings.load_quietly()?;
-    for (setting, value, source) in describe(&settings.sources()) {
-        println!("{:<24} {:<32} {source}", setting.name, if value.is_empty() { "-" } else { &value });
+    let described = describe(&settings.sources());
+    for (setting, value, source) in &described {
+        println!("{:<24} {:<32} {source}", setting.name, if value.is_empty() { "-" } else { value });
+    }
+    if let Some(name) = config.opened_by().filter(|_| config.admin_api_key.is_none())
+        && !books_have_keys(&config)?
+    {
+        let source = described.iter().find(|(setting, ..)| setting.name == name).map(|(.., source)| source.clone());
+        let detail = format!("lets others than this machine reach the box, but it has no key: {}", config.key_remedy());
+        let fault = ConfigFault { name: name.into(), source: source.unwrap_or_default(), detail };
+        return Err(ConfigErrors(vec![fault]).into());
     }
     if let Some(path) = &config.wallet_path {
         println!("wallet {} has the address {}", path.display(), Wallet::load(path)?.address());
@@ -32,4 +46,10 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
     }
     println!("the settings are in order");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whether a key was ever made. Books that are not there yet are not begun, and those of a running server not disturbed.
+fn books_have_keys(config: &Config) -> anyhow::Result<bool> {
+    let lasting = config.network != Network::Embedded && config.data_dir.join(store::FILE_NAME).exists();
+    Ok(lasting && store::peek_keys(&config.data_dir)?)
 }

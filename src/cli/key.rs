@@ -63,7 +63,8 @@ fn role(name: &str) -> Result<Role, &'static str> {
 
 pub(super) async fn run(args: KeyArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
     let config = settings.load_quietly()?;
-    let (store, _folder) = open(&config)?;
+    let may_begin = matches!(args.command, KeyCommand::Create { .. });
+    let (store, _folder) = open(&config, may_begin)?;
     let done = match args.command {
         KeyCommand::Create { name, role } => create(&store, name, role).await,
         KeyCommand::List { json } => list(&store, json).await,
@@ -74,11 +75,16 @@ pub(super) async fn run(args: KeyArgs, settings: &SettingFlags) -> anyhow::Resul
 }
 
 /// Opens the books, beside a server if one is running: SQLite lets both write in turn. Only who owns the folder may change
-/// the books' schema.
-fn open(config: &Config) -> anyhow::Result<(Store, Option<DataFolder>)> {
+/// the books' schema. Books that are not there yet are begun only where that makes sense: a mistyped `DATA_DIR` should not.
+fn open(config: &Config, may_begin: bool) -> anyhow::Result<(Store, Option<DataFolder>)> {
     anyhow::ensure!(
         config.network != Network::Embedded,
         "with NETWORK=embedded the books end with the server, and so would the key: set ADMIN_API_KEY, or another NETWORK"
+    );
+    anyhow::ensure!(
+        may_begin || config.data_dir.join(FILE_NAME).exists(),
+        "there are no books in the data folder {}; correct DATA_DIR",
+        config.data_dir.display()
     );
     match DataFolder::take(&config.data_dir, &[FILE_NAME]) {
         Ok(folder) => Ok((Store::open(folder.path())?, Some(folder))),

@@ -14,6 +14,7 @@ pub(super) struct ServeArgs {}
 
 pub(super) async fn run(_args: ServeArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
     let config = settings.load()?;
+    let key_remedy = config.key_remedy();
     let stop = interruption()?;
     if config.network == Network::Embedded {
         eprintln!("NETWORK=embedded: a rehearsal. Chain and books are temporary and end with this process.");
@@ -26,7 +27,7 @@ pub(super) async fn run(_args: ServeArgs, settings: &SettingFlags) -> anyhow::Re
     };
     if !app.access.has_key().await? {
         eprintln!("There is no key yet: everyone on this machine may mint, and nobody from outside can connect.");
-        eprintln!("Make one with `boxoffice key create NAME --role operate`, or set ADMIN_API_KEY.");
+        eprintln!("To change that, {key_remedy}.");
     }
     eprintln!("Listening on http://{}", listener.local_addr()?);
     let served = app.serve(listener, stop).await;

@@ -25,6 +25,14 @@ pub(super) async fn run(args: StatusArgs, settings: &SettingFlags) -> anyhow::Re
         config.listen
     );
     let (identity, counts) = store::peek(&config.data_dir)?;
+    if let Some(identity) = identity.as_ref().filter(|identity| identity.network != config.network.as_str()) {
+        anyhow::bail!(
+            "NETWORK is {}, but the books in {} were begun on {}; correct NETWORK, or use another DATA_DIR",
+            config.network,
+            config.data_dir.display(),
+            identity.network
+        );
+    }
     let of = |status| counts.of(status);
     let (chain, _none) = app::connect(&config, None).await?;
     let authority = identity.as_ref().and_then(|identity| identity.authority.parse().ok());

@@ -82,8 +82,10 @@ impl Values {
         values.merge("environment", environment);
         // Other programs' variables are none of our business, but a spending limit must not be lost to a typing mistake.
         for name in sources.environment.keys().filter(|name| name.contains('_') && !is_known(name)) {
-            let likeness = SETTINGS.iter().map(|setting| strsim::jaro_winkler(setting.name, name)).fold(0.0, f64::max);
-            if likeness > 0.96 && !WITHOUT_EFFECT.contains(&name.as_str()) {
+            let is_close = |setting: &Setting| {
+                strsim::jaro_winkler(setting.name, name) > 0.96 || is_short_form(name, setting.name)
+            };
+            if SETTINGS.iter().any(is_close) && !WITHOUT_EFFECT.contains(&name.as_str()) {
                 values.unknown(name, "environment");
             }
         }
@@ -116,12 +118,17 @@ impl Values {
             return;
         }
         let source = path.display().to_string();
-        let tables = match Toml::file_exact(path).data() {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) => return self.faults.push(file_fault(path, format!("cannot be read: {error}"))),
+        };
+        if let Err(error) = text.parse::<toml::Table>() {
+            return self.faults.push(file_fault(path, format!("is not valid TOML: {}", syntax_fault(&text, &error))));
+        }
+        let tables = match Toml::string(&text).data() {
             Ok(profiles) => profiles.into_values().flatten(),
-            Err(error) => {
-                self.faults.push(file_fault(path, format!("is not valid TOML: {error}")));
-                return;
-            }
+            // Its message may quote the file.
+            Err(_unreadable) => return self.faults.push(file_fault(path, "is not valid TOML".into())),
         };
         let mut flat = Vec::new();
         for (group, value) in tables {
@@ -266,6 +273,30 @@ fn dot_env_line(line: &str) -> Result<Option<(String, String)>, &'static str> {
 
 fn is_known(name: &str) -> bool {
     SETTINGS.iter().any(|setting| setting.name == name)
+}
+
+/// Whether a name is a setting's in other letters, in the singular, or without its unit: `daily_limit_sol`, `ALLOWED_IP`,
+/// `DAILY_LIMIT`.
+fn is_short_form(name: &str, setting: &str) -> bool {
+    let name = name.to_uppercase();
+    let plural = name.strip_suffix('Y').map(|stem| format!("{stem}IES"));
+    let end = setting.strip_prefix(&name);
+    end.is_some_and(|end| ["", "S", "_SOL", "_MS", "_DAYS"].contains(&end))
+        || plural.is_some_and(|name| name == setting)
+}
+
+/// Where a file is no TOML and why, without a word of the file: the line may hold a secret.
+fn syntax_fault(text: &str, error: &toml::de::Error) -> String {
+    // What the message quotes is a sign that was expected, or a name from the file.
+    let unquoted = |(index, part): (usize, &str)| match index % 2 {
+        1 if part.chars().count() > 1 => "…".to_owned(),
+        _ => part.to_owned(),
+    };
+    let message = error.message().split('`').enumerate().map(unquoted).collect::<Vec<_>>().join("`");
+    let message = message.lines().collect::<Vec<_>>().join(", ");
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let (line, column) = (before.matches('\n').count(), before.chars().rev().take_while(|sign| *sign != '\n').count());
+    format!("line {}, column {}: {message}", line.saturating_add(1), column.saturating_add(1))
 }
 
 fn file_fault(path: &Path, detail: String) -> ConfigFault {

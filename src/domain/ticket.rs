@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::civil;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 use sha2::{Digest, Sha256};
 use solana_pubkey::{Pubkey, pubkey};
 use utoipa::ToSchema;
@@ -181,6 +181,10 @@ impl Reader {
         let text = match value {
             None | Some(Value::Null) => return None,
             Some(Value::String(text)) => text.trim().to_owned(),
+            Some(Value::Number(number)) if !is_exact(number) => {
+                self.fault(at.to_owned(), INEXACT);
+                return None;
+            }
             Some(Value::Number(number)) => number.to_string(),
             Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
                 self.fault(at.to_owned(), "must be text");
@@ -204,6 +208,7 @@ impl Reader {
             None | Some(Value::Null) if required => Err("is missing"),
             None | Some(Value::Null) => return None,
             Some(Value::String(text)) => check_id(text).map(|()| text.clone()),
+            Some(Value::Number(number)) if !is_exact(number) => Err(INEXACT),
             Some(Value::Number(number)) => Ok(number.to_string()),
             Some(Value::Bool(_) | Value::Array(_) | Value::Object(_)) => Err("must be a string"),
         };
@@ -272,6 +277,7 @@ impl Reader {
             }
             match value {
                 Value::Null => {}
+                Value::Number(number) if !is_exact(number) => self.fault(at, INEXACT),
                 Value::Bool(_) | Value::Number(_) => drop(extra.insert(name.clone(), value.clone())),
                 Value::String(_) | Value::Array(_) | Value::Object(_) => {
                     if let Some(text) = self.text(&at, Some(value), MAX_EXTRA_BYTES) {
@@ -284,6 +290,25 @@ impl Reader {
             self.fault("/ticketData".into(), format!("has {} further fields; at most {MAX_EXTRAS} fit", extra.len()));
         }
         extra
+    }
+}
+
+const INEXACT: &str = "is a number that would be changed; send it as text";
+
+/// Whether a number is kept as it was sent. Integers beyond ±2^53 are not by JavaScript, with which wallets read metadata; those
+/// beyond 64 bits, and -0, not even by our own parser, which makes fractions of them.
+fn is_exact(number: &Number) -> bool {
+    /// Every integer up to it is a double, and no other integer is taken for it.
+    const MOST: u64 = 1 << 53;
+    match (number.as_i64(), number.as_u64(), number.as_f64()) {
+        (Some(integer), ..) => integer.unsigned_abs() <= MOST,
+        (None, Some(integer), _) => integer <= MOST,
+        (None, None, Some(float)) => {
+            let is_integer = float.fract() == 0.0;
+            let is_negative_zero = float == 0.0 && float.is_sign_negative();
+            !(is_negative_zero || is_integer && float.abs() > 9_007_199_254_740_992.0)
+        }
+        (None, None, None) => false,
     }
 }
 
@@ -362,6 +387,31 @@ mod tests {
                 "/ticketData/x~1y"
             ]
         );
+    }
+
+    #[test]
+    fn numbers_that_would_be_changed_are_refused() {
+        let inexact =
+            ["9007199254740993", "-9007199254740993", "18446744073709551615", "18446744073709551617", "1e300", "-0"];
+        let exact = ["0", "7", "-7", "9007199254740992", "-9007199254740992", "49.5", "0.1", "-1.25"];
+        let with = |pointer: &str, number: &str| {
+            let mut ticket = seed_example();
+            ticket["ticketData"]["order"] = json!("x");
+            *ticket.pointer_mut(pointer).unwrap() = serde_json::from_str(number).unwrap();
+            Ticket::from_json(&ticket, TicketRules::default())
+        };
+        for pointer in ["/id", "/eventId", "/userId", "/ticketData/eventName", "/ticketData/tier", "/ticketData/order"]
+        {
+            for number in inexact {
+                let found = with(pointer, number).unwrap_err();
+                assert_eq!(found, [Fault { pointer: pointer.into(), detail: INEXACT.into() }], "{number}");
+            }
+            for number in exact {
+                let kept = serde_json::to_value(with(pointer, number).unwrap()).unwrap();
+                let kept = kept.pointer(pointer).unwrap();
+                assert_eq!(kept.as_str().map_or_else(|| kept.to_string(), str::to_owned), number, "{pointer}");
+            }
+        }
     }
 
     #[test]

@@ -53,7 +53,11 @@ pub(super) async fn admit_collectors(State(api): State<Api>, request: Request, n
     let allowed = &api.app.config.allowed_ips;
     // Behind a proxy that is not named, strangers look like this machine.
     let is_proxied = client.proxied || PROXY_HEADERS.iter().any(|name| request.headers().contains_key(*name));
-    if contains(allowed, client.address) || (allowed.is_empty() && client.address.is_loopback() && !is_proxied) {
+    // A proxy that does not say for whom it speaks may speak for anyone.
+    let is_known = !client.proxied || !contains(&api.app.config.trusted_proxies, client.address);
+    if (is_known && contains(allowed, client.address))
+        || (allowed.is_empty() && client.address.is_loopback() && !is_proxied)
+    {
         return next.run(request).await;
     }
     admit(State(api), request, next).await
@@ -103,8 +107,8 @@ async fn authenticate(api: &Api, client: Client, headers: &HeaderMap) -> Result<
             return Err(Problem::unauthorized("this needs a key in the header x-admin-api-key"));
         }
         if client.proxied || PROXY_HEADERS.iter().any(|name| headers.contains_key(*name)) {
-            let detail = "without a key the box answers this machine only, and this came through a proxy; make a key with \
-                          `boxoffice key create`, and name the proxy in TRUSTED_PROXIES";
+            let detail = "without a key the box answers this machine only, and this came through a proxy; give it one \
+                          (`boxoffice key create` or ADMIN_API_KEY), and name the proxy in TRUSTED_PROXIES";
             return Err(Problem::forbidden(detail));
         }
         // The address bar is all that a web page lacks to come in, so the name the box was reached by must be this machine's.

@@ -1,7 +1,7 @@
 //! Where a request comes from: the other end of the connection, or, if that is a proxy named in `TRUSTED_PROXIES`, whom it
 //! speaks for.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     extract::{Request, State},
@@ -18,7 +18,7 @@ use super::{Api, server::Peer};
 pub(super) struct Client {
     /// Its address.
     pub(super) address: IpAddr,
-    /// A trusted proxy speaks for it.
+    /// A trusted proxy speaks for it. If that does not say for whom, the address is the proxy's.
     pub(super) proxied: bool,
 }
 
@@ -43,13 +43,20 @@ fn client(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> Client {
     let hops = lines.flat_map(|line| line.to_str().unwrap_or_default().rsplit(',')).map(str::trim);
     for hop in hops {
         // A hop that is no address was not written by a proxy that is worth trusting: it ends the chain.
-        let Ok(hop) = hop.parse::<IpAddr>() else { break };
+        let Some(hop) = hop_address(hop) else { break };
         address = hop.to_canonical();
         if !is_trusted(&address) {
             break;
         }
     }
     Client { address, proxied: true }
+}
+
+/// A hop as proxies write it: an address, some with the port behind it.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let bracketed = hop.strip_prefix('[').and_then(|hop| hop.strip_suffix(']'));
+    let address = bracketed.map_or_else(|| hop.parse().ok(), |hop| hop.parse().ok().map(IpAddr::V6));
+    address.or_else(|| hop.parse::<SocketAddr>().ok().map(|hop| hop.ip()))
 }
 
 /// Whether one of the networks has an address.
@@ -86,5 +93,17 @@ mod tests {
         assert_eq!(address_of("127.0.0.1", &["203.0.113.9, nonsense"], &proxies), "127.0.0.1");
         assert_eq!(address_of("127.0.0.1", &[], &proxies), "127.0.0.1");
         assert_eq!(address_of("::ffff:127.0.0.1", &["::ffff:203.0.113.9"], &proxies), "203.0.113.9");
+        for (hop, address) in [
+            ("203.0.113.9:4711", "203.0.113.9"),
+            ("[2001:db8::1]:4711", "2001:db8::1"),
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("2001:db8::1", "2001:db8::1"),
+            ("[::ffff:203.0.113.9]:1", "203.0.113.9"),
+            ("[203.0.113.9]", "127.0.0.1"),
+            ("203.0.113.9:", "127.0.0.1"),
+            ("203.0.113.9:99999", "127.0.0.1"),
+        ] {
+            assert_eq!(address_of("127.0.0.1", &[hop], &proxies), address, "{hop}");
+        }
     }
 }

@@ -2,13 +2,13 @@
 
 use axum::{
     extract::{Path, State},
-    http::{HeaderMap, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
 
 use super::{
     Api,
-    error::{Problem, ProblemBody, text},
+    error::{Problem, ProblemBody},
 };
 use crate::metadata::{ContentId, Publisher as _};
 
@@ -32,8 +32,13 @@ pub(super) async fn by_cid(
     let id = ContentId::parse(&cid).ok_or_else(missing)?;
     let content = api.app.content.fetch(id).await?.ok_or_else(missing)?;
     let etag = format!("\"{id}\"");
-    let known = text(&headers, "if-none-match").is_some_and(|tags| tags.split(',').any(|tag| tag.trim() == etag));
+    let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    let mut tags = tags.flat_map(|tags| tags.split(',')).map(str::trim);
+    // Weakly, as RFC 9110 compares here.
+    let known = tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag);
     let fixed = [
+        // Pages of others show these images: that is what they are for.
+        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin".to_owned()),
         (header::CACHE_CONTROL, FOR_EVER.to_owned()),
         (header::ETAG, etag),
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned()),

@@ -149,7 +149,7 @@ impl Problem {
 
     pub(super) fn body_too_slow(patience: Duration) -> Self {
         let detail = format!("the body did not arrive within {} seconds", patience.as_secs());
-        Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail)
+        Self { retryable: true, ..Self::new(StatusCode::REQUEST_TIMEOUT, "request_timeout", detail) }
     }
 
     pub(super) fn not_found(detail: impl Into<String>) -> Self {
@@ -227,6 +227,8 @@ pub(super) async fn as_problems(request: Request, next: Next) -> Response {
         let said = String::from_utf8_lossy(&bytes);
         let (code, detail) = match parts.status {
             TIMED_OUT => ("timed_out", "the answer took too long; the same request may be sent again"),
+            StatusCode::NOT_FOUND => ("not_found", NOTHING_HERE),
+            status if said.trim().is_empty() => ("invalid_request", status.canonical_reason().unwrap_or("refused")),
             _ => ("invalid_request", said.as_ref()),
         };
         let problem = Problem::new(parts.status, code, detail);
@@ -242,8 +244,10 @@ pub(super) async fn as_problems(request: Request, next: Next) -> Response {
 }
 
 pub(super) async fn not_found() -> Problem {
-    Problem::not_found("there is nothing at this path")
+    Problem::not_found(NOTHING_HERE)
 }
+
+const NOTHING_HERE: &str = "there is nothing at this path";
 
 /// What a read that takes too long is answered with; [`as_problems`] puts it into words.
 pub(super) const TIMED_OUT: StatusCode = StatusCode::SERVICE_UNAVAILABLE;

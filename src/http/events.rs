@@ -6,7 +6,7 @@
 use std::{collections::VecDeque, convert::Infallible, time::Duration};
 
 use axum::{
-    extract::{Path, State},
+    extract::{Extension, Path, State},
     http::{HeaderMap, StatusCode},
     response::{
         IntoResponse as _, Response,
@@ -14,7 +14,10 @@ use axum::{
     },
 };
 use futures_util::{Stream, stream};
-use tokio::{sync::watch, time::timeout};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -22,12 +25,14 @@ use super::{
     batches::{Batch, Settled, find},
     error::{Problem, ProblemBody},
 };
-use crate::store::StoreError;
+use crate::{domain::access::Actor, store::StoreError};
 
 /// Entries read at once.
 const CHUNK: usize = 500;
 /// Time between two looks at most, in case settlements are not heard of.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// Time after which a look asks again whether the client is let in; its key may be revoked.
+const ADMIT_AGAIN: Duration = Duration::from_secs(1);
 /// Least time between two looks: a hundred settlements a second need no hundred queries.
 const PACE: Duration = Duration::from_millis(100);
 /// How soon a client that lost its connection should come back.
@@ -64,6 +69,7 @@ pub(super) struct SentEvent {
 /// `progress`: the batch without its tickets, after each group of them; no id.
 /// `finished`: the batch without its tickets, when nothing is left to do; then the stream ends, and whoever asks again
 /// with this event's id is answered 204, which tells a browser not to come back.
+/// The stream also ends, without `finished`, when the box stops or the client's key is revoked.
 #[utoipa::path(get, path = "/batches/{id}/events", operation_id = "followBatch", tag = "minting",
     params(("id" = String, Path), FollowHeaders),
     responses((status = 200, body = SentEvent, content_type = "text/event-stream", description = "A stream of these."),
@@ -71,6 +77,7 @@ pub(super) struct SentEvent {
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such batch.")))]
 pub(super) async fn follow(
     State(api): State<Api>,
+    Extension(actor): Extension<Actor>,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -92,6 +99,8 @@ pub(super) async fn follow(
         waiting: VecDeque::new(),
         begun: false,
         ended: false,
+        actor,
+        admitted: Instant::now(),
         api,
     };
     if last.ends_with(FINISHED) && batch.open == 0 && follower.unheard(1).await?.is_empty() {
@@ -115,6 +124,9 @@ struct Follower {
     waiting: VecDeque<Event>,
     begun: bool,
     ended: bool,
+    actor: Actor,
+    /// When the actor was last found to be let in.
+    admitted: Instant,
 }
 
 impl Follower {
@@ -138,6 +150,13 @@ impl Follower {
 
     /// Queues what is new, or waits until something is.
     async fn look(&mut self) -> Result<(), StoreError> {
+        if self.admitted.elapsed() >= ADMIT_AGAIN {
+            if !self.api.app.access.is_still_in(&self.actor).await? {
+                self.ended = true;
+                return Ok(());
+            }
+            self.admitted = Instant::now();
+        }
         // Before the look: what is settled during it is seen by the next one.
         self.settlements.mark_unchanged();
         let store = &self.api.app.store;

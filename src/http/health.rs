@@ -24,7 +24,7 @@ pub(super) type Probe = Mutex<Option<(Instant, Ready)>>;
 /// How the box is, in a word.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Health {
-    /// `ok`, or `degraded` while minting is held.
+    /// `ok`, or `degraded` while minting is held; `/health/full` looks deeper, and says `unavailable` with status 503.
     status: &'static str,
     version: &'static str,
     network: &'static str,
@@ -97,7 +97,11 @@ pub(super) async fn full(State(api): State<Api>) -> (StatusCode, Json<FullHealth
         Condition::Held { .. } => Some("see /admin/system/status".into()),
     };
     let uptime_seconds = api.started.elapsed().as_secs();
-    (status_of(ready.ready), Json(FullHealth { health: health(&api), ready, held, funded, uptime_seconds }))
+    let mut health = health(&api);
+    if !ready.ready {
+        health.status = "unavailable";
+    }
+    (status_of(ready.ready), Json(FullHealth { health, ready, held, funded, uptime_seconds }))
 }
 
 fn health(api: &Api) -> Health {

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use fail::fail_point;
+use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use solana_pubkey::Pubkey;
 use thiserror::Error;
@@ -215,8 +216,13 @@ fn check(request: BatchRequest, authority: &Pubkey, rules: TicketRules) -> NewBa
             entries.push(too_long("", text.get().len()));
             continue;
         }
-        // The text was found to be JSON when it was cut out of the request.
-        let json: Value = serde_json::from_str(text.get()).unwrap_or_default();
+        let json: Value = match serde_json::from_str(text.get()) {
+            Ok(json) => json,
+            Err(error) => {
+                entries.push(unreadable(text.get(), &error));
+                continue;
+            }
+        };
         drop(text);
         let ticket = match Ticket::from_json(&json, rules) {
             Ok(ticket) => ticket,
@@ -251,6 +257,18 @@ fn new_ticket(venue: &VenueId, ticket: Ticket, authority: &Pubkey) -> Entry {
         event_id: ticket.event_id,
         ticket: text,
     })
+}
+
+/// A ticket whose text has the form of JSON, or it would not have been cut out of the request, but means nothing: a number
+/// beyond all bounds, half of a surrogate pair, too many levels.
+fn unreadable(text: &str, error: &serde_json::Error) -> Entry {
+    #[derive(Deserialize)]
+    struct Named {
+        id: Value,
+    }
+    let id = serde_json::from_str(text).map_or(Value::Null, |Named { id }| id);
+    let detail = format!("the ticket is not readable JSON: {error}");
+    faulty(&serde_json::json!({ "id": id }), vec![Fault { pointer: String::new(), detail }])
 }
 
 fn too_long(id: &str, found: usize) -> Entry {

@@ -97,6 +97,18 @@ impl Store {
         .await
     }
 
+    /// Whether a key of this name is in force.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn is_key_in_force(&self, name: String) -> Result<bool, StoreError> {
+        self.read(move |connection| {
+            let sql = "SELECT 1 FROM api_keys WHERE name = ? AND revoked_at IS NULL";
+            Ok(connection.prepare_cached(sql)?.exists([name])?)
+        })
+        .await
+    }
+
     /// Whether a key was ever made. From then on nobody is let in without one, even when all are revoked.
     ///
     /// # Errors

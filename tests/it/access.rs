@@ -81,6 +81,29 @@ async fn named_keys_have_roles_and_can_be_revoked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_ends_its_event_stream() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, _) = wallet(folder.path(), 10 * SOL);
+    // One ticket a minute: the batch does not end by itself.
+    let options = BoxOptions::new(folder.path(), &wallet).set("MAX_BATCH_SIZE", "1").set("BATCH_DELAY_MS", "60000");
+    let mut office = options.start().await;
+    let screen = create_key(&office, folder.path(), "screen", "read");
+    office.key = Some(create_key(&office, folder.path(), "door", "operate"));
+    let body = json!({ "venueId": "v", "tickets": tickets("t", 20) });
+    let begun = office.request(Method::POST, "/admin/batch-mint").header("prefer", "respond-async").json(&body);
+    let begun = begun.send().await.unwrap();
+    assert_eq!(begun.status(), StatusCode::ACCEPTED);
+    office.key = Some(screen);
+    let path = format!("{}/events", begun.headers()["location"].to_str().unwrap());
+    let mut stream = office.request(Method::GET, &path).send().await.unwrap();
+    assert!(stream.chunk().await.unwrap().is_some());
+    assert!(run(folder.path(), &["key", "revoke", "screen"], &environment(&office)).status.success());
+    let ended = async { while stream.chunk().await.unwrap().is_some() {} };
+    tokio::time::timeout(Duration::from_secs(20), ended).await.unwrap();
+    office.abandon().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_write_is_in_the_audit_trail() {
     let folder = tempfile::tempdir().unwrap();
     let (wallet, _) = wallet(folder.path(), 10 * SOL);
@@ -142,6 +165,24 @@ async fn only_allowed_addresses_come_in_and_only_trusted_proxies_speak_for_other
     assert_eq!(office.get("/health").await.0, StatusCode::OK, "health is for everyone");
     let metrics = office.request(Method::GET, "/metrics").header("x-forwarded-for", "203.0.113.9");
     assert_eq!(metrics.send().await.unwrap().status(), StatusCode::FORBIDDEN);
+    office.finish().await;
+
+    // A proxy that does not say for whom it speaks may speak for anyone.
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, _) = crate::support::wallet(folder.path(), SOL);
+    let options = BoxOptions::new(folder.path(), &wallet).set("ADMIN_API_KEY", "0123456789abcdef");
+    let options = options.set("ALLOWED_IPS", "127.0.0.1, 10.0.0.0/8");
+    let mut office = options.set("TRUSTED_PROXIES", "127.0.0.1").start().await;
+    office.key = None;
+    for (forwarded, wanted) in
+        [(None, 401), (Some("nonsense"), 401), (Some("203.0.113.9"), 403), (Some("10.1.2.3:5"), 200)]
+    {
+        let mut request = office.request(Method::GET, "/metrics");
+        if let Some(forwarded) = forwarded {
+            request = request.header("x-forwarded-for", forwarded);
+        }
+        assert_eq!(request.send().await.unwrap().status(), wanted, "{forwarded:?}");
+    }
     office.finish().await;
 
     // Without a trusted proxy the header is noise.

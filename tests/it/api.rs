@@ -16,6 +16,7 @@ async fn metadata_is_served_by_its_hash() {
     assert_eq!(header("content-type"), "application/json");
     assert_eq!(header("cache-control"), "public, max-age=31536000, immutable");
     assert_eq!(header("access-control-allow-origin"), "*");
+    assert_eq!(header("cross-origin-resource-policy"), "cross-origin", "wallets on other sites show it");
     let etag = header("etag");
     let bytes = response.bytes().await.unwrap();
     assert_eq!(boxoffice::metadata::ContentId::of(&bytes).to_string(), cid);
@@ -24,9 +25,12 @@ async fn metadata_is_served_by_its_hash() {
     let image = document["image"].as_str().unwrap().replace("ipfs://", "/ipfs/");
     let image = office.request(Method::GET, &image).send().await.unwrap();
     assert_eq!(image.headers()["content-type"], "image/svg+xml");
-    let again =
-        office.request(Method::GET, &format!("/ipfs/{cid}")).header("if-none-match", etag).send().await.unwrap();
-    assert_eq!(again.status(), StatusCode::NOT_MODIFIED);
+    for tags in [etag.clone(), "*".into(), format!("\"x\", W/{etag}"), format!("W/\"y\",{etag}")] {
+        let request = office.request(Method::GET, &format!("/ipfs/{cid}")).header("if-none-match", &tags);
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::NOT_MODIFIED, "{tags}");
+    }
+    let request = office.request(Method::GET, &format!("/ipfs/{cid}")).header("if-none-match", "W/\"y\"");
+    assert_eq!(request.send().await.unwrap().status(), StatusCode::OK);
     for missing in ["bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e", "nonsense", "..%2f..%2fetc%2fpasswd"]
     {
         assert_eq!(office.get(&format!("/ipfs/{missing}")).await.0, StatusCode::NOT_FOUND, "{missing}");
@@ -193,6 +197,19 @@ async fn what_the_framework_refuses_has_the_same_shape_and_costs_nothing() {
     }
     assert_eq!(office.get("/admin/mints?bogus=1").await.0, StatusCode::BAD_REQUEST);
     assert!(office.get("/admin/mints/%FF").await.1["requestId"].is_string());
+    let (status, problem) = office.get("/docs/nothing").await;
+    assert_eq!((status, &problem["code"]), (StatusCode::NOT_FOUND, &json!("not_found")), "{problem}");
+    assert_eq!(problem["detail"], "there is nothing at this path");
+    let unreadable = r#"{"venueId":"v","tickets":[{"id":"x","ticketData":{"eventName":1e400}},{"id":"\ud800"}]}"#;
+    let request =
+        office.request(Method::POST, "/admin/batch-mint?dryRun=true").header("content-type", "application/json");
+    let (status, dry) = answer(request.body(unreadable)).await;
+    assert_eq!(status, StatusCode::OK, "{dry}");
+    for (failed, id) in dry["failed"].as_array().unwrap().iter().zip(["x", ""]) {
+        let error = failed["error"].as_str().unwrap();
+        assert!(error.starts_with("the ticket is not readable JSON: "), "{dry}");
+        assert_eq!(failed["ticketId"], id, "{dry}");
+    }
     // One byte too much: the server has read it all when it refuses, so that its answer is not lost in a reset.
     let huge = " ".repeat(16 * 1024 * 1024 + 1);
     let request = office.request(Method::POST, "/admin/batch-mint").header("connection", "close");

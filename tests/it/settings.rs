@@ -80,6 +80,59 @@ fn secrets_are_never_shown() {
 }
 
 #[test]
+fn a_file_with_a_slip_is_not_quoted() {
+    let folder = tempfile::tempdir().unwrap();
+    for (file, place) in [
+        ("[server]\nport = 1\nadmin_api_key = \"SECRETK1\n", "line 3, column "),
+        ("[server]\nadmin_api_key = SECRETK1\n", "line 2, column 17"),
+        ("[server]\nadmin_api_key = \"SECRETK1\" SECRETK1\n", "line 2, column "),
+        ("[server]\nSECRETK1 = 1\nSECRETK1 = 1\n", "line 3, column 1"),
+        ("[SECRETK1]\n[SECRETK1]\n", "line 2, column 1"),
+        ("[server]\nport = 99999999999999999999SECRETK1\n", "line 2, column "),
+        ("SECRETK1", "line 1, column "),
+    ] {
+        let told = Config::load(&sources(folder.path(), file, "", &[], &[])).unwrap_err().to_string();
+        assert!(told.contains("boxoffice.toml is not valid TOML: ") && told.contains(place), "{told}");
+        assert!(!told.contains("SECRET"), "{told}");
+    }
+    fs::write(folder.path().join("bytes.toml"), [0xff]).unwrap();
+    let bytes = Sources { file: Some(folder.path().join("bytes.toml")), ..Sources::default() };
+    assert!(Config::load(&bytes).unwrap_err().to_string().contains("bytes.toml cannot be read"));
+}
+
+#[test]
+fn what_would_quietly_lift_a_limit_is_a_fault() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |pairs: &[(&str, &str)]| {
+        Config::load(&sources(folder.path(), "", "", pairs, &[])).map_err(|faults| faults.to_string())
+    };
+    for name in ["RATE_LIMIT_MAX", "RATE_LIMIT_READ_MAX"] {
+        let fault = told(&[(name, "0")]).unwrap_err();
+        assert!(fault.contains(&format!("{name} would let nobody in; write off for no limit")), "{fault}");
+        assert!(told(&[(name, "off")]).is_ok());
+    }
+    for name in ["ALLOWED_IPS", "TRUSTED_PROXIES"] {
+        let fault = told(&[(name, " , ")]).unwrap_err();
+        assert!(fault.contains(&format!("{name} names no address")), "{fault}");
+    }
+    for (name, meant) in [
+        ("HOURLY_LIMIT", "HOURLY_LIMIT_SOL"),
+        ("DAILY_LIMIT", "DAILY_LIMIT_SOL"),
+        ("TX_LIMIT", "TX_LIMIT_SOL"),
+        ("TRUSTED_PROXY", "TRUSTED_PROXIES"),
+        ("ALLOWED_IP", "ALLOWED_IPS"),
+        ("daily_limit_sol", "DAILY_LIMIT_SOL"),
+        ("Allowed_Ips", "ALLOWED_IPS"),
+    ] {
+        let fault = told(&[(name, "1")]).unwrap_err();
+        assert!(fault.contains(&format!("{name} is not a setting; did you mean {meant}? (environment)")), "{fault}");
+    }
+    let others =
+        ["host", "port", "network", "HOSTNAME", "LOG_DIR", "BACKUP", "RATE_LIMIT", "LIMIT", "_", "XDG_DATA_DIRS"];
+    assert!(told(&others.map(|name| (name, "x"))).is_ok());
+}
+
+#[test]
 fn settings_of_later_versions_are_named_and_do_not_stop_the_box() {
     let folder = tempfile::tempdir().unwrap();
     let all = sources(

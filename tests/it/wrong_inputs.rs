@@ -27,6 +27,22 @@ fn settings_and_wallets() {
     );
     assert_fails(&run(here, &["serve", "--set", "PROT=1"], &[]), 2, &["PROT is not a setting; did you mean PORT?"]);
     assert_fails(&run(here, &["--config", "gone.toml", "serve"], &[]), 2, &["gone.toml does not exist"]);
+    let settings = [("NETWORK", "localnet"), ("DATA_DIR", "mistyped")];
+    fs::set_permissions(here.join("w.json"), fs::Permissions::from_mode(0o600)).unwrap();
+    for command in [&["key", "list"][..], &["key", "revoke", "door"]] {
+        let wanted = ["there are no books in the data folder mistyped", "DATA_DIR"];
+        assert_fails(&run(here, command, &[&settings[..], &[("WALLET_PATH", "w.json")]].concat()), 1, &wanted);
+    }
+    let open = [&settings[..], &[("WALLET_PATH", "w.json"), ("HOST", "0.0.0.0")]].concat();
+    let no_key = ["HOST lets others than this machine reach the box", "boxoffice key create", "(environment)"];
+    assert_fails(&run(here, &["check-config"], &open), 2, &no_key);
+    assert!(!here.join("mistyped").exists(), "none of these makes a folder");
+    let embedded = run(here, &["check-config"], &[("HOST", "0.0.0.0")]);
+    assert_fails(&embedded, 2, &["it has no key: set ADMIN_API_KEY"]);
+    assert!(!stderr(&embedded).contains("key create"), "{}", stderr(&embedded));
+    assert!(run(here, &["key", "create", "door", "--role", "read"], &open).status.success());
+    let checked = run(here, &["check-config"], &open);
+    assert!(checked.status.success(), "{}", stderr(&checked));
     fs::write(here.join("boxoffice.toml"), "[solana\n").unwrap();
     assert_fails(&run(here, &["check-config"], &[]), 2, &["boxoffice.toml is not valid TOML"]);
 }
@@ -104,6 +120,13 @@ mod on_a_chain {
             &[&format!("cannot listen on 127.0.0.1:{port}"), "PORT"],
         );
         office.finish().await;
+        let mut status = environment("wallet.json", &rpc);
+        status.push(("NETWORK", "devnet"));
+        assert_fails(
+            &run(folder.path(), &["status"], &status),
+            1,
+            &["NETWORK is devnet, but the books in data were begun on localnet", "correct NETWORK"],
+        );
 
         let other_chain = start_chain(400);
         let vanished = run(folder.path(), &["serve"], &environment("wallet.json", other_chain.rpc_url().as_str()));

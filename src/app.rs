@@ -316,6 +316,7 @@ fn minting_settings(config: &Config) -> MintingSettings {
         ticket_rules: TicketRules { allow_off_curve_owners: config.allow_off_curve_owners },
         limits: config.limits,
         pacing: config.pacing,
+        quiet_hours: config.schedules.quiet_hours.clone(),
     }
 }
 

@@ -28,7 +28,9 @@ pub use sources::{Sources, describe};
 
 use crate::{
     access,
-    domain::{cron::Cron, document::MAX_SYMBOL_BYTES, lamports::Lamports, spending::SpendingLimits},
+    domain::{
+        cron::Cron, document::MAX_SYMBOL_BYTES, lamports::Lamports, quiet_hours::QuietHours, spending::SpendingLimits,
+    },
     estimate::Pacing,
     reconcile::ReconcileSettings,
 };
@@ -157,6 +159,8 @@ pub struct RateLimits {
 pub struct Schedules {
     /// `TIMEZONE`: where the clock hangs that they speak of.
     pub zone_name: String,
+    /// `QUIET_HOURS`: when what can wait is minted.
+    pub quiet_hours: Option<QuietHours>,
     /// `HOUSEKEEPING_SCHEDULE`.
     pub housekeeping: Option<Cron>,
     /// `BACKUP_SCHEDULE`.
@@ -270,6 +274,7 @@ impl Config {
         self.trusted_proxies.clear();
         self.schedules = Schedules {
             zone_name: self.schedules.zone_name,
+            quiet_hours: self.schedules.quiet_hours,
             housekeeping: None,
             backup: None,
             balance_check: None,
@@ -436,9 +441,13 @@ fn schedules(values: &mut Values) -> Option<Schedules> {
         let zone = zone_or_default.clone();
         move |text: &str| Cron::parse(text, zone.clone()).map_err(|error| error.to_string())
     };
+    let quiet_hours = values.optional("QUIET_HOURS", |text| {
+        QuietHours::parse(text, zone_or_default.clone()).map_err(|error| error.to_string())
+    });
     let mut schedule = |name| values.optional(name, &parse);
     let schedules = Schedules {
         zone_name: zone_or_default.iana_name().unwrap_or("UTC").to_owned(),
+        quiet_hours,
         housekeeping: schedule("HOUSEKEEPING_SCHEDULE"),
         backup: schedule("BACKUP_SCHEDULE"),
         balance_check: schedule("BALANCE_CHECK_SCHEDULE"),

@@ -12,5 +12,6 @@ pub mod failure;
 pub mod ids;
 pub mod lamports;
 pub mod mint;
+pub mod quiet_hours;
 pub mod spending;
 pub mod ticket;

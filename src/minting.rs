@@ -37,7 +37,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use accept::{AcceptError, BatchRequest, Funds, MAX_BATCH_TICKETS};
+pub use accept::{AcceptError, BatchRequest, Funds, MAX_BATCH_TICKETS, NotBefore};
 
 use crate::{
     chain::{Chain, ChainError, wallet::Wallet},
@@ -46,6 +46,7 @@ use crate::{
         document::metadata_json,
         lamports::Lamports,
         mint::AttemptState,
+        quiet_hours::QuietHours,
         spending::SpendingLimits,
         ticket::{Ticket, TicketRules},
     },
@@ -77,6 +78,8 @@ pub struct MintingSettings {
     pub limits: SpendingLimits,
     /// How fast to send.
     pub pacing: Pacing,
+    /// When what can wait is minted.
+    pub quiet_hours: Option<QuietHours>,
 }
 
 /// Whether minting goes on, and if not, why.

@@ -53,6 +53,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("alerts", "ALERT_BATCH_FINISHED", "false"),
     // An empty schedule turns a job off.
     setting("schedule", "TIMEZONE", "UTC"),
+    setting("schedule", "QUIET_HOURS", ""),
     setting("schedule", "HOUSEKEEPING_SCHEDULE", "30 3 * * *"),
     setting("schedule", "BALANCE_CHECK_SCHEDULE", "*/15 * * * *"),
     setting("schedule", "RETRY_SCHEDULE", ""),

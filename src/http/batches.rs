@@ -39,7 +39,7 @@ use crate::{
         ticket::{Fault, Ticket},
     },
     estimate::Estimate,
-    minting::{AcceptError, BatchRequest, MAX_BATCH_TICKETS},
+    minting::{AcceptError, BatchRequest, MAX_BATCH_TICKETS, NotBefore},
     store::{BatchEntry, BatchFilter, BatchRecord, Preview, StoreError},
 };
 
@@ -76,12 +76,14 @@ pub(super) async fn mint(
         let outcome = Outcome(format!("dry run for {venue}: {tickets} tickets"));
         return Ok((Extension(outcome), Json(preview(&api, request).await?)).into_response());
     }
+    let request_waits = request.not_before.is_some();
     let accepted = if parameters.recover {
         api.app.minter.recover(request).await?
     } else {
         api.app.minter.accept(request).await?
     };
-    let respond_async = prefers_async(&headers);
+    // Nobody waits for a time that may be days away.
+    let respond_async = prefers_async(&headers) || request_waits;
     let batch_id = accepted.batch_id;
     if !respond_async {
         let finished = timeout(MAX_WAIT, api.app.minter.finished(batch_id));
@@ -143,6 +145,11 @@ pub(super) struct BatchMint {
     venue_id: String,
     #[schema(min_items = 1, max_items = 10_000)]
     tickets: Vec<SentTicket>,
+    /// Nothing is minted before this time (RFC 3339), or with `quietHours` before the next quiet hours of the box
+    /// (`QUIET_HOURS`). The batch waits by itself, and is answered 202 at once.
+    #[schema(value_type = String, required = false, example = "2026-12-31T23:00:00Z",
+        pattern = r"^(quietHours|\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))$")]
+    not_before: Option<String>,
 }
 
 /// A ticket; anything else is taken too, and fails alone.
@@ -316,16 +323,29 @@ fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
         Some(Err(_)) => Err("must be an array"),
         None => Err("is missing"),
     };
-    let wrong = [("venueId", venue_id.as_ref().err()), ("tickets", tickets.as_ref().err())];
+    let not_before = match fields.remove("notBefore").map(|text| serde_json::from_str::<String>(text.get())) {
+        None => Ok(None),
+        Some(Ok(text)) => read_not_before(&text).map(Some),
+        Some(Err(_)) => Err("must be a string"),
+    };
+    let wrong = [
+        ("venueId", venue_id.as_ref().err()),
+        ("tickets", tickets.as_ref().err()),
+        ("notBefore", not_before.as_ref().err()),
+    ];
     let wrong = wrong.into_iter().filter_map(|(name, detail)| Some((name, *detail?)));
-    let unknown = fields.keys().map(|name| (name.as_str(), "is not a field of a batch, which has venueId and tickets"));
+    let unknown = fields
+        .keys()
+        .map(|name| (name.as_str(), "is not a field of a batch, which has venueId, tickets and notBefore"));
     let fault = |(name, detail): (&str, &str)| Fault {
         pointer: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
         detail: detail.into(),
     };
     let faults: Vec<Fault> = wrong.chain(unknown).map(fault).collect();
-    match (venue_id, tickets) {
-        (Ok(venue_id), Ok(tickets)) if faults.is_empty() => Ok(BatchRequest { venue_id, tickets }),
+    match (venue_id, tickets, not_before) {
+        (Ok(venue_id), Ok(tickets), Ok(not_before)) if faults.is_empty() => {
+            Ok(BatchRequest { venue_id, not_before, tickets })
+        }
         _ => Err(Problem::invalid(faults)),
     }
 }
@@ -365,6 +385,15 @@ impl<'de> Deserialize<'de> for Tickets {
     }
 }
 
+fn read_not_before(text: &str) -> Result<NotBefore, &'static str> {
+    if text == "quietHours" {
+        return Ok(NotBefore::QuietHours);
+    }
+    let time = text.parse::<jiff::Timestamp>();
+    time.map(|time| NotBefore::At(time.as_millisecond()))
+        .map_err(|_other| "must be a time such as 2026-12-31T23:00:00Z, or quietHours")
+}
+
 /// A batch and its sums.
 #[expect(clippy::struct_field_names, reason = "the names are the API's")]
 #[derive(Debug, Serialize, ToSchema)]
@@ -377,6 +406,9 @@ pub(super) struct Batch {
     created_at: String,
     #[schema(format = DateTime)]
     finished_at: Option<String>,
+    /// Nothing is minted before; null for at once.
+    #[schema(format = DateTime)]
+    not_before: Option<String>,
     pub(super) summary: Summary,
 }
 
@@ -396,6 +428,8 @@ pub(super) struct BatchResult {
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum BatchState {
+    /// For its time.
+    Waiting,
     Running,
     Finished,
 }
@@ -466,9 +500,16 @@ impl Batch {
     pub(super) fn new(api: &Api, record: BatchRecord) -> Self {
         let until = record.finished_at_ms.unwrap_or_else(|| api.app.clock.now_ms());
         let seconds = seconds(until.saturating_sub(record.created_at_ms));
-        let eta = api.app.minter.eta_seconds(record.until_done);
+        let wait_ms = record.not_before_ms.unwrap_or_default().saturating_sub(api.app.clock.now_ms()).max(0);
+        let wait_ms = if record.open == 0 { 0 } else { wait_ms };
+        let eta = api.app.minter.eta_seconds(record.until_done) + self::seconds(wait_ms);
         Self {
-            state: if record.open == 0 { BatchState::Finished } else { BatchState::Running },
+            state: match record.open {
+                0 => BatchState::Finished,
+                _ if wait_ms > 0 => BatchState::Waiting,
+                _ => BatchState::Running,
+            },
+            not_before: record.not_before_ms.map(rfc3339),
             created_at: rfc3339(record.created_at_ms),
             finished_at: record.finished_at_ms.map(rfc3339),
             summary: Summary {

@@ -286,6 +286,7 @@ impl From<AcceptError> for Problem {
     fn from(error: AcceptError) -> Self {
         match error {
             AcceptError::BatchSize { .. } => Self::one_invalid("/tickets", error.to_string()),
+            AcceptError::NoQuietHours => Self::one_invalid("/notBefore", error.to_string()),
             AcceptError::Store(cause) => cause.into(),
             AcceptError::Chain(ref cause) => {
                 tracing::warn!(%error, "a batch was refused");

@@ -40,8 +40,19 @@ const SHOWN_ID_CHARS: usize = 128;
 pub struct BatchRequest {
     /// The venue that sells.
     pub venue_id: VenueId,
+    /// When they may be minted; none for at once.
+    pub not_before: Option<NotBefore>,
     /// Its tickets as JSON texts.
     pub tickets: Vec<Box<RawValue>>,
+}
+
+/// The time that a batch waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotBefore {
+    /// A moment, Unix milliseconds.
+    At(i64),
+    /// The next quiet hours of the box.
+    QuietHours,
 }
 
 /// What the wallet holds, and whether that is enough.
@@ -66,6 +77,9 @@ pub enum AcceptError {
         /// Tickets sent.
         found: usize,
     },
+    /// The batch was to wait for quiet hours, and the box has none.
+    #[error("the box has no quiet hours; set QUIET_HOURS, or name a time in notBefore")]
+    NoQuietHours,
     /// The books refused: no money, no disk.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -121,7 +135,8 @@ impl Minter {
         fail_point!("accept.before");
         let accepted = shared.store.accept(batch, spending, Uuid::now_v7(), shared.now_ms()).await?;
         fail_point!("accept.after");
-        if accepted.new_tickets > 0 {
+        // Known tickets may have been waiting for a later time.
+        if accepted.finished.is_none() {
             shared.work.notify_one();
         }
         tracing::info!(batch = %accepted.public_id, tickets = found, new = accepted.new_tickets, "batch accepted");
@@ -170,8 +185,16 @@ impl Minter {
         if found == 0 || found > MAX_BATCH_TICKETS {
             return Err(AcceptError::BatchSize { found });
         }
+        let not_before_ms = match request.not_before {
+            None => None,
+            Some(NotBefore::At(ms)) => Some(ms),
+            Some(NotBefore::QuietHours) => {
+                let hours = self.shared.settings.quiet_hours.as_ref().ok_or(AcceptError::NoQuietHours)?;
+                Some(hours.next(self.shared.now_ms()))
+            }
+        };
         let (authority, rules) = (self.shared.wallet.address(), self.shared.settings.ticket_rules);
-        let check = move || check(request, &authority, rules);
+        let check = move || check(request, not_before_ms, &authority, rules);
         let batch = tokio::task::spawn_blocking(check).await.map_err(|_panicked| StoreError::Closed)?;
         Ok(self.shared.store.preview(batch).await?)
     }
@@ -208,7 +231,7 @@ impl Minter {
 }
 
 /// Checks every ticket by itself and against its neighbours.
-fn check(request: BatchRequest, authority: &Pubkey, rules: TicketRules) -> NewBatch {
+fn check(request: BatchRequest, not_before_ms: Option<i64>, authority: &Pubkey, rules: TicketRules) -> NewBatch {
     let mut first_seen = HashMap::new();
     let mut entries = Vec::with_capacity(request.tickets.len());
     for (position, text) in request.tickets.into_iter().enumerate() {
@@ -242,7 +265,7 @@ fn check(request: BatchRequest, authority: &Pubkey, rules: TicketRules) -> NewBa
         first_seen.insert(ticket.id.clone(), position);
         entries.push(new_ticket(&request.venue_id, ticket, authority));
     }
-    NewBatch { venue_id: request.venue_id, entries }
+    NewBatch { venue_id: request.venue_id, not_before_ms, entries }
 }
 
 fn new_ticket(venue: &VenueId, ticket: Ticket, authority: &Pubkey) -> Entry {

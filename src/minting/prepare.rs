@@ -1,6 +1,6 @@
 //! From pending to recorded: publish, look up, sign, write ahead.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use fail::fail_point;
 use tokio::{
@@ -25,6 +25,9 @@ use crate::{
     store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settlement, StoreError},
 };
 
+/// Time between two looks at the books, in case the clock has jumped over the time of waiting tickets.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
+
 /// Takes pending tickets from the books until the shutdown, and hands recorded transactions on.
 pub(super) async fn run(
     shared: Arc<Shared>,
@@ -39,7 +42,7 @@ pub(super) async fn run(
                 Ok(flights) if flights.is_empty() => {
                     backoff.reset();
                     shared.free(Part::Prepare);
-                    shared.work.notified().await;
+                    drop(timeout(until_due(&shared).await, shared.work.notified()).await);
                 }
                 Ok(flights) => {
                     backoff.reset();
@@ -63,6 +66,16 @@ pub(super) async fn run(
     shutdown.run_until_cancelled(work).await;
 }
 
+/// How long there is nothing to do, unless somebody says otherwise.
+async fn until_due(shared: &Shared) -> Duration {
+    let now_ms = shared.now_ms();
+    // A fault of the books shows with the next look.
+    let due = shared.store.next_due(now_ms).await.ok().flatten();
+    let ms = due.map(|due| u64::try_from(due.saturating_sub(now_ms)).unwrap_or_default());
+    // The wall clock may jump meanwhile; it is looked at again.
+    ms.map_or(LOOK_AGAIN, Duration::from_millis).min(LOOK_AGAIN)
+}
+
 /// A ticket on its way to a transaction.
 struct Prepared {
     mint: PendingMint,
@@ -74,7 +87,7 @@ struct Prepared {
 /// Empty only if nothing is pending.
 async fn prepare_chunk(shared: &Arc<Shared>) -> Result<Vec<Tracked>, StepError> {
     loop {
-        let pending = shared.store.next_pending(shared.chunk_size()).await?;
+        let pending = shared.store.next_pending(shared.chunk_size(), shared.now_ms()).await?;
         if pending.is_empty() {
             return Ok(Vec::new());
         }

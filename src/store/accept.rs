@@ -18,6 +18,8 @@ use crate::domain::{
 pub struct NewBatch {
     /// The venue that sells.
     pub venue_id: VenueId,
+    /// When its tickets may be minted, Unix milliseconds; none for at once.
+    pub not_before_ms: Option<i64>,
     /// Its entries, in the order sent.
     pub entries: Vec<Entry>,
 }
@@ -195,16 +197,20 @@ fn accept(
     let commitments = spending::commitments(connection, now_ms)?;
     let public_id = public_id.to_string();
     connection.execute(
-        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at) VALUES (?, ?, ?, 0, ?)",
-        params![public_id, batch.venue_id.as_str(), batch.entries.len(), now_ms],
+        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before)
+         VALUES (?, ?, ?, 0, ?, ?)",
+        params![public_id, batch.venue_id.as_str(), batch.entries.len(), now_ms, batch.not_before_ms],
     )?;
     let batch_id = connection.last_insert_rowid();
-    let lane = i64::from(batch.entries.len() > DOOR_BATCH);
+    let turn = Turn {
+        lane: i64::from(batch.entries.len() > DOOR_BATCH),
+        not_before_ms: batch.not_before_ms.unwrap_or_default(),
+    };
     let mut new_tickets = 0_u64;
     for (position, entry) in batch.entries.iter().enumerate() {
         let link = match entry {
             Entry::Faulty { ticket_id, failure, faults } => Link::faulty(ticket_id, failure, faults),
-            Entry::Ticket(ticket) => take(connection, &batch.venue_id, ticket, lane, now_ms)?,
+            Entry::Ticket(ticket) => take(connection, &batch.venue_id, ticket, turn, now_ms)?,
         };
         new_tickets = new_tickets.saturating_add(u64::from(link.is_new));
         link.insert(connection, batch_id, position)?;
@@ -295,11 +301,19 @@ impl<'a> Link<'a> {
     }
 }
 
+/// When a ticket's turn comes.
+#[derive(Clone, Copy)]
+struct Turn {
+    lane: i64,
+    /// 0 for at once.
+    not_before_ms: i64,
+}
+
 fn take<'a>(
     connection: &Connection,
     venue_id: &VenueId,
     ticket: &'a NewTicket,
-    lane: i64,
+    turn: Turn,
     now_ms: i64,
 ) -> Result<Link<'a>, StoreError> {
     let link = |mint_id, is_new, replayed| Link {
@@ -314,8 +328,8 @@ fn take<'a>(
         connection
             .prepare_cached(
                 "INSERT INTO mints
-                     (venue_id, ticket_id, event_id, ticket, content_digest, mint_address, lane, created_at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                     (venue_id, ticket_id, event_id, ticket, content_digest, mint_address, lane, not_before, created_at)
+                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             )?
             .execute(params![
                 venue_id.as_str(),
@@ -324,7 +338,8 @@ fn take<'a>(
                 ticket.ticket,
                 ticket.content_digest,
                 ticket.mint_address,
-                lane,
+                turn.lane,
+                turn.not_before_ms,
                 now_ms
             ])?;
         return Ok(link(connection.last_insert_rowid(), true, false));
@@ -336,12 +351,16 @@ fn take<'a>(
     if known.can_be_retried() {
         connection
             .prepare_cached(
-                "UPDATE mints SET status = 'pending', lane = ?, attempts = 0, error_code = NULL, error_message = NULL,
-                                  settled_at = NULL
+                "UPDATE mints SET status = 'pending', lane = ?, not_before = ?, attempts = 0, error_code = NULL,
+                                  error_message = NULL, settled_at = NULL
                  WHERE id = ?",
             )?
-            .execute(params![lane, known.id])?;
+            .execute(params![turn.lane, turn.not_before_ms, known.id])?;
         return Ok(link(known.id, true, false));
     }
+    // Whoever asks for a waiting ticket earlier gets it earlier.
+    connection
+        .prepare_cached("UPDATE mints SET not_before = ?1 WHERE id = ?2 AND status = 'pending' AND not_before > ?1")?
+        .execute(params![turn.not_before_ms, known.id])?;
     Ok(link(known.id, false, true))
 }

@@ -145,13 +145,13 @@ impl Store {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn next_pending(&self, limit: usize) -> Result<Vec<PendingMint>, StoreError> {
+    pub async fn next_pending(&self, limit: usize, now_ms: i64) -> Result<Vec<PendingMint>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, venue_id, generation, ticket, mint_address, attempts FROM mints
-                 WHERE status = 'pending' ORDER BY lane, id LIMIT ?",
+                 WHERE status = 'pending' AND not_before <= ? ORDER BY lane, id LIMIT ?",
             )?;
-            let rows = statement.query_map([limit], |row| {
+            let rows = statement.query_map(params![now_ms, limit], |row| {
                 Ok(PendingMint {
                     id: row.get(0)?,
                     venue_id: row.get(1)?,
@@ -162,6 +162,22 @@ impl Store {
                 })
             })?;
             Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    /// When the next of the tickets that wait for their time is due, Unix milliseconds.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn next_due(&self, now_ms: i64) -> Result<Option<i64>, StoreError> {
+        self.read(move |connection| {
+            let due = connection
+                .prepare_cached(
+                    "SELECT min(not_before) FROM mints WHERE status = 'pending' AND not_before > 0 AND not_before > ?",
+                )?
+                .query_row([now_ms], |row| row.get(0))?;
+            Ok(due)
         })
         .await
     }

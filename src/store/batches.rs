@@ -37,6 +37,8 @@ pub struct BatchRecord {
     pub events: u64,
     /// Tickets that a later batch tried again.
     pub reopened: u64,
+    /// When its tickets may be minted, Unix milliseconds; none for at once.
+    pub not_before_ms: Option<i64>,
     /// When it was accepted, Unix milliseconds.
     pub created_at_ms: i64,
     /// When the last of its tickets was settled.
@@ -159,7 +161,7 @@ pub struct BatchFilter {
 
 // No sum below zero, whatever a hand has done to the books: one that cannot be read would keep every batch from being settled.
 const COLUMNS: &str = "id, public_id, venue_id, total, max(open, 0), max(succeeded, 0), max(failed, 0), estimated_lamports, spent_lamports,
-     created_at, finished_at, events, reopened,
+     created_at, finished_at, events, reopened, not_before,
      CASE WHEN open = 0 OR total <= 25 THEN open
           ELSE (SELECT count(*) FROM mints WHERE status <> 'minted' AND status IN ('pending', 'minting')
                     AND mints.id <= (SELECT max(mint_id) FROM batch_entries WHERE batch_id = batches.id)) END";
@@ -179,7 +181,8 @@ fn read_batch(row: &Row<'_>) -> rusqlite::Result<BatchRecord> {
         finished_at_ms: row.get(10)?,
         events: row.get(11)?,
         reopened: row.get(12)?,
-        until_done: row.get(13)?,
+        not_before_ms: row.get(13)?,
+        until_done: row.get(14)?,
     })
 }
 

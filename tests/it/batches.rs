@@ -376,3 +376,57 @@ async fn many_small_batches_at_once_share_commits() {
     assert_eq!(nfts_of(chain().rpc_url(), &office.app.authority).await, 100);
     office.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_waits_for_its_time_and_then_runs_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    let send = async |venue: &str, not_before: &str, tickets: Vec<Value>| {
+        let body = json!({ "venueId": venue, "notBefore": not_before, "tickets": tickets });
+        office.post("/admin/batch-mint", &body).await
+    };
+    let at = |seconds: i64| (jiff::Timestamp::now() + jiff::SignedDuration::from_secs(seconds)).to_string();
+    let (status, soon) = send("v", &at(2), tickets("soon", 3)).await;
+    assert_eq!((status, &soon["state"]), (StatusCode::ACCEPTED, &json!("waiting")), "{soon}");
+    assert!(soon["summary"]["etaSeconds"].as_f64().unwrap() > 1.0, "{soon}");
+    let (_, late) = send("v", &at(86_400), tickets("late", 3)).await;
+    // What has no time of its own is minted meanwhile.
+    assert_eq!(office.mint("v", &tickets("now", 2)).await["summary"]["succeeded"], 2);
+    assert_eq!(office.get("/admin/mints/soon-0").await.1["status"], "pending");
+    let path = format!("/admin/batches/{}", soon["batchId"].as_str().unwrap());
+    until(async || office.get(&path).await.1["state"] == "finished").await;
+    let path = format!("/admin/batches/{}", late["batchId"].as_str().unwrap());
+    assert_eq!(office.get(&path).await.1["state"], "waiting");
+    // Whoever asks for a waiting ticket earlier gets it earlier.
+    assert_eq!(office.mint("v", &tickets("late", 3)).await["summary"]["succeeded"], 3);
+    assert_eq!(office.get(&path).await.1["state"], "finished");
+
+    let (status, problem) = send("v", "quietHours", tickets("q", 1)).await;
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("/notBefore")));
+    let (status, problem) = send("v", "tomorrow", tickets("q", 1)).await;
+    assert_eq!((status, &problem["errors"][0]["pointer"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("/notBefore")));
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_wait_is_minted_in_quiet_hours() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, _) = wallet(folder.path(), SOL);
+    // It is always quiet, or never for the next hours.
+    let hour = |ahead: i64| {
+        let then = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(ahead);
+        jiff::tz::TimeZone::UTC.to_datetime(then).strftime("%H:00").to_string()
+    };
+    let body = json!({ "venueId": "v", "notBefore": "quietHours", "tickets": tickets("t", 2) });
+    let loud =
+        BoxOptions::new(folder.path(), &wallet).set("QUIET_HOURS", format!("{}-{}", hour(3), hour(5))).start().await;
+    let (_, batch) = loud.post("/admin/batch-mint", &body).await;
+    assert_eq!(batch["state"], "waiting", "{batch}");
+    loud.abandon().await;
+    let quiet =
+        BoxOptions::new(folder.path(), &wallet).set("QUIET_HOURS", format!("{}-{}", hour(-1), hour(2))).start().await;
+    let (_, batch) = quiet.post("/admin/batch-mint", &body).await;
+    let path = format!("/admin/batches/{}", batch["batchId"].as_str().unwrap());
+    until(async || quiet.get(&path).await.1["state"] == "finished").await;
+    quiet.finish().await;
+}

@@ -95,7 +95,11 @@ impl Publisher for LocalContent {
             let transaction = connection.transaction()?;
             for content in contents {
                 transaction
-                    .prepare_cached("INSERT INTO content VALUES (?, ?, ?) ON CONFLICT (cid) DO NOTHING")?
+                    // What was damaged is mended; what is there as it should be costs nothing.
+                    .prepare_cached(
+                        "INSERT INTO content VALUES (?, ?, ?)
+                         ON CONFLICT (cid) DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes",
+                    )?
                     .execute(params![content.id.to_string(), content.media_type, content.bytes])?;
             }
             transaction.commit()?;

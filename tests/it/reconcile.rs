@@ -250,6 +250,19 @@ async fn seed(office: &TestBox, each: usize) -> Seeded {
         expect(&ticket, "content_missing", true);
     }
     for ticket in take(each) {
+        let cid = uri(&ticket).trim_start_matches("ipfs://").to_owned();
+        content.execute("UPDATE content SET bytes = x'7b7d' WHERE cid = ?", [cid]).unwrap();
+        expect(&ticket, "content_altered", true);
+    }
+    for ticket in take(each) {
+        row(
+            "UPDATE mints SET metadata_uri = (SELECT metadata_uri FROM mints WHERE ticket_id = 't-398')
+             WHERE ticket_id = ?",
+            &ticket,
+        );
+        expect(&ticket, "wrong_uri", true);
+    }
+    for ticket in take(each) {
         row("DELETE FROM mints WHERE ticket_id = ?", &ticket);
         seeded.strangers += 1;
     }
@@ -322,7 +335,7 @@ async fn differences_of_every_kind_are_found_and_none_is_invented() {
     let repair = fix(&office, "").await;
     assert_eq!(
         (&repair["adopted"], &repair["queued"], &repair["published"]),
-        (&json!(each), &json!(each), &json!(each))
+        (&json!(each), &json!(each), &json!(2 * each))
     );
     settled(&office).await;
     let left = kinds(&reconcile(&office).await);

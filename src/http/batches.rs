@@ -1,6 +1,9 @@
 //! `/admin/batch-mint` and `/admin/batches`.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+mod answer;
+mod request;
+
+use std::time::Duration;
 
 use axum::{
     Extension, Json,
@@ -9,39 +12,25 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde::{
-    Deserialize, Deserializer, Serialize,
-    de::{IgnoredAny, SeqAccess, Visitor},
-};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
-use utoipa::{
-    IntoParams, PartialSchema, ToSchema,
-    openapi::{
-        Ref, RefOr,
-        schema::{AnyOfBuilder, ObjectBuilder, Schema, SchemaType},
-    },
-};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
-    error::{Outcome, Problem, ProblemBody, failure_status},
+    error::{Outcome, Problem, ProblemBody},
     pages::{PageRequest, refuse},
     writes::{IdempotencyHeader, prefers_async},
 };
 use crate::{
-    clock::rfc3339,
-    domain::{
-        failure::{Failure, FailureCode},
-        ids::VenueId,
-        lamports::Lamports,
-        mint::MintStatus,
-        ticket::{Fault, Ticket},
-    },
+    domain::lamports::Lamports,
     estimate::Estimate,
-    minting::{AcceptError, BatchRequest, MAX_BATCH_TICKETS, NotBefore},
-    store::{BatchEntry, BatchFilter, BatchRecord, Preview, StoreError},
+    minting::BatchRequest,
+    store::{BatchFilter, BatchRecord, Preview},
 };
+pub(super) use answer::{Batch, Settled};
+use answer::{BatchResult, Failed, result, summarise};
+use request::{BatchMint, read};
 
 /// How long a waiting request is held before it is answered with the batch's address instead.
 const MAX_WAIT: Duration = Duration::from_mins(15);
@@ -127,50 +116,6 @@ pub(super) struct PreferHeader {
     /// `respond-async` to be answered at once.
     #[param(value_type = String, required = false)]
     prefer: Option<String>,
-}
-
-/// A batch as it is sent. Read by hand, so that every fault can be told.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "camelCase")]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "describes what `read` takes")]
-pub(super) struct BatchMint {
-    /// The venue that sells: the namespace of its ticket ids.
-    #[schema(
-        min_length = 1,
-        max_length = 128,
-        example = "venue-123",
-        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
-    )]
-    venue_id: String,
-    #[schema(min_items = 1, max_items = 10_000)]
-    tickets: Vec<SentTicket>,
-    /// Nothing is minted before this time (RFC 3339), or with `quietHours` before the next quiet hours of the box
-    /// (`QUIET_HOURS`). The batch waits by itself, and is answered 202 at once.
-    #[schema(value_type = String, required = false, example = "2026-12-31T23:00:00Z",
-        pattern = r"^(quietHours|\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))$")]
-    not_before: Option<String>,
-}
-
-/// A ticket; anything else is taken too, and fails alone.
-#[derive(Debug)]
-pub(super) struct SentTicket;
-
-impl PartialSchema for SentTicket {
-    fn schema() -> RefOr<Schema> {
-        let wrong = ObjectBuilder::new()
-            .schema_type(SchemaType::AnyValue)
-            .description(Some("Fails alone: it stands in `failed`, which says why."));
-        let any = AnyOfBuilder::new().item(Ref::from_schema_name("Ticket")).item(wrong).build();
-        RefOr::T(Schema::AnyOf(any))
-    }
-}
-
-impl ToSchema for SentTicket {
-    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
-        schemas.push((Ticket::name().into(), Ticket::schema()));
-        Ticket::schemas(schemas);
-    }
 }
 
 /// The result of a batch, or of a dry run.
@@ -300,300 +245,4 @@ pub(super) async fn list(
 pub(super) async fn find(api: &Api, public_id: String) -> Result<BatchRecord, Problem> {
     let found = api.app.store.batch(public_id).await?;
     found.ok_or_else(|| Problem::not_found("there is no batch with this id"))
-}
-
-/// Reads the body by hand: one wrong ticket must not spoil the others, and every fault is told.
-fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
-    // Tickets stay text until each is looked into: as values, ten thousand of them would take many times the room.
-    let whole: &RawValue = serde_json::from_slice(body)
-        .map_err(|error| Problem::bad_request("malformed_json", format!("the body is not JSON: {error}")))?;
-    let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(whole.get()) else {
-        return Err(Problem::one_invalid("", "the body must be a JSON object"));
-    };
-    let venue_id = match fields.remove("venueId").map(|text| serde_json::from_str::<String>(text.get())) {
-        Some(Ok(text)) => VenueId::new(text),
-        Some(Err(_)) => Err("must be a string"),
-        None => Err("is missing"),
-    };
-    let tickets = match fields.remove("tickets").map(|list| serde_json::from_str::<Tickets>(list.get())) {
-        Some(Ok(Tickets { sent, .. })) if sent > MAX_BATCH_TICKETS => {
-            return Err(AcceptError::BatchSize { found: sent }.into());
-        }
-        Some(Ok(tickets)) => Ok(tickets.kept),
-        Some(Err(_)) => Err("must be an array"),
-        None => Err("is missing"),
-    };
-    let not_before = match fields.remove("notBefore").map(|text| serde_json::from_str::<String>(text.get())) {
-        None => Ok(None),
-        Some(Ok(text)) => read_not_before(&text).map(Some),
-        Some(Err(_)) => Err("must be a string"),
-    };
-    let wrong = [
-        ("venueId", venue_id.as_ref().err()),
-        ("tickets", tickets.as_ref().err()),
-        ("notBefore", not_before.as_ref().err()),
-    ];
-    let wrong = wrong.into_iter().filter_map(|(name, detail)| Some((name, *detail?)));
-    let unknown = fields
-        .keys()
-        .map(|name| (name.as_str(), "is not a field of a batch, which has venueId, tickets and notBefore"));
-    let fault = |(name, detail): (&str, &str)| Fault {
-        pointer: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
-        detail: detail.into(),
-    };
-    let faults: Vec<Fault> = wrong.chain(unknown).map(fault).collect();
-    match (venue_id, tickets, not_before) {
-        (Ok(venue_id), Ok(tickets), Ok(not_before)) if faults.is_empty() => {
-            Ok(BatchRequest { venue_id, not_before, tickets })
-        }
-        _ => Err(Problem::invalid(faults)),
-    }
-}
-
-/// The tickets of a request as texts, no more than a batch may have; those beyond are counted only.
-#[derive(Debug, Default)]
-struct Tickets {
-    kept: Vec<Box<RawValue>>,
-    sent: usize,
-}
-
-impl<'de> Deserialize<'de> for Tickets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Tickets;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Tickets, A::Error> {
-                let mut tickets = Tickets::default();
-                while tickets.kept.len() < MAX_BATCH_TICKETS
-                    && let Some(text) = list.next_element()?
-                {
-                    tickets.kept.push(text);
-                }
-                tickets.sent = tickets.kept.len();
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    tickets.sent = tickets.sent.saturating_add(1);
-                }
-                Ok(tickets)
-            }
-        }
-        deserializer.deserialize_seq(List)
-    }
-}
-
-fn read_not_before(text: &str) -> Result<NotBefore, &'static str> {
-    if text == "quietHours" {
-        return Ok(NotBefore::QuietHours);
-    }
-    let time = text.parse::<jiff::Timestamp>();
-    time.map(|time| NotBefore::At(time.as_millisecond()))
-        .map_err(|_other| "must be a time such as 2026-12-31T23:00:00Z, or quietHours")
-}
-
-/// A batch and its sums.
-#[expect(clippy::struct_field_names, reason = "the names are the API's")]
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Batch {
-    batch_id: String,
-    venue_id: String,
-    state: BatchState,
-    #[schema(format = DateTime)]
-    created_at: String,
-    #[schema(format = DateTime)]
-    finished_at: Option<String>,
-    /// Nothing is minted before; null for at once.
-    #[schema(format = DateTime)]
-    not_before: Option<String>,
-    pub(super) summary: Summary,
-}
-
-/// A batch, its sums, and what became of each ticket.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct BatchResult {
-    #[serde(flatten)]
-    batch: Batch,
-    /// In the order of the request.
-    successful: Vec<Successful>,
-    /// In the order of the request.
-    failed: Vec<Failed>,
-}
-
-/// How far a batch is.
-#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum BatchState {
-    /// For its time.
-    Waiting,
-    Running,
-    Finished,
-}
-
-/// A ticket that the chain holds.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Successful {
-    ticket_id: String,
-    /// Of the transaction that minted it, base58; null when the chain has forgotten the one that an earlier life of these
-    /// books sent.
-    signature: Option<String>,
-    /// `ipfs://` address of its metadata.
-    metadata_uri: Option<String>,
-    /// Where the NFT lives, base58.
-    mint_address: Option<String>,
-    /// The ticket was known before this batch: nothing was minted for it now.
-    replayed: bool,
-    /// It was found on the chain rather than minted by these books.
-    adopted: bool,
-    cost_lamports: Lamports,
-}
-
-/// A ticket that was not minted.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Failed {
-    /// Place in the request, from 0.
-    index: usize,
-    ticket_id: String,
-    /// What is wrong and what to do, for a person.
-    error: String,
-    #[schema(inline)]
-    code: FailureCode,
-    /// The HTTP status that it would have if it were alone.
-    status: u16,
-    /// Whether sending it again can help.
-    retryable: bool,
-    /// Everything that is wrong with it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schema(required = false)]
-    faults: Vec<Fault>,
-}
-
-/// The sums of a batch.
-#[derive(Debug, Serialize, ToSchema)]
-#[schema(as = BatchSummary)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Summary {
-    total: u64,
-    succeeded: u64,
-    failed: u64,
-    /// Not settled yet.
-    pending: u64,
-    /// Seconds from acceptance to the last settlement, or until now.
-    total_duration: f64,
-    /// Seconds per ticket.
-    avg_duration: f64,
-    /// Seconds until the last ticket is settled, with all that waits before it; 0 when the batch is finished.
-    eta_seconds: f64,
-    /// What the new tickets of this batch were expected to cost.
-    estimated_lamports: Lamports,
-    /// What they have cost so far.
-    spent_lamports: Lamports,
-}
-
-impl Batch {
-    pub(super) fn new(api: &Api, record: BatchRecord) -> Self {
-        let until = record.finished_at_ms.unwrap_or_else(|| api.app.clock.now_ms());
-        let seconds = seconds(until.saturating_sub(record.created_at_ms));
-        let wait_ms = record.not_before_ms.unwrap_or_default().saturating_sub(api.app.clock.now_ms()).max(0);
-        let wait_ms = if record.open == 0 { 0 } else { wait_ms };
-        let eta = api.app.minter.eta_seconds(record.until_done) + self::seconds(wait_ms);
-        Self {
-            state: match record.open {
-                0 => BatchState::Finished,
-                _ if wait_ms > 0 => BatchState::Waiting,
-                _ => BatchState::Running,
-            },
-            not_before: record.not_before_ms.map(rfc3339),
-            created_at: rfc3339(record.created_at_ms),
-            finished_at: record.finished_at_ms.map(rfc3339),
-            summary: Summary {
-                total: record.total,
-                succeeded: record.succeeded,
-                failed: record.failed,
-                pending: record.open,
-                total_duration: seconds,
-                avg_duration: per(seconds, record.total),
-                eta_seconds: (eta * 100.0).round() / 100.0,
-                estimated_lamports: record.estimated,
-                spent_lamports: record.spent,
-            },
-            batch_id: record.public_id,
-            venue_id: record.venue_id,
-        }
-    }
-}
-
-/// What became of an entry that is settled.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub(super) enum Settled {
-    Successful(Successful),
-    Failed(Failed),
-}
-
-impl Settled {
-    /// None for an entry that is not settled yet.
-    pub(super) fn of(entry: BatchEntry) -> Option<Self> {
-        match entry {
-            BatchEntry { failure: Some(failure), position, ticket_id, faults, .. } => {
-                Some(Self::Failed(Failed::new(position, ticket_id, failure, faults)))
-            }
-            BatchEntry { status: Some(MintStatus::Minted), .. } => Some(Self::Successful(Successful {
-                ticket_id: entry.ticket_id,
-                signature: entry.signature,
-                metadata_uri: entry.metadata_uri,
-                mint_address: entry.mint_address,
-                replayed: entry.replayed,
-                adopted: entry.adopted,
-                cost_lamports: entry.cost,
-            })),
-            BatchEntry { .. } => None,
-        }
-    }
-}
-
-impl Failed {
-    fn new(index: usize, ticket_id: String, failure: Failure, faults: Vec<Fault>) -> Self {
-        Self {
-            index,
-            ticket_id,
-            status: failure_status(failure.code).as_u16(),
-            retryable: failure.code.retryable(),
-            code: failure.code,
-            error: failure.message,
-            faults,
-        }
-    }
-}
-
-async fn result(api: &Api, batch: BatchRecord) -> Result<BatchResult, StoreError> {
-    let entries = api.app.store.batch_entries(batch.id).await?;
-    Ok(summarise(api, batch, entries))
-}
-
-fn summarise(api: &Api, batch: BatchRecord, entries: Vec<BatchEntry>) -> BatchResult {
-    let (mut successful, mut failed) = (Vec::new(), Vec::new());
-    for settled in entries.into_iter().filter_map(Settled::of) {
-        match settled {
-            Settled::Successful(entry) => successful.push(entry),
-            Settled::Failed(entry) => failed.push(entry),
-        }
-    }
-    BatchResult { batch: Batch::new(api, batch), successful, failed }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
-fn seconds(ms: i64) -> f64 {
-    ms.max(0) as f64 / 1_000.0
-}
-
-#[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
-fn per(seconds: f64, count: u64) -> f64 {
-    (seconds / count.max(1) as f64 * 10_000.0).round() / 10_000.0
 }

@@ -1,18 +1,32 @@
 //! The direction of dependencies, kept by reading the `use` lines.
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 const ENTRANCES: [&str; 3] = ["cli", "http", "schedule"];
 const SERVICES: [&str; 7] = ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup"];
 const ADAPTERS: [&str; 7] = ["store", "chain", "metadata", "webhook", "folder", "clock", "telemetry"];
 
+/// The files of a module, those of its submodules too.
+fn files_of(source: &Path, module: &str) -> Vec<PathBuf> {
+    let mut files = vec![source.join(format!("{module}.rs"))];
+    let mut folders = vec![source.join(module)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { folders.push(path) } else { files.push(path) }
+        }
+    }
+    files
+}
+
 /// Modules of the crate that a module names.
 fn dependencies(module: &str) -> BTreeSet<String> {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let mut files = vec![source.join(format!("{module}.rs"))];
-    if let Ok(folder) = fs::read_dir(source.join(module)) {
-        files.extend(folder.map(|entry| entry.unwrap().path()));
-    }
+    let files = files_of(&source, module);
     let mut found = BTreeSet::new();
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
@@ -90,9 +104,7 @@ fn the_reader_of_use_lines_sees_them() {
 fn services_hold_no_sql_and_no_status_codes() {
     for module in SERVICES {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-        let mut files = vec![folder.join(format!("{module}.rs"))];
-        files.extend(fs::read_dir(folder.join(module)).into_iter().flatten().map(|entry| entry.unwrap().path()));
-        for file in files {
+        for file in files_of(&folder, module) {
             let text = fs::read_to_string(&file).unwrap();
             for word in ["rusqlite", "SELECT ", "axum", "StatusCode", "solana_rpc_client"] {
                 assert!(!text.contains(word), "{} contains {word}", file.display());

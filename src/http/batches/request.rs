@@ -1,0 +1,161 @@
+//! A batch as it is sent, read by hand: one wrong ticket must not spoil the others, and every fault is told.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
+use serde_json::value::RawValue;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        Ref, RefOr,
+        schema::{AnyOfBuilder, ObjectBuilder, Schema, SchemaType},
+    },
+};
+
+use crate::{
+    domain::{
+        ids::VenueId,
+        ticket::{Fault, Ticket},
+    },
+    http::error::Problem,
+    minting::{AcceptError, BatchRequest, MAX_BATCH_TICKETS, NotBefore},
+};
+
+/// A batch as it is sent. Read by hand, so that every fault can be told.
+#[derive(Debug, ToSchema)]
+#[schema(rename_all = "camelCase")]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "describes what `read` takes")]
+pub(in crate::http) struct BatchMint {
+    /// The venue that sells: the namespace of its ticket ids.
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        example = "venue-123",
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
+    )]
+    venue_id: String,
+    #[schema(min_items = 1, max_items = 10_000)]
+    tickets: Vec<SentTicket>,
+    /// Nothing is minted before this time (RFC 3339), or with `quietHours` before the next quiet hours of the box
+    /// (`QUIET_HOURS`). The batch waits by itself, and is answered 202 at once.
+    #[schema(value_type = String, required = false, example = "2026-12-31T23:00:00Z",
+        pattern = r"^(quietHours|\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))$")]
+    not_before: Option<String>,
+}
+
+/// A ticket; anything else is taken too, and fails alone.
+#[derive(Debug)]
+pub(in crate::http) struct SentTicket;
+
+impl PartialSchema for SentTicket {
+    fn schema() -> RefOr<Schema> {
+        let wrong = ObjectBuilder::new()
+            .schema_type(SchemaType::AnyValue)
+            .description(Some("Fails alone: it stands in `failed`, which says why."));
+        let any = AnyOfBuilder::new().item(Ref::from_schema_name("Ticket")).item(wrong).build();
+        RefOr::T(Schema::AnyOf(any))
+    }
+}
+
+impl ToSchema for SentTicket {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((Ticket::name().into(), Ticket::schema()));
+        Ticket::schemas(schemas);
+    }
+}
+
+/// Reads the body by hand: one wrong ticket must not spoil the others, and every fault is told.
+pub(super) fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
+    // Tickets stay text until each is looked into: as values, ten thousand of them would take many times the room.
+    let whole: &RawValue = serde_json::from_slice(body)
+        .map_err(|error| Problem::bad_request("malformed_json", format!("the body is not JSON: {error}")))?;
+    let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(whole.get()) else {
+        return Err(Problem::one_invalid("", "the body must be a JSON object"));
+    };
+    let venue_id = match fields.remove("venueId").map(|text| serde_json::from_str::<String>(text.get())) {
+        Some(Ok(text)) => VenueId::new(text),
+        Some(Err(_)) => Err("must be a string"),
+        None => Err("is missing"),
+    };
+    let tickets = match fields.remove("tickets").map(|list| serde_json::from_str::<Tickets>(list.get())) {
+        Some(Ok(Tickets { sent, .. })) if sent > MAX_BATCH_TICKETS => {
+            return Err(AcceptError::BatchSize { found: sent }.into());
+        }
+        Some(Ok(tickets)) => Ok(tickets.kept),
+        Some(Err(_)) => Err("must be an array"),
+        None => Err("is missing"),
+    };
+    let not_before = match fields.remove("notBefore").map(|text| serde_json::from_str::<String>(text.get())) {
+        None => Ok(None),
+        Some(Ok(text)) => read_not_before(&text).map(Some),
+        Some(Err(_)) => Err("must be a string"),
+    };
+    let wrong = [
+        ("venueId", venue_id.as_ref().err()),
+        ("tickets", tickets.as_ref().err()),
+        ("notBefore", not_before.as_ref().err()),
+    ];
+    let wrong = wrong.into_iter().filter_map(|(name, detail)| Some((name, *detail?)));
+    let unknown = fields
+        .keys()
+        .map(|name| (name.as_str(), "is not a field of a batch, which has venueId, tickets and notBefore"));
+    let fault = |(name, detail): (&str, &str)| Fault {
+        pointer: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
+        detail: detail.into(),
+    };
+    let faults: Vec<Fault> = wrong.chain(unknown).map(fault).collect();
+    match (venue_id, tickets, not_before) {
+        (Ok(venue_id), Ok(tickets), Ok(not_before)) if faults.is_empty() => {
+            Ok(BatchRequest { venue_id, not_before, tickets })
+        }
+        _ => Err(Problem::invalid(faults)),
+    }
+}
+
+/// The tickets of a request as texts, no more than a batch may have; those beyond are counted only.
+#[derive(Debug, Default)]
+struct Tickets {
+    kept: Vec<Box<RawValue>>,
+    sent: usize,
+}
+
+impl<'de> Deserialize<'de> for Tickets {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct List;
+        impl<'de> Visitor<'de> for List {
+            type Value = Tickets;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Tickets, A::Error> {
+                let mut tickets = Tickets::default();
+                while tickets.kept.len() < MAX_BATCH_TICKETS
+                    && let Some(text) = list.next_element()?
+                {
+                    tickets.kept.push(text);
+                }
+                tickets.sent = tickets.kept.len();
+                while list.next_element::<IgnoredAny>()?.is_some() {
+                    tickets.sent = tickets.sent.saturating_add(1);
+                }
+                Ok(tickets)
+            }
+        }
+        deserializer.deserialize_seq(List)
+    }
+}
+
+fn read_not_before(text: &str) -> Result<NotBefore, &'static str> {
+    if text == "quietHours" {
+        return Ok(NotBefore::QuietHours);
+    }
+    let time = text.parse::<jiff::Timestamp>();
+    time.map(|time| NotBefore::At(time.as_millisecond()))
+        .map_err(|_other| "must be a time such as 2026-12-31T23:00:00Z, or quietHours")
+}

@@ -29,8 +29,12 @@ pub const METAPLEX_FEE_OFFSET: Lamports = Lamports(5_440);
 /// The network's fee for one signature, the same on all clusters (Agave's `DEFAULT_TARGET_LAMPORTS_PER_SIGNATURE` / 2).
 pub const SIGNATURE_FEE: Lamports = Lamports(5_000);
 
-/// Compute units allowed for one ticket: 119,000 to 158,000 are used, depending on bump seeds.
+/// Compute units allowed for one ticket at first. 119,000 to 158,000 are used by nearly all; each derived address whose bump
+/// seed is far from 255 costs 1,500 more for every step and every look, so that a ticket in some ten thousand needs more
+/// than this: it is signed again with more.
 const COMPUTE_UNITS_PER_TICKET: u32 = 220_000;
+/// Most compute units that a transaction may ask for (Agave's `MAX_COMPUTE_UNIT_LIMIT`).
+const MAX_COMPUTE_UNITS: u32 = 1_400_000;
 const SYSVAR_INSTRUCTIONS: Pubkey = pubkey!("Sysvar1nstructions1111111111111111111111111");
 
 /// Everything that decides the instructions of a ticket.
@@ -52,6 +56,8 @@ pub struct TicketMint {
     pub seller_fee_basis_points: u16,
     /// Rent of the mint account.
     pub mint_rent: Lamports,
+    /// Transactions signed for it before this one.
+    pub earlier_attempts: u32,
     /// Lamports that someone sent to the mint's address before it existed; nearly always none.
     pub prefunded: Option<Lamports>,
 }
@@ -59,8 +65,9 @@ pub struct TicketMint {
 /// The instructions of a transaction that mints `tickets`, all or none.
 #[must_use]
 pub fn mint_tickets(authority: &Pubkey, tickets: &[TicketMint]) -> Vec<Instruction> {
-    let count = u32::try_from(tickets.len()).unwrap_or(u32::MAX);
-    let limit = COMPUTE_UNITS_PER_TICKET.saturating_mul(count);
+    let shares = tickets.iter().map(|ticket| ticket.earlier_attempts.saturating_add(1));
+    let shares = shares.fold(0, u32::saturating_add);
+    let limit = COMPUTE_UNITS_PER_TICKET.saturating_mul(shares).min(MAX_COMPUTE_UNITS);
     let mut instructions = vec![ComputeBudgetInstruction::set_compute_unit_limit(limit)];
     for ticket in tickets {
         instructions.extend(mint_account(authority, ticket));
@@ -143,4 +150,35 @@ fn token_metadata(authority: &Pubkey, ticket: &TicketMint) -> [Instruction; 2] {
         authorization_rules: None,
     };
     [create, mint.instruction(MintV1InstructionArgs { amount: 1, authorization_data: None })]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(earlier_attempts: &[u32]) -> u32 {
+        let ticket = |earlier_attempts: &u32| TicketMint {
+            seed: String::new(),
+            mint: Pubkey::default(),
+            owner: Pubkey::default(),
+            name: String::new(),
+            symbol: String::new(),
+            uri: String::new(),
+            seller_fee_basis_points: 0,
+            mint_rent: Lamports::ZERO,
+            earlier_attempts: *earlier_attempts,
+            prefunded: None,
+        };
+        let tickets: Vec<TicketMint> = earlier_attempts.iter().map(ticket).collect();
+        let first = mint_tickets(&Pubkey::default(), &tickets).swap_remove(0);
+        // `SetComputeUnitLimit` is instruction 2 of the Compute Budget program, with a u32 behind it.
+        assert_eq!(first.data[0], 2);
+        u32::from_le_bytes(first.data[1..5].try_into().unwrap())
+    }
+
+    #[test]
+    fn every_attempt_is_allowed_more() {
+        assert_eq!([limit(&[0]), limit(&[1]), limit(&[4])], [220_000, 440_000, 1_100_000]);
+        assert_eq!((limit(&[0, 0, 0]), limit(&[4, 4])), (660_000, MAX_COMPUTE_UNITS));
+    }
 }

@@ -204,7 +204,9 @@ impl Confirmer {
                         FailureCode::RejectedByChain,
                         format!("the chain refused the ticket's transaction {}: {error}", flight.signature),
                     )),
-                    Rejection::Impossible | Rejection::OutOfFunds => again_or_give_up(ticket, &error),
+                    Rejection::Impossible | Rejection::OutOfFunds | Rejection::OutOfCompute => {
+                        again_or_give_up(ticket, &error)
+                    }
                 };
                 TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, paid: Lamports::ZERO, verdict }
             } else {

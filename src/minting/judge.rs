@@ -13,6 +13,8 @@ pub(super) const MAX_ATTEMPTS: u32 = 5;
 pub(super) enum Rejection {
     /// The wallet could not pay; the tickets are not to blame.
     OutOfFunds,
+    /// It was allowed too few compute units: the next one is allowed more.
+    OutOfCompute,
     /// Something in the transaction is impossible as it is written.
     Impossible,
 }
@@ -28,7 +30,20 @@ pub(super) fn judge(error: &TransactionError) -> Rejection {
                 InstructionError::InsufficientFunds | InstructionError::Custom(SYSTEM_NEGATIVE_LAMPORTS),
             )
     );
-    if out_of_funds { Rejection::OutOfFunds } else { Rejection::Impossible }
+    let out_of_compute = matches!(
+        error,
+        TransactionError::InstructionError(
+            _,
+            InstructionError::ComputationalBudgetExceeded | InstructionError::ProgramFailedToComplete,
+        )
+    );
+    if out_of_funds {
+        Rejection::OutOfFunds
+    } else if out_of_compute {
+        Rejection::OutOfCompute
+    } else {
+        Rejection::Impossible
+    }
 }
 
 #[cfg(test)]
@@ -41,6 +56,8 @@ mod tests {
         assert_eq!(judge(&at(InstructionError::Custom(1))), Rejection::OutOfFunds);
         assert_eq!(judge(&TransactionError::InsufficientFundsForFee), Rejection::OutOfFunds);
         assert_eq!(judge(&at(InstructionError::Custom(0))), Rejection::Impossible);
+        assert_eq!(judge(&at(InstructionError::ComputationalBudgetExceeded)), Rejection::OutOfCompute);
+        assert_eq!(judge(&at(InstructionError::ProgramFailedToComplete)), Rejection::OutOfCompute);
         assert_eq!(judge(&at(InstructionError::InvalidAccountData)), Rejection::Impossible);
     }
 }

@@ -219,6 +219,7 @@ fn sign(
         uri: published.uri.clone(),
         seller_fee_basis_points: shared.settings.seller_fee_basis_points,
         mint_rent,
+        earlier_attempts: mint.attempts,
         prefunded,
     };
     let signed = shared.wallet.sign(&mint_tickets(&authority, &[to_mint]), &blockhash.hash)?;

@@ -249,3 +249,26 @@ async fn a_chain_that_is_replaced_under_a_running_box_gets_nothing() {
     assert_eq!(result["summary"]["succeeded"], 2, "{result}");
     day.office.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ticket_that_needs_more_compute_units_gets_them() {
+    // The first transaction ends for want of compute units, as those with unlucky bump seeds do.
+    let day = bad_day(|call| match (call.method.as_str(), call.nth) {
+        ("sendTransaction", 0) => Fate::Swallowed(json!("taken")),
+        ("getSignatureStatuses", 0) => Fate::Altered(|mut answer| {
+            let error = json!({ "InstructionError": [4, "ComputationalBudgetExceeded"] });
+            for status in answer["result"]["value"].as_array_mut().into_iter().flatten() {
+                *status = json!({ "slot": 1, "confirmations": null, "err": error, "status": { "Err": error },
+                    "confirmationStatus": "finalized" });
+            }
+            answer
+        }),
+        _ => Fate::Pass,
+    })
+    .await;
+    let result = day.office.mint("v", &tickets("t", 1)).await;
+    assert_eq!(result["summary"]["succeeded"], 1, "{result}");
+    let (_, mint) = day.office.get("/admin/mints/t-0").await;
+    assert_eq!((&mint["attempts"], &mint["status"]), (&json!(2), &json!("minted")), "{mint}");
+    day.office.finish().await;
+}

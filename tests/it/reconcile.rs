@@ -124,7 +124,9 @@ struct Seeded {
 
 /// Seeds differences of every kind, `each` of every kind, in tickets `t-0` and up.
 #[expect(clippy::too_many_lines, reason = "a list of everything that can be wrong")]
-async fn seed(office: &TestBox, each: usize) -> Seeded {
+async fn seed(office: &TestBox, count: usize, each: usize) -> Seeded {
+    // In order itself, and never changed.
+    let donor = format!("t-{}", count - 1);
     let mut seeded =
         Seeded { kinds: BTreeMap::new(), repairable: BTreeSet::new(), news: BTreeSet::new(), strangers: 0 };
     let mut next = 0..;
@@ -255,11 +257,7 @@ async fn seed(office: &TestBox, each: usize) -> Seeded {
         expect(&ticket, "content_altered", true);
     }
     for ticket in take(each) {
-        row(
-            "UPDATE mints SET metadata_uri = (SELECT metadata_uri FROM mints WHERE ticket_id = 't-398')
-             WHERE ticket_id = ?",
-            &ticket,
-        );
+        books.execute("UPDATE mints SET metadata_uri = ? WHERE ticket_id = ?", [uri(&donor), ticket.clone()]).unwrap();
         expect(&ticket, "wrong_uri", true);
     }
     for ticket in take(each) {
@@ -272,7 +270,7 @@ async fn seed(office: &TestBox, each: usize) -> Seeded {
         let forged = solana_signature::Signature::from([99; 64]).to_string();
         let lives = address(office, &ticket).to_string();
         let sold: String =
-            books.query_row("SELECT ticket FROM mints WHERE ticket_id = 't-399'", [], |row| row.get(0)).unwrap();
+            books.query_row("SELECT ticket FROM mints WHERE ticket_id = ?", [&donor], |row| row.get(0)).unwrap();
         let mut sold: Ticket = serde_json::from_str(&sold).unwrap();
         sold.id.clone_from(&ticket);
         books
@@ -280,8 +278,8 @@ async fn seed(office: &TestBox, each: usize) -> Seeded {
                 "INSERT INTO mints (venue_id, ticket_id, event_id, ticket, content_digest, mint_address, status, name,
                                     metadata_uri, signature, slot, created_at, settled_at)
                  SELECT venue_id, ?1, event_id, ?2, ?3, ?4, 'minted', name, metadata_uri, ?5, slot, created_at, settled_at
-                 FROM mints WHERE ticket_id = 't-399'",
-                rusqlite::params![ticket, sold.canonical_json(), sold.content_digest(), lives, forged],
+                 FROM mints WHERE ticket_id = ?6",
+                rusqlite::params![ticket, sold.canonical_json(), sold.content_digest(), lives, forged, donor],
             )
             .unwrap();
         let mut expect = |kind: &str| {
@@ -307,7 +305,7 @@ async fn differences_of_every_kind_are_found_and_none_is_invented() {
     assert_eq!((&clean["confirmed"], &clean["discrepancies"]), (&json!(count), &json!([])), "{clean}");
     assert_eq!(clean["unknownToBooks"], json!([]));
 
-    let seeded = seed(&office, each).await;
+    let seeded = seed(&office, count, each).await;
     let calls = |office: &TestBox| office.app.chain.calls().values().sum::<u64>();
     let before = calls(&office);
     let summary = reconcile(&office).await;

@@ -29,9 +29,8 @@ pub const METAPLEX_FEE_OFFSET: Lamports = Lamports(5_440);
 /// The network's fee for one signature, the same on all clusters (Agave's `DEFAULT_TARGET_LAMPORTS_PER_SIGNATURE` / 2).
 pub const SIGNATURE_FEE: Lamports = Lamports(5_000);
 
-/// Compute units allowed for one ticket at first. 119,000 to 158,000 are used by nearly all; each derived address whose bump
-/// seed is far from 255 costs 1,500 more for every step and every look, so that a ticket in some ten thousand needs more
-/// than this: it is signed again with more.
+/// Compute units allowed for one ticket at first. 119,000 to 158,000 are used by nearly all, depending on the bump seeds of its
+/// accounts; a rare one has been seen to need more than this, and is signed again with more.
 const COMPUTE_UNITS_PER_TICKET: u32 = 220_000;
 /// Most compute units that a transaction may ask for (Agave's `MAX_COMPUTE_UNIT_LIMIT`).
 const MAX_COMPUTE_UNITS: u32 = 1_400_000;

@@ -13,6 +13,7 @@ use crate::{
     alerts::{Alerts, Origin, Watch, WatchRules},
     backup::Backups,
     balance::BalanceMonitor,
+    cache::{Cache, Caching},
     chain::{
         Chain as _, ChainError, NextStep,
         rpc::{RpcChain, RpcSetupError},
@@ -22,6 +23,7 @@ use crate::{
     config::{Config, Network},
     domain::{alert::RetrySchedule, mint::MintStatus, ticket::TicketRules},
     estimate::Prices,
+    fleet::{Fleet, FleetError},
     folder::{DataFolder, FolderError},
     http,
     metadata::{
@@ -68,6 +70,9 @@ pub enum StartError {
     /// The client of the webhook cannot be set up.
     #[error(transparent)]
     Webhook(#[from] WebhookError),
+    /// The Redis that boxes share.
+    #[error(transparent)]
+    Fleet(#[from] FleetError),
     /// An instrument is registered twice: a bug.
     #[error(transparent)]
     Metrics(#[from] prometheus::Error),
@@ -118,6 +123,10 @@ pub struct App {
     pub chain: Arc<RpcChain>,
     /// Published content.
     pub content: LocalContent,
+    /// What was found out before.
+    pub cache: Caching,
+    /// The Redis that boxes share; none for a box that is alone.
+    pub fleet: Option<Fleet>,
     /// What tickets cost.
     pub prices: Arc<Prices>,
     /// Who is let in.
@@ -175,17 +184,24 @@ impl App {
         let content = LocalContent::open(folder.path())?;
         let clock: SharedClock = Arc::new(SystemClock);
         let identity = identify(&config, &chain, authority).await?;
+        let fleet = join_fleet(&config, &identity).await?;
         chain.bind(identity.genesis_hash.clone());
         store.bind(identity, clock.now_ms()).await?;
         store.close_audit().await?;
 
         let registry = instruments(&store, &chain)?;
+        let cache = match &fleet {
+            Some(fleet) => Cache::Redis(fleet.clone()),
+            None => Cache::in_memory(config.cache.max_bytes),
+        };
+        let cache = Caching::new(cache, "local", &registry)?;
         let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
         let publisher: Arc<dyn Publisher> = Arc::new(content.clone());
         let minter = Minter::new(
             store.clone(),
             Arc::clone(&chain) as _,
             publisher,
+            cache.clone(),
             wallet,
             Arc::clone(&prices),
             Arc::clone(&clock),
@@ -222,12 +238,16 @@ impl App {
         };
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         minter.start(&tasks, &shutdown).await?;
+        if let Some(fleet) = &fleet {
+            tasks.spawn(fleet.clone().run(shutdown.clone()));
+        }
         tasks.spawn(balance.clone().run(shutdown.clone()));
         tasks.spawn(alerts.clone().run(shutdown.clone()));
         tasks.spawn(watch.run(shutdown.clone()));
         let services = Services {
             store: store.clone(),
             content: content.clone(),
+            cache: cache.clone(),
             minter: minter.clone(),
             balance: balance.clone(),
             prices: Arc::clone(&prices),
@@ -237,7 +257,8 @@ impl App {
             clock: Arc::clone(&clock),
         };
         let jobs = schedule::table(&services, &config.schedules);
-        let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), jobs, tasks.clone(), shutdown.clone());
+        let scheduler =
+            Scheduler::new(store.clone(), Arc::clone(&clock), jobs, fleet.clone(), tasks.clone(), shutdown.clone());
         scheduler.start().await?;
         tracing::info!(network = %config.network, wallet = %authority, data = %folder.path().display(), "started");
         Ok(Self {
@@ -246,6 +267,8 @@ impl App {
             store,
             chain,
             content,
+            cache,
+            fleet,
             prices,
             access,
             reconciler,
@@ -307,6 +330,33 @@ fn instruments(store: &Store, chain: &RpcChain) -> Result<Registry, prometheus::
     #[cfg(target_os = "linux")]
     registry.register(Box::new(prometheus::process_collector::ProcessCollector::for_self()))?;
     Ok(registry)
+}
+
+/// Reaches for the Redis that boxes share, if the settings name one. Its absence is no reason not to start.
+#[cfg(feature = "redis")]
+async fn join_fleet(config: &Config, identity: &Identity) -> Result<Option<Fleet>, StartError> {
+    use sha2::{Digest as _, Sha256};
+
+    let Some(redis) = &config.cache.redis else { return Ok(None) };
+    // Boxes of another wallet or chain never meet, whatever Redis they use.
+    let digest = Sha256::digest(format!("{}\n{}", identity.genesis_hash, identity.authority));
+    let digest = u64::from_be_bytes(digest.first_chunk().copied().unwrap_or_default());
+    let namespace = format!("{}:{digest:016x}", redis.key_prefix);
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let id = format!("{host}-{}", uuid::Uuid::now_v7().simple());
+    let password = redis.password.as_ref().map(crate::config::Secret::expose);
+    let fleet = Fleet::new(redis.url.expose(), password, namespace, id)?;
+    if !fleet.probe().await {
+        let why = fleet.fault().unwrap_or_default();
+        tracing::warn!(%why, "Redis does not answer; the box goes on without it, and looks again every second");
+    }
+    Ok(Some(fleet))
+}
+
+#[cfg(not(feature = "redis"))]
+#[expect(clippy::unused_async, reason = "stands in for the one that reaches for Redis")]
+async fn join_fleet(_config: &Config, _identity: &Identity) -> Result<Option<Fleet>, StartError> {
+    Ok(None)
 }
 
 fn minting_settings(config: &Config) -> MintingSettings {

@@ -9,6 +9,7 @@
 mod address;
 mod alert;
 mod backup;
+mod cache;
 mod check_config;
 mod client;
 #[cfg(feature = "localnet")]
@@ -99,6 +100,8 @@ enum Command {
     Keygen(keygen::KeygenArgs),
     /// Makes, lists and revokes keys for the admin API
     Key(key::KeyArgs),
+    /// Looks at the cache, has it forget, or fills it
+    Cache(cache::CacheArgs),
     /// Tries whether alerts arrive
     Alert(alert::AlertArgs),
     /// Checks the settings and shows where each comes from
@@ -196,6 +199,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Recover(args) => recover::run(args, settings).await,
         Command::Address(args) => address::run(args, settings),
         Command::Key(args) => key::run(args, settings).await,
+        Command::Cache(args) => cache::run(args, settings).await,
         Command::Alert(args) => alert::run(args, settings).await,
         Command::Keygen(args) => keygen::run(&args),
         Command::CheckConfig(args) => check_config::run(args, settings).await,

@@ -4,6 +4,7 @@
 //! from. Secrets print as `[redacted]`.
 
 mod alerts;
+mod cache;
 mod settings;
 mod sources;
 
@@ -23,6 +24,7 @@ use solana_commitment_config::CommitmentConfig;
 use thiserror::Error;
 
 pub use alerts::AlertSettings;
+pub use cache::{CacheSettings, RedisSettings};
 pub use settings::{SETTINGS, Setting};
 pub use sources::{Sources, describe};
 
@@ -171,6 +173,8 @@ pub struct Schedules {
     pub retry: Option<Cron>,
     /// `RECONCILIATION_SCHEDULE`.
     pub reconcile: Option<Cron>,
+    /// `CACHE_WARM_SCHEDULE`.
+    pub cache_warm: Option<Cron>,
 }
 
 /// Every setting, checked.
@@ -210,6 +214,8 @@ pub struct Config {
     pub allow_off_curve_owners: bool,
     /// `RECONCILIATION_KEEP_DAYS`, `AUTO_FIX_MAX_RATE`.
     pub reconcile: ReconcileSettings,
+    /// `CACHE_MAX_MB`, `REDIS_ENABLED`, `REDIS_URL`, `REDIS_PASSWORD`, `REDIS_KEY_PREFIX`.
+    pub cache: CacheSettings,
     /// `ALERT_WEBHOOK_URL`, `ALERT_WEBHOOK_SECRET`, `ALERT_WEBHOOK_ALLOW_HTTP`, `ALERT_BATCH_FINISHED`.
     pub alerts: AlertSettings,
     /// The jobs, in the time zone `TIMEZONE`.
@@ -280,6 +286,7 @@ impl Config {
             balance_check: None,
             retry: None,
             reconcile: None,
+            cache_warm: None,
         };
         self
     }
@@ -360,10 +367,7 @@ impl Config {
             "kubo" | "pinata" => Err("is not in this version yet; use local".into()),
             _ => Err("must be local".into()),
         });
-        values.parse("REDIS_ENABLED", |text| {
-            let wanted = boolean(text)?;
-            if wanted { Err("is true, but this build has no Redis support; set it to false".into()) } else { Ok(()) }
-        });
+        let cache = CacheSettings::read(values);
         let alerts = AlertSettings::read(values);
         let schedules = schedules(values);
         let backup_dir = values.optional("BACKUP_DIR", path);
@@ -395,6 +399,7 @@ impl Config {
                 keep_reports_days: keep_reports_days?,
                 auto_fix_max_rate: auto_fix_max_rate?,
             },
+            cache: cache?,
             alerts: alerts?,
             schedules: schedules?,
             backup_dir,
@@ -453,6 +458,7 @@ fn schedules(values: &mut Values) -> Option<Schedules> {
         balance_check: schedule("BALANCE_CHECK_SCHEDULE"),
         retry: schedule("RETRY_SCHEDULE"),
         reconcile: schedule("RECONCILIATION_SCHEDULE"),
+        cache_warm: schedule("CACHE_WARM_SCHEDULE"),
     };
     zone.map(|_zone| schedules)
 }

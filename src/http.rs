@@ -8,6 +8,7 @@ mod alerts;
 mod audit;
 mod auth;
 mod batches;
+mod cache;
 mod client_address;
 mod content;
 mod dashboard;
@@ -47,6 +48,7 @@ use tower_http::{
 };
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
 
 use crate::app::App;
 
@@ -60,6 +62,8 @@ struct Api {
     /// Cancelled when the server stops, so that waiting requests are answered before the process ends.
     stop: CancellationToken,
     started: Instant,
+    /// This process among all that share a cache.
+    id: Uuid,
     limits: Arc<limits::Limits>,
     guesses: Arc<auth::Guesses>,
     in_flight: Arc<writes::InFlight>,
@@ -80,6 +84,7 @@ pub(crate) async fn serve(
 ) -> Result<(), prometheus::Error> {
     let api = Api {
         started: Instant::now(),
+        id: Uuid::now_v7(),
         limits: Arc::new(limits::Limits::new(app.config.rate_limits)),
         guesses: Arc::default(),
         in_flight: Arc::default(),
@@ -111,13 +116,17 @@ fn router(api: Api) -> Router {
         .routes(routes!(reconcile::history))
         .routes(routes!(alerts::list))
         .routes(routes!(jobs::list))
+        .routes(routes!(cache::stats))
         .layer(TimeoutLayer::with_status_code(error::TIMED_OUT, READ_TIMEOUT));
     // No timeout here: a batch may be waited for, and a large venue takes its time to compare.
     let writes = OpenApiRouter::new()
         .routes(writes::write(&api, routes!(batches::mint)))
         .routes(writes::write(&api, routes!(reconcile::reconcile)))
         .routes(writes::write(&api, routes!(reconcile::fix)))
-        .routes(writes::write(&api, routes!(jobs::run)));
+        .routes(writes::write(&api, routes!(jobs::run)))
+        .routes(writes::write(&api, routes!(cache::clear)))
+        .routes(writes::write(&api, routes!(cache::forget)))
+        .routes(writes::write(&api, routes!(cache::warm)));
     let (admin, of_admin) = reads.merge(writes).split_for_parts();
     let admin = admin
         .fallback(error::not_found)

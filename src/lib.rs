@@ -7,9 +7,9 @@
 //! wiring      app  config         builds everything once; the only reader of settings
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
 //!             reconcile  balance  access
-//!             alerts  backup
+//!             alerts  backup  cache
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
-//!             metadata  webhook  folder  clock  telemetry
+//!             metadata  fleet  webhook  folder  clock  telemetry
 //! below all   domain              pure and synchronous
 //! ```
 //!
@@ -21,12 +21,18 @@ pub mod alerts;
 pub mod app;
 pub mod backup;
 pub mod balance;
+pub mod cache;
 pub mod chain;
 pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod estimate;
+#[cfg(feature = "redis")]
+pub mod fleet;
+#[cfg(not(feature = "redis"))]
+#[path = "fleet/absent.rs"]
+pub mod fleet;
 pub mod folder;
 mod http;
 #[cfg(feature = "failpoints")]

@@ -20,6 +20,7 @@ mod judge;
 mod lookup;
 mod meter;
 mod prepare;
+mod remember;
 mod send;
 
 use std::{
@@ -40,6 +41,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 pub use accept::{AcceptError, BatchRequest, Funds, MAX_BATCH_TICKETS, NotBefore};
 
 use crate::{
+    cache::Caching,
     chain::{Chain, ChainError, wallet::Wallet},
     clock::SharedClock,
     domain::{
@@ -52,7 +54,7 @@ use crate::{
     },
     estimate::{Pacing, Prices},
     metadata::{Content, PublishError, Publisher},
-    store::{Settlement, Store, StoreError},
+    store::{MintedTicket, Settlement, Store, StoreError},
 };
 use meter::Meter;
 
@@ -129,6 +131,8 @@ enum StepError {
 #[derive(Clone)]
 pub struct Minter {
     shared: Arc<Shared>,
+    /// Taken by the start.
+    to_remember: Arc<Mutex<Option<mpsc::Receiver<Vec<MintedTicket>>>>>,
 }
 
 /// What the tasks of the engine share.
@@ -136,6 +140,7 @@ struct Shared {
     store: Store,
     chain: Arc<dyn Chain>,
     publisher: Arc<dyn Publisher>,
+    cache: Caching,
     wallet: Wallet,
     prices: Arc<Prices>,
     clock: SharedClock,
@@ -149,6 +154,8 @@ struct Shared {
     held: Mutex<BTreeMap<Part, Held>>,
     in_flight: Arc<Semaphore>,
     meter: Meter,
+    /// What the cache is to be told.
+    minted: remember::Minted,
 }
 
 impl fmt::Debug for Minter {
@@ -167,6 +174,7 @@ impl Minter {
         store: Store,
         chain: Arc<dyn Chain>,
         publisher: Arc<dyn Publisher>,
+        cache: Caching,
         wallet: Wallet,
         prices: Arc<Prices>,
         clock: SharedClock,
@@ -175,10 +183,12 @@ impl Minter {
     ) -> Result<Self, prometheus::Error> {
         let meter = Meter::new()?;
         meter.register(registry)?;
+        let (minted, to_remember) = remember::channel();
         let shared = Shared {
             store,
             chain,
             publisher,
+            cache,
             wallet,
             prices,
             clock,
@@ -189,8 +199,10 @@ impl Minter {
             held: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             meter,
+            minted,
         };
-        Ok(Self { shared: Arc::new(shared) })
+        let to_remember = Arc::new(Mutex::new(Some(to_remember)));
+        Ok(Self { shared: Arc::new(shared), to_remember })
     }
 
     /// Starts the engine's tasks. They begin with what an earlier process left open.
@@ -208,6 +220,9 @@ impl Minter {
         let (to_resend, resend_queue) = mpsc::unbounded_channel();
 
         let left_open = flight::recover(shared).await?;
+        if let Some(minted) = self.to_remember.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            tasks.spawn(remember::run(shared.cache.clone(), minted, shutdown.clone()));
+        }
         tasks.spawn(prepare::run(Arc::clone(shared), to_send, to_confirm, shutdown.clone()));
         tasks.spawn(send::run(Arc::clone(shared), send_queue, resend_queue, shutdown.clone()));
         tasks.spawn(confirm::run(Arc::clone(shared), left_open, confirm_queue, to_resend, shutdown.clone()));
@@ -300,6 +315,8 @@ impl Shared {
     async fn settle(&self, progress: Vec<(i64, AttemptState)>, settlements: Vec<Settlement>) -> Result<(), StoreError> {
         let settled = self.store.settle(progress, settlements, self.now_ms()).await?;
         self.meter.settled(&settled);
+        // A cache that cannot keep up misses it.
+        drop(self.minted.try_send(settled.minted));
         self.settled.send_modify(|count| *count = count.wrapping_add(1));
         Ok(())
     }

@@ -29,6 +29,7 @@ pub use jobs::{JobError, Services, table};
 use crate::{
     clock::SharedClock,
     domain::cron::Cron,
+    fleet::{Claim, Fleet},
     store::{NewJobRun, Store, StoreError, Trigger},
 };
 
@@ -42,6 +43,15 @@ const LATE_MS: i64 = 60_000;
 /// What a job does; its answer is a sentence for the record.
 type Work = Box<dyn Fn() -> BoxFuture<'static, Result<String, JobError>> + Send + Sync>;
 
+/// Whose a job is, where several boxes share a Redis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Each box does it for itself: it is about the box's own books.
+    Box,
+    /// One box does it for all: it is about what they share.
+    Fleet,
+}
+
 /// A line of the table.
 pub struct Job {
     /// Its name in the API; stable.
@@ -50,6 +60,8 @@ pub struct Job {
     pub description: &'static str,
     /// When it is due; none when it is off, and runs by hand only.
     pub schedule: Option<Cron>,
+    /// Whose it is.
+    pub scope: Scope,
     work: Work,
     running: AtomicBool,
     /// Due times up to here are dealt with, Unix milliseconds; none before the scheduler starts.
@@ -73,8 +85,21 @@ impl Job {
     where
         F: Future<Output = Result<String, JobError>> + Send + 'static,
     {
-        let work: Work = Box::new(move || Box::pin(work()));
-        Self { id, description, schedule, work, running: AtomicBool::new(false), done_until_ms: Mutex::new(None) }
+        Self {
+            id,
+            description,
+            schedule,
+            scope: Scope::Box,
+            work: Box::new(move || Box::pin(work())),
+            running: AtomicBool::new(false),
+            done_until_ms: Mutex::new(None),
+        }
+    }
+
+    /// The same job, done by one box for all.
+    #[must_use]
+    pub fn for_the_fleet(self) -> Self {
+        Self { scope: Scope::Fleet, ..self }
     }
 
     /// Whether it runs now.
@@ -133,6 +158,7 @@ struct Shared {
     store: Store,
     clock: SharedClock,
     jobs: Vec<Job>,
+    fleet: Option<Fleet>,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     /// The loop is alive.
@@ -146,11 +172,12 @@ impl Scheduler {
         store: Store,
         clock: SharedClock,
         jobs: Vec<Job>,
+        fleet: Option<Fleet>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
     ) -> Self {
         let alive = AtomicBool::new(false);
-        Self { shared: Arc::new(Shared { store, clock, jobs, tasks, shutdown, alive }) }
+        Self { shared: Arc::new(Shared { store, clock, jobs, fleet, tasks, shutdown, alive }) }
     }
 
     /// Recalls from the books how far each job is, ends the runs in which an earlier process ended, and begins to watch the
@@ -239,6 +266,15 @@ impl Scheduler {
                 }
                 continue;
             };
+            match self.claim(job, due_ms).await {
+                Claim::Ours => {}
+                Claim::Done => {
+                    job.set_done_until(due_ms);
+                    continue;
+                }
+                // It stays due, in case the leader ends before it begins it.
+                Claim::NotOurs => continue,
+            }
             let late = now_ms.saturating_sub(due_ms) >= LATE_MS;
             let trigger = if late { Trigger::CatchUp } else { Trigger::Schedule };
             match self.begin(index, trigger, due_ms).await {
@@ -248,6 +284,14 @@ impl Scheduler {
                 // It stays due, and is tried again at the next look.
                 Err(error) => tracing::warn!(job = job.id, %error, "a job that is due cannot be begun yet"),
             }
+        }
+    }
+
+    /// Whose a run is that is due.
+    async fn claim(&self, job: &Job, due_ms: i64) -> Claim {
+        match &self.shared.fleet {
+            Some(fleet) if job.scope == Scope::Fleet => fleet.claim(job.id, due_ms).await,
+            _ => Claim::Ours,
         }
     }
 

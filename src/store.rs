@@ -24,7 +24,13 @@ mod spending;
 mod stats;
 mod writer;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use prometheus::{HistogramOpts, HistogramVec, Registry};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -36,7 +42,8 @@ pub(crate) use alerts::Compose;
 pub use alerts::{AlertFilter, AlertRecord, Attempt, DeliveryRecord, NewDelivery, Place, QueuedDelivery};
 pub use answers::KeptAnswer;
 pub use attempts::{
-    NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settled, Settlement, TicketVerdict, Verdict,
+    MintedTicket, NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settled, Settlement, TicketVerdict,
+    Verdict,
 };
 pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};
@@ -165,6 +172,7 @@ pub struct Store {
     writer: Writer,
     readers: Readers,
     seconds: HistogramVec,
+    version: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -189,7 +197,9 @@ impl Store {
         let seconds = HistogramVec::new(seconds.buckets(buckets), &["operation"])?;
         let (reads, commits) = (seconds.with_label_values(&["read"]), seconds.with_label_values(&["commit"]));
         let readers = Readers::open(READERS, reads, || connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
-        Ok(Self { path: path.to_owned(), writer: Writer::start(connection, commits), readers, seconds })
+        let version = Arc::default();
+        let writer = Writer::start(connection, commits, Arc::clone(&version));
+        Ok(Self { path: path.to_owned(), writer, readers, seconds, version })
     }
 
     /// Opens the books beside the process that owns them, for small writes: the schema is left as it is.
@@ -207,6 +217,12 @@ impl Store {
                 Err(StoreError::Newer { path, found: found.get(), known: MIGRATIONS.len() })
             }
         }
+    }
+
+    /// Grows with every commit of this process: what was read at a version is what would be read at the same version.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Has its instruments shown.

@@ -187,6 +187,32 @@ impl Client {
         self.answer(self.request(Method::POST, &path)?.timeout(LONG).json(&json!({}))).await
     }
 
+    /// How the cache fares.
+    pub(super) async fn cache_stats(&self) -> anyhow::Result<Value> {
+        self.answer(self.request(Method::GET, "/admin/cache/stats")?).await
+    }
+
+    /// Puts what the books know of minted tickets into the cache.
+    pub(super) async fn warm_cache(&self, venue: Option<&str>, event: Option<&str>) -> anyhow::Result<Value> {
+        let filter = [("venueId", venue), ("eventId", event)];
+        let filter: Vec<_> = filter.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        self.answer(self.request(Method::POST, "/admin/cache/warm")?.query(&filter).timeout(LONG)).await
+    }
+
+    /// Has the cache forget a ticket.
+    pub(super) async fn forget_ticket(&self, ticket_id: &str, venue: Option<&str>) -> anyhow::Result<Value> {
+        let path = path_of(&["admin", "cache", ticket_id])?;
+        // One that is called like the route beside it.
+        let path = if ticket_id == "clear" { "/admin/cache/%63lear".to_owned() } else { path };
+        let filter: Vec<_> = venue.map(|venue| ("venueId", venue)).into_iter().collect();
+        self.answer(self.request(Method::DELETE, &path)?.query(&filter)).await
+    }
+
+    /// Has the cache forget everything.
+    pub(super) async fn clear_cache(&self) -> anyhow::Result<Value> {
+        self.answer(self.request(Method::DELETE, "/admin/cache/clear")?).await
+    }
+
     /// Waits until nothing is left to mint, or minting is held.
     pub(super) async fn until_idle(&self) -> anyhow::Result<()> {
         loop {
@@ -208,11 +234,15 @@ impl Client {
 /// Comparing a venue of any size takes its time.
 const LONG: Duration = Duration::from_hours(24);
 
-/// Venue ids are free text: the address escapes them.
-fn reconcile_path(venue_id: &str, rest: &str) -> anyhow::Result<String> {
+/// Ids are free text: the address escapes them.
+fn path_of(segments: &[&str]) -> anyhow::Result<String> {
     let mut url: Url = "http://box".parse()?;
-    url.path_segments_mut().map_err(|()| anyhow::anyhow!("no path"))?.extend(["admin", "reconcile", venue_id]);
-    Ok(format!("{}{rest}", url.path()))
+    url.path_segments_mut().map_err(|()| anyhow::anyhow!("no path"))?.extend(segments);
+    Ok(url.path().to_owned())
+}
+
+fn reconcile_path(venue_id: &str, rest: &str) -> anyhow::Result<String> {
+    Ok(path_of(&["admin", "reconcile", venue_id])? + rest)
 }
 
 /// A server inside this process.
@@ -226,7 +256,7 @@ pub(super) struct OwnServer {
 impl OwnServer {
     /// Starts a box for this process alone: nobody needs to be kept from asking too often.
     pub(super) async fn start(config: Config, listener: tokio::net::TcpListener) -> anyhow::Result<Self> {
-        let app = App::start(config.for_one_command()).await?;
+        let app = Box::pin(App::start(config.for_one_command())).await?;
         let url: Url = format!("http://{}", listener.local_addr()?).parse()?;
         let client = Client::new(url, app.config.admin_api_key.clone())?;
         let (app, stop) = (Arc::new(app), CancellationToken::new());

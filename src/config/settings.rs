@@ -45,7 +45,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("reconciliation", "AUTO_FIX_MAX_RATE", "0.05"),
     setting("reconciliation", "RECONCILIATION_KEEP_DAYS", "365"),
     setting("metadata", "IPFS_PROVIDER", "local"),
+    setting("cache", "CACHE_MAX_MB", "64"),
     setting("cache", "REDIS_ENABLED", "false"),
+    // Such addresses may hold a password.
+    Setting { secret: true, ..setting("cache", "REDIS_URL", "redis://localhost:6379") },
+    Setting { secret: true, ..setting("cache", "REDIS_PASSWORD", "") },
+    setting("cache", "REDIS_KEY_PREFIX", "boxoffice"),
     // Addresses of receivers often carry keys in their paths.
     Setting { secret: true, ..setting("alerts", "ALERT_WEBHOOK_URL", "") },
     Setting { secret: true, ..setting("alerts", "ALERT_WEBHOOK_SECRET", "") },
@@ -58,6 +63,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("schedule", "BALANCE_CHECK_SCHEDULE", "*/15 * * * *"),
     setting("schedule", "RETRY_SCHEDULE", ""),
     setting("schedule", "RECONCILIATION_SCHEDULE", "0 2 * * *"),
+    setting("schedule", "CACHE_WARM_SCHEDULE", ""),
     setting("backup", "BACKUP_SCHEDULE", ""),
     setting("backup", "BACKUP_DIR", ""),
     setting("backup", "BACKUP_KEEP", "7"),
@@ -67,5 +73,4 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Names that users of this kind of service know, and that have no effect in this version: they are told so, and the box
 /// starts.
-pub(super) const WITHOUT_EFFECT: &[&str] =
-    &["SOLANA_WS_URL", "KUBO_API_URL", "PINATA_JWT", "REDIS_URL", "REDIS_PASSWORD", "CACHE_WARM_SCHEDULE"];
+pub(super) const WITHOUT_EFFECT: &[&str] = &["SOLANA_WS_URL", "KUBO_API_URL", "PINATA_JWT"];

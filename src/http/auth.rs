@@ -82,7 +82,7 @@ async fn decide(api: &Api, client: Client, method: &Method, headers: &HeaderMap)
     }
     let (limit, setting) =
         if is_read { (&api.limits.reads, "RATE_LIMIT_READ_MAX") } else { (&api.limits.writes, "RATE_LIMIT_MAX") };
-    limit.check(&actor.name, client.address).map_err(|limited| {
+    limit.check_all(api.app.fleet.as_ref(), setting, &actor.name, client.address).await.map_err(|limited| {
         Problem::too_many_requests(&format!("too many requests; {setting} is the limit"), limited)
     })?;
     Ok(actor)

@@ -16,6 +16,7 @@ use utoipa::ToSchema;
 
 use super::{limits::Limited, requests::RequestId};
 use crate::{
+    cache::Unavailable,
     chain::{ChainError, NextStep},
     domain::{
         failure::FailureCode,
@@ -366,6 +367,12 @@ impl From<ReconcileError> for Problem {
             ReconcileError::Content(cause) => cause.into(),
             ReconcileError::Chain(cause) => cause.into(),
         }
+    }
+}
+
+impl From<Unavailable> for Problem {
+    fn from(error: Unavailable) -> Self {
+        Self { retryable: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "cache_unavailable", error.to_string()) }
     }
 }
 

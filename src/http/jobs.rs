@@ -14,7 +14,11 @@ use super::{
     error::{Outcome, Problem, ProblemBody},
     writes::IdempotencyHeader,
 };
-use crate::{clock::rfc3339, schedule::Job, store::JobRun};
+use crate::{
+    clock::rfc3339,
+    schedule::{Job, Scope},
+    store::JobRun,
+};
 
 /// Runs that are shown of each job.
 const RECENT_RUNS: usize = 10;
@@ -39,6 +43,8 @@ pub(super) struct JobEntry {
     /// Five-field cron; null when it is off, and runs by hand only.
     schedule: Option<String>,
     enabled: bool,
+    /// `box` when each box does it for itself, `fleet` when one does it for all that share a Redis.
+    scope: &'static str,
     /// It runs now.
     running: bool,
     /// The run that began last; null before the first.
@@ -97,6 +103,10 @@ async fn entry(api: &Api, job: &Job) -> Result<JobEntry, Problem> {
         description: job.description.to_owned(),
         schedule: job.schedule.as_ref().map(|schedule| schedule.text().to_owned()),
         enabled: job.schedule.is_some(),
+        scope: match job.scope {
+            Scope::Box => "box",
+            Scope::Fleet => "fleet",
+        },
         running: job.is_running(),
         last_run: recent_runs.first().cloned(),
         next_run: api.app.scheduler.next_run_ms(job).map(rfc3339),

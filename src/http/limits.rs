@@ -6,9 +6,12 @@ use std::{
     time::Duration,
 };
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter, clock::Clock as _, clock::DefaultClock};
+use governor::{DefaultKeyedRateLimiter, RateLimiter, clock::Clock as _, clock::DefaultClock};
 
-use crate::config::RateLimits;
+use crate::{
+    config::RateLimits,
+    fleet::{Fleet, Quota},
+};
 
 /// Clients remembered before those that have been quiet are forgotten.
 const MAX_CLIENTS: usize = 10_000;
@@ -31,6 +34,7 @@ pub(super) struct Limits {
 /// A number of requests in a window of time, for each key and address.
 #[derive(Debug)]
 pub(super) struct Limit {
+    quota: Option<Quota>,
     limiter: Option<DefaultKeyedRateLimiter<(String, IpAddr)>>,
 }
 
@@ -43,8 +47,27 @@ impl Limits {
 impl Limit {
     pub(super) fn new(max: Option<NonZeroU32>, window: Duration) -> Self {
         // The whole budget at once, and then evenly as it grows again: `max` in each window in the long run.
-        let quota = max.and_then(|max| Some(Quota::with_period(window.checked_div(max.get())?)?.allow_burst(max)));
-        Self { limiter: quota.map(RateLimiter::dashmap) }
+        let quota =
+            max.and_then(|max| Some(governor::Quota::with_period(window.checked_div(max.get())?)?.allow_burst(max)));
+        Self { quota: max.map(|max| Quota { max, window }), limiter: quota.map(RateLimiter::dashmap) }
+    }
+
+    /// As [`Limit::check`], counting what was asked of all boxes; of this one alone when there is no other, or while Redis does
+    /// not answer.
+    pub(super) async fn check_all(
+        &self,
+        fleet: Option<&Fleet>,
+        name: &str,
+        actor: &str,
+        address: IpAddr,
+    ) -> Result<(), Limited> {
+        if let (Some(fleet), Some(quota)) = (fleet, self.quota) {
+            let key = format!("{name}:{actor}:{}", network_of(address));
+            if let Some(answer) = fleet.take(&key, quota).await {
+                return answer.map_err(|retry_after| Limited { retry_after });
+            }
+        }
+        self.check(actor, address)
     }
 
     pub(super) fn check(&self, actor: &str, address: IpAddr) -> Result<(), Limited> {

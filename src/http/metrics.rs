@@ -5,7 +5,7 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
-use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::{
     Api,
@@ -23,6 +23,7 @@ pub(super) struct Gauges {
     runway: IntGaugeVec,
     preferred: IntGaugeVec,
     held: IntGauge,
+    redis: IntGaugeVec,
 }
 
 impl Gauges {
@@ -37,6 +38,7 @@ impl Gauges {
         let runway = "Tickets that the wallet still pays for, beyond those accepted and MIN_SOL_BALANCE.";
         let runway = Opts::new("boxoffice_wallet_runway_tickets", runway);
         let preferred = Opts::new("boxoffice_rpc_endpoint_preferred", "1 for the RPC endpoint that is asked first.");
+        let redis = Opts::new("boxoffice_redis_connected", "1 while Redis answers; missing without one.");
         let gauges = Self {
             queue_depth: IntGaugeVec::new(depth, &["status"])?,
             in_flight: IntGauge::new("minting_transactions_in_flight", "Transactions signed and not settled.")?,
@@ -44,11 +46,12 @@ impl Gauges {
             balance_age: IntGaugeVec::new(age, &["wallet"])?,
             runway: IntGaugeVec::new(runway, &["wallet"])?,
             preferred: IntGaugeVec::new(preferred, &["endpoint"])?,
+            redis: IntGaugeVec::new(redis, &[])?,
             held: IntGauge::new("minting_held", "1 while minting waits for something, such as money or the chain.")?,
         };
         registry.register(Box::new(gauges.queue_depth.clone()))?;
         registry.register(Box::new(gauges.in_flight.clone()))?;
-        for vector in [&gauges.balance, &gauges.balance_age, &gauges.runway, &gauges.preferred] {
+        for vector in [&gauges.balance, &gauges.balance_age, &gauges.runway, &gauges.preferred, &gauges.redis] {
             registry.register(Box::new(vector.clone()))?;
         }
         registry.register(Box::new(gauges.held.clone()))?;
@@ -57,12 +60,6 @@ impl Gauges {
         let info = IntGauge::with_opts(info)?;
         info.set(1);
         registry.register(Box::new(info))?;
-        for (name, help) in LATER_COUNTERS {
-            registry.register(Box::new(IntCounter::new(*name, *help)?))?;
-        }
-        for (name, help) in LATER_GAUGES {
-            registry.register(Box::new(IntGauge::new(*name, *help)?))?;
-        }
         Ok(gauges)
     }
 
@@ -75,6 +72,9 @@ impl Gauges {
         }
         self.in_flight.set(gauge(app.minter.in_flight() as u64));
         self.held.set(i64::from(app.minter.condition() != Condition::Clear));
+        if let Some(fleet) = &app.fleet {
+            self.redis.with_label_values::<&str>(&[]).set(i64::from(fleet.is_connected()));
+        }
         for endpoint in app.chain.health() {
             self.preferred.with_label_values(&[endpoint.endpoint]).set(i64::from(endpoint.preferred));
         }
@@ -88,14 +88,6 @@ impl Gauges {
         }
     }
 }
-
-/// Names of the contract whose part this version does not have yet. They stand at 0, which is the truth: nothing was looked
-/// up in a cache.
-const LATER_COUNTERS: &[(&str, &str)] = &[
-    ("minting_cache_hits_total", "Look-ups that the cache answered."),
-    ("minting_cache_misses_total", "Look-ups that the cache could not answer."),
-];
-const LATER_GAUGES: &[(&str, &str)] = &[("minting_cache_hit_rate", "Percentage of look-ups that the cache answered.")];
 
 /// Every instrument of the box, in Prometheus' text format. Needs no key from this machine, or from `ALLOWED_IPS`.
 #[utoipa::path(get, path = "/metrics", operation_id = "getMetrics", tag = "public", security((), ("key" = [])),

@@ -1,5 +1,7 @@
 //! `/admin/stats/{venueId}`: how a venue's tickets fared, and what they cost.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{Path, Query, State},
@@ -16,6 +18,9 @@ use crate::{
     domain::{lamports::Lamports, mint::MintStatus},
     store::{Period, Step},
 };
+
+/// How long an answer is kept for those who ask the same, while nothing is written.
+const FRESH: Duration = Duration::from_mins(1);
 
 /// How far back a time series goes.
 #[derive(Clone, Copy, Debug, Default, Deserialize, ToSchema)]
@@ -58,7 +63,7 @@ pub(super) struct Parameters {
 }
 
 /// How a venue's tickets fared.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VenueStats {
     venue_id: String,
@@ -79,7 +84,7 @@ pub(super) struct VenueStats {
 }
 
 /// What happened in one period.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StatsPeriod {
     /// When it begins, UTC.
@@ -102,7 +107,15 @@ pub(super) async fn of_venue(
     Path(venue_id): Path<String>,
     Query(parameters): Query<Parameters>,
 ) -> Result<Json<VenueStats>, Problem> {
-    let (periods, step) = parameters.range.periods();
+    // At the same version of the books the answer is the same, but for the edge of the series, which moves with the hours.
+    let version = format!("stats:{}:{}:{:?}", api.id, api.app.store.version(), parameters.range);
+    let key = format!("{version}:{venue_id}");
+    let answer = api.app.cache.get_or_set(&key, FRESH, look_up(&api, venue_id, parameters.range)).await?;
+    Ok(Json(answer))
+}
+
+async fn look_up(api: &Api, venue_id: String, range: Range) -> Result<VenueStats, Problem> {
+    let (periods, step) = range.periods();
     let from_ms = api.app.clock.now_ms().saturating_sub(step.ms().saturating_mul(periods));
     let store = &api.app.store;
     let (counts, stats) =
@@ -111,7 +124,7 @@ pub(super) async fn of_venue(
         return Err(Problem::not_found("no ticket of this venue has been accepted"));
     }
     let (minted, failed) = (counts.of(MintStatus::Minted), counts.of(MintStatus::Failed));
-    Ok(Json(VenueStats {
+    Ok(VenueStats {
         venue_id,
         total_mints: counts.total(),
         successful_mints: minted,
@@ -121,7 +134,7 @@ pub(super) async fn of_venue(
         avg_mint_time_seconds: average_seconds(&stats.total),
         spent_lamports: stats.total.spent,
         series: stats.series.iter().map(StatsPeriod::from).collect(),
-    }))
+    })
 }
 
 impl From<&Period> for StatsPeriod {

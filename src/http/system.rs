@@ -12,6 +12,7 @@ use crate::{
     chain::rpc::EndpointHealth,
     clock::rfc3339,
     domain::{lamports::Lamports, mint::MintStatus},
+    fleet::Fleet,
     minting::Condition,
 };
 
@@ -54,13 +55,17 @@ pub(super) struct BalanceStatus {
     last_check: Option<String>,
 }
 
-/// The cache. This version has none, and says so.
-#[derive(Debug, Default, Serialize, ToSchema)]
+/// The cache; `/admin/cache/stats` has more.
+#[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct CacheStatus {
     enabled: bool,
+    /// It answers. When it does not, everything goes on without it.
     connected: bool,
-    key_count: u64,
+    /// `memory`, or `redis` when boxes share one.
+    backend: &'static str,
+    /// Values kept; null when that cannot be found out now.
+    key_count: Option<u64>,
 }
 
 /// The books.
@@ -113,6 +118,10 @@ pub(super) struct SchedulerStatus {
     running: bool,
     /// Jobs that are due by themselves; those that are off do not count.
     jobs: usize,
+    /// Whether this box runs the jobs that are of all boxes; null when it is alone.
+    leads: Option<bool>,
+    /// The box that runs them, as far as is known; null when this box is alone.
+    leader: Option<String>,
     /// When the next of them is due.
     #[schema(format = DateTime)]
     next_run: Option<String>,
@@ -122,7 +131,7 @@ pub(super) struct SchedulerStatus {
 #[utoipa::path(get, path = "/system/status", operation_id = "getSystemStatus", tag = "system", responses((status = 200, body = SystemStatus)))]
 pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
     let app = &api.app;
-    let (known, counts) = tokio::join!(app.balance.current(), app.store.counts(None));
+    let (known, counts, cache) = tokio::join!(app.balance.current(), app.store.counts(None), app.cache.stats());
     let connected = counts.is_ok();
     let counts = counts.unwrap_or_default();
     let (pending, minting) = (counts.of(MintStatus::Pending), counts.of(MintStatus::Minting));
@@ -138,7 +147,7 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
             runway_tickets: app.balance.runway(open),
             last_check: known.map(|KnownBalance { at_ms, .. }| rfc3339(at_ms)),
         },
-        cache: CacheStatus::default(),
+        cache: CacheStatus { enabled: true, connected: cache.connected, backend: cache.backend, key_count: cache.keys },
         database: DatabaseStatus { connected },
         rpc: app.chain.health().into_iter().map(EndpointStatus::from).collect(),
         queue: QueueStatus {
@@ -154,6 +163,8 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
         },
         scheduler: SchedulerStatus {
             running: app.scheduler.is_alive(),
+            leads: app.fleet.as_ref().map(Fleet::leads),
+            leader: app.fleet.as_ref().and_then(Fleet::leader),
             jobs: app.scheduler.jobs().iter().filter(|job| job.schedule.is_some()).count(),
             next_run: app.scheduler.jobs().iter().filter_map(|job| app.scheduler.next_run_ms(job)).min().map(rfc3339),
         },

@@ -14,9 +14,11 @@ use super::{
     Part, Shared, StepError,
     flight::{Flight, Tracked},
     judge::{MAX_ATTEMPTS, Rejection, judge},
-    lookup::{adopt, cost, look_at, look_up},
+    lookup::{Subject, adopt, cost, look_at, look_up},
+    remember,
 };
 use crate::{
+    cache::TicketKey,
     chain::{ChainError, Landed, Tip, instructions::SIGNATURE_FEE, ticket::OnChain},
     domain::{
         failure::{Failure, FailureCode},
@@ -153,6 +155,13 @@ impl Confirmer {
         let wallet = self.shared.wallet.address();
         let subjects: Vec<_> = found.iter().flat_map(|(flight, _)| flight.mints_and_owners(wallet)).collect();
         let observed = look_at(&self.shared, &subjects).await?;
+        // Two boxes with one wallet may have raced for a ticket: the other one knows which transaction won.
+        let lost = found.iter().filter(|(_, landed)| landed.error.is_some());
+        let lost: Vec<&OpenTicket> = lost.flat_map(|(flight, _)| &flight.tickets).collect();
+        let keys: Vec<_> = lost.iter().map(|ticket| TicketKey::new(&ticket.venue_id, &ticket.ticket_id)).collect();
+        let told = remember::signatures(&self.shared, &keys).await;
+        let told: HashMap<i64, (Signature, u64)> =
+            lost.iter().zip(told).filter_map(|(ticket, told)| Some((ticket.mint_id, told?))).collect();
         let mut on_chain = observed.value.into_iter();
         let mut settlements = Vec::new();
         for (flight, landed) in found {
@@ -162,7 +171,9 @@ impl Confirmer {
             }
             let settlement = match &landed.error {
                 None => self.minted(&flight, landed.slot, &tickets).await?,
-                Some(error) => self.rejected(&flight, landed.slot, judge(error), error.to_string(), &tickets).await?,
+                Some(error) => {
+                    self.rejected(&flight, landed.slot, judge(error), error.to_string(), &tickets, &told).await?
+                }
             };
             settlements.push((flight.signature, settlement));
         }
@@ -193,6 +204,7 @@ impl Confirmer {
         rejection: Rejection,
         error: String,
         on_chain: &[OnChain],
+        told: &HashMap<i64, (Signature, u64)>,
     ) -> Result<Settlement, StepError> {
         let mut tickets = Vec::with_capacity(on_chain.len());
         let mut fee = SIGNATURE_FEE;
@@ -210,7 +222,7 @@ impl Confirmer {
                 };
                 TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, paid: Lamports::ZERO, verdict }
             } else {
-                self.adopt(flight, ticket, on_chain).await?.0
+                self.adopt(flight, ticket, on_chain, told.get(&ticket.mint_id).copied()).await?.0
             };
             // The fee of the whole transaction is put on its first ticket.
             let fee = std::mem::take(&mut fee);
@@ -227,9 +239,11 @@ impl Confirmer {
         flight: &Flight,
         ticket: &OpenTicket,
         on_chain: &OnChain,
+        told: Option<(Signature, u64)>,
     ) -> Result<(TicketVerdict, Option<u64>), ChainError> {
-        let own = Some(flight.signature);
-        adopt(&self.shared, ticket.mint_id, ticket.mint_address, None, on_chain, &ticket.published, own).await
+        let OpenTicket { mint_id, mint_address: mint, ref published, .. } = *ticket;
+        let subject = Subject { mint_id, mint, owner: None, published };
+        adopt(&self.shared, subject, on_chain, Some(flight.signature), told).await
     }
 
     /// Sends again what was not heard of for a while; returns what has been silent for so long that it may be dead.
@@ -314,7 +328,7 @@ impl Confirmer {
                     let nothing = Lamports::ZERO;
                     tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost: nothing, paid: nothing, verdict });
                 } else {
-                    let (verdict, landed_in) = self.adopt(&flight, ticket, &on_chain).await?;
+                    let (verdict, landed_in) = self.adopt(&flight, ticket, &on_chain, None).await?;
                     slot = landed_in;
                     tickets.push(verdict);
                 }

@@ -62,16 +62,24 @@ pub(super) async fn cost(shared: &Shared, ticket: &TicketOnChain) -> Result<Lamp
     Ok(ticket.lamports + missing_rent + instructions::SIGNATURE_FEE)
 }
 
+/// A ticket of the books that the chain may hold.
+pub(super) struct Subject<'a> {
+    pub(super) mint_id: i64,
+    pub(super) mint: Pubkey,
+    /// Who must hold it; none when that does not matter.
+    pub(super) owner: Option<Pubkey>,
+    pub(super) published: &'a Published,
+}
+
 /// The verdict on a ticket that the chain holds although these books did not see it land. It counts as adopted unless `own`
-/// is the transaction that minted it. The slot is that of this transaction, if the chain still knows.
+/// is the transaction that minted it; `told` is what another box says of that one, and the chain of its slot. The slot that
+/// is returned is that of this transaction, if the chain still knows.
 pub(super) async fn adopt(
     shared: &Shared,
-    mint_id: i64,
-    mint: Pubkey,
-    owner: Option<Pubkey>,
+    Subject { mint_id, mint, owner, published }: Subject<'_>,
     on_chain: &OnChain,
-    published: &Published,
     own: Option<Signature>,
+    told: Option<(Signature, u64)>,
 ) -> Result<(TicketVerdict, Option<u64>), ChainError> {
     let failed = |code, message: String| {
         let verdict = Verdict::Failed(Failure::new(code, message));
@@ -87,7 +95,10 @@ pub(super) async fn adopt(
             ),
         ),
         OnChain::Ticket(ticket) if ticket.uri == published.uri => {
-            let created = shared.chain.first_signature(&mint).await?;
+            let created = match told {
+                Some(told) => Some(told),
+                None => shared.chain.first_signature(&mint).await?,
+            };
             let signature = created.map(|(signature, _)| signature);
             let is_own = own.is_some() && own == signature;
             let found = Published { name: ticket.name.clone(), uri: ticket.uri.clone() };

@@ -85,13 +85,14 @@ impl Meter {
     }
 
     pub(super) fn settled(&self, settled: &Settled) {
-        self.tickets.with_label_values(&[MintStatus::Minted.as_str()]).inc_by(settled.minted);
+        let minted = settled.minted.len() as u64;
+        self.tickets.with_label_values(&[MintStatus::Minted.as_str()]).inc_by(minted);
         let failed = settled.failures.len() as u64;
         self.tickets.with_label_values(&[MintStatus::Failed.as_str()]).inc_by(failed);
         for code in &settled.failures {
             self.failures.with_label_values(&[code.as_str()]).inc();
         }
-        let count = settled.minted.saturating_add(failed);
+        let count = minted.saturating_add(failed);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
         recent.push_back((Instant::now(), count));
         while recent.front().is_some_and(|(at, _)| at.elapsed() > WINDOW) {

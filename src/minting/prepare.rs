@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Backoff, Part, Shared, StepError,
     flight::{Flight, Tracked},
-    lookup::{adopt, look_up},
+    lookup::{Subject, adopt, look_up},
+    remember,
 };
 use crate::{
+    cache::TicketKey,
     chain::{
         RecentBlockhash,
         instructions::{TicketMint, mint_tickets},
@@ -146,7 +148,7 @@ async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Publish
 
 /// Asks the chain which of the tickets it holds already: those are settled, never minted again.
 async fn look_up_and_adopt(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     pending: Vec<PendingMint>,
     published: Vec<Published>,
 ) -> Result<(Vec<Prepared>, Vec<Settlement>), StepError> {
@@ -154,14 +156,19 @@ async fn look_up_and_adopt(
     let subjects: Vec<_> =
         pending.iter().map(|mint| (mint.mint_address, mint.ticket.owner().unwrap_or(wallet))).collect();
     let found = look_up(shared, &subjects).await?;
+    let is_there = |on_chain: &OnChain| !matches!(on_chain, OnChain::Absent { .. });
+    let there = pending.iter().zip(&found.value).filter(|(_, on_chain)| is_there(on_chain));
+    let keys: Vec<_> = there.map(|(mint, _)| TicketKey::new(&mint.venue_id, &mint.ticket.id)).collect();
+    let mut told = remember::signatures(shared, &keys).await.into_iter();
     let (mut prepared, mut settlements) = (Vec::new(), Vec::new());
     for ((mint, published), on_chain) in pending.into_iter().zip(published).zip(found.value) {
         if let OnChain::Absent { prefunded } = on_chain {
             prepared.push(Prepared { mint, published, prefunded });
             continue;
         }
-        let (verdict, slot) =
-            adopt(shared, mint.id, mint.mint_address, mint.ticket.owner(), &on_chain, &published, None).await?;
+        let owner = mint.ticket.owner();
+        let subject = Subject { mint_id: mint.id, mint: mint.mint_address, owner, published: &published };
+        let (verdict, slot) = adopt(shared, subject, &on_chain, None, told.next().flatten()).await?;
         settlements.push(Settlement { attempt: None, slot, error: None, tickets: vec![verdict] });
     }
     Ok((prepared, settlements))
@@ -225,6 +232,8 @@ fn sign(
     let signed = shared.wallet.sign(&mint_tickets(&authority, &[to_mint]), &blockhash.hash)?;
     let open = OpenTicket {
         mint_id: mint.id,
+        venue_id: venue.to_string(),
+        ticket_id: ticket_id.to_string(),
         mint_address: mint.mint_address,
         owner,
         attempts: mint.attempts.saturating_add(1),

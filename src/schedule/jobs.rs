@@ -11,8 +11,9 @@ use crate::{
     alerts::Alerts,
     backup::Backups,
     balance::{BalanceMonitor, KnownBalance},
+    cache::{Caching, WarmFilter},
     chain::ChainError,
-    clock::SharedClock,
+    clock::{SharedClock, rfc3339},
     config::Schedules,
     domain::{
         alert::{Alert, AlertKind, Severity, alert_key},
@@ -58,6 +59,8 @@ pub struct Services {
     pub store: Store,
     /// The content store.
     pub content: LocalContent,
+    /// What was found out before.
+    pub cache: Caching,
     /// The minting service.
     pub minter: Minter,
     /// The wallet's balance.
@@ -94,7 +97,7 @@ pub fn table(services: &Services, schedules: &Schedules) -> Vec<Job> {
             housekeeping
         ),
         job!("backup", "Writes a backup of books and content, and removes the oldest ones", backup, backup),
-        job!("balance-check", "Asks the chain what the wallet holds", balance_check, balance_check),
+        job!("balance-check", "Asks the chain what the wallet holds", balance_check, balance_check).for_the_fleet(),
         job!("retry-failed", "Queues failed tickets again that a retry can help", retry, retry_failed),
         job!(
             "reconcile",
@@ -102,6 +105,7 @@ pub fn table(services: &Services, schedules: &Schedules) -> Vec<Job> {
             reconcile,
             reconcile
         ),
+        job!("cache-warm", "Puts what the books know of coming events' tickets into the cache", cache_warm, cache_warm),
     ]
 }
 
@@ -148,6 +152,16 @@ async fn balance_check(services: Services) -> Result<String, JobError> {
     let open = counts.of(MintStatus::Pending).saturating_add(counts.of(MintStatus::Minting));
     let runway = services.balance.runway(open).unwrap_or_default();
     Ok(format!("the wallet holds {balance}: enough for {runway} more tickets"))
+}
+
+async fn cache_warm(services: Services) -> Result<String, JobError> {
+    // Yesterday's events may still be going on, wherever they are.
+    let yesterday = rfc3339(services.clock.now_ms().saturating_sub(86_400_000));
+    let filter = WarmFilter { from_day: yesterday.get(..10).map(str::to_owned), ..WarmFilter::default() };
+    let warmed = services.cache.warm(&services.store, filter).await?;
+    let left_out =
+        if warmed.complete { "" } else { "; older ones, or those that the cache did not take, were left out" };
+    Ok(format!("{} URIs and {} signatures of {} tickets{left_out}", warmed.uris, warmed.signatures, warmed.tickets))
 }
 
 async fn retry_failed(services: Services) -> Result<String, JobError> {

@@ -1,7 +1,7 @@
 //! The write-ahead log of signed transactions, and how each of them ended.
 
 use fail::fail_point;
-use rusqlite::{Connection, Row, params, types::Type};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, types::Type};
 use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
@@ -77,6 +77,10 @@ pub struct OpenAttempt {
 pub struct OpenTicket {
     /// The row of the mint.
     pub mint_id: i64,
+    /// The venue that sells.
+    pub venue_id: String,
+    /// The venue's name for it.
+    pub ticket_id: String,
     /// Where it lives.
     pub mint_address: Pubkey,
     /// Who will hold it; the box's wallet when absent.
@@ -129,11 +133,22 @@ pub enum Verdict {
     Again,
 }
 
+/// A ticket that the chain holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MintedTicket {
+    /// The venue that sells.
+    pub venue_id: String,
+    /// The venue's name for it.
+    pub ticket_id: String,
+    /// The transaction that minted it, base58, if the chain still knows.
+    pub signature: Option<String>,
+}
+
 /// What one commit settled.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settled {
     /// Tickets that the chain holds.
-    pub minted: u64,
+    pub minted: Vec<MintedTicket>,
     /// Why tickets were given up, one for each.
     pub failures: Vec<FailureCode>,
     /// Batches whose last ticket was among them.
@@ -242,14 +257,7 @@ impl Store {
             }
             let mut settled = Settled::default();
             for settlement in &settlements {
-                settle(connection, settlement, now_ms)?;
-                for ticket in &settlement.tickets {
-                    match &ticket.verdict {
-                        Verdict::Minted { .. } => settled.minted = settled.minted.saturating_add(1),
-                        Verdict::Failed(failure) => settled.failures.push(failure.code),
-                        Verdict::Again => {}
-                    }
-                }
+                settle(connection, settlement, now_ms, &mut settled)?;
             }
             for batch_id in open {
                 settled.finished_batches.extend(batches::finished(connection, batch_id)?);
@@ -293,35 +301,44 @@ fn record(connection: &Connection, attempt: &NewAttempt, now_ms: i64) -> Result<
 
 fn open_tickets(connection: &Connection, attempt_id: i64) -> Result<Vec<OpenTicket>, StoreError> {
     let mut statement = connection.prepare_cached(
-        "SELECT m.id, m.mint_address, m.ticket, m.attempts, m.name, m.metadata_uri
+        "SELECT m.id, m.venue_id, m.mint_address, m.ticket, m.attempts, m.name, m.metadata_uri
          FROM attempt_tickets t JOIN mints m ON m.id = t.mint_id WHERE t.attempt_id = ?",
     )?;
     let rows = statement.query_map([attempt_id], |row| {
+        let ticket = read_ticket(row, 3)?;
         Ok(OpenTicket {
             mint_id: row.get(0)?,
-            mint_address: parse(row, 1)?,
-            owner: read_ticket(row, 2)?.owner(),
-            attempts: row.get(3)?,
-            published: Published { name: row.get(4)?, uri: row.get(5)? },
+            venue_id: row.get(1)?,
+            mint_address: parse(row, 2)?,
+            owner: ticket.owner(),
+            ticket_id: ticket.id,
+            attempts: row.get(4)?,
+            published: Published { name: row.get(5)?, uri: row.get(6)? },
         })
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-fn settle(connection: &Connection, settlement: &Settlement, now_ms: i64) -> Result<(), StoreError> {
+fn settle(
+    connection: &Connection,
+    settlement: &Settlement,
+    now_ms: i64,
+    settled: &mut Settled,
+) -> Result<(), StoreError> {
     if let Some((attempt_id, state)) = settlement.attempt {
-        let settled = connection
+        let ended = connection
             .prepare_cached(
                 "UPDATE attempts SET state = ?, slot = ?, error = ?, settled_at = ?, transaction_bytes = x''
                  WHERE id = ? AND settled_at IS NULL",
             )?
             .execute(params![state.as_str(), settlement.slot, settlement.error, now_ms, attempt_id])?;
-        if settled != 1 {
+        if ended != 1 {
             return Err(StoreError::Conflict("an attempt was settled twice"));
         }
     }
     spending::book(connection, settlement.tickets.iter().map(|ticket| ticket.paid).sum(), now_ms)?;
-    settlement.tickets.iter().try_for_each(|ticket| settle_ticket(connection, ticket, settlement.slot, now_ms))
+    let mut tickets = settlement.tickets.iter();
+    tickets.try_for_each(|ticket| settle_ticket(connection, ticket, settlement.slot, now_ms, settled))
 }
 
 fn settle_ticket(
@@ -329,33 +346,46 @@ fn settle_ticket(
     ticket: &TicketVerdict,
     slot: Option<u64>,
     now_ms: i64,
+    settled: &mut Settled,
 ) -> Result<(), StoreError> {
     let cost = ticket.cost.0;
     let changed = match &ticket.verdict {
-        Verdict::Minted { signature, adopted } => connection
-            .prepare_cached(
-                "UPDATE mints SET status = 'minted', signature = ?, slot = ?, adopted = ?, settled_at = ?,
+        Verdict::Minted { signature, adopted } => {
+            let minted = connection
+                .prepare_cached(
+                    "UPDATE mints SET status = 'minted', signature = ?, slot = ?, adopted = ?, settled_at = ?,
                         cost_lamports = cost_lamports + ?, name = coalesce(?, name),
                         metadata_uri = coalesce(?, metadata_uri), error_code = NULL, error_message = NULL
-                 WHERE id = ? AND status IN ('pending', 'minting')",
-            )?
-            .execute(params![
-                signature.map(|signature| signature.to_string()),
-                slot,
-                adopted.is_some(),
-                now_ms,
-                cost,
-                adopted.as_ref().map(|published| &published.name),
-                adopted.as_ref().map(|published| &published.uri),
-                ticket.mint_id
-            ])?,
-        Verdict::Failed(failure) => connection
-            .prepare_cached(
-                "UPDATE mints SET status = 'failed', error_code = ?, error_message = ?, settled_at = ?,
+                 WHERE id = ? AND status IN ('pending', 'minting') RETURNING venue_id, ticket_id, signature",
+                )?
+                .query_row(
+                    params![
+                        signature.map(|signature| signature.to_string()),
+                        slot,
+                        adopted.is_some(),
+                        now_ms,
+                        cost,
+                        adopted.as_ref().map(|published| &published.name),
+                        adopted.as_ref().map(|published| &published.uri),
+                        ticket.mint_id
+                    ],
+                    |row| Ok(MintedTicket { venue_id: row.get(0)?, ticket_id: row.get(1)?, signature: row.get(2)? }),
+                )
+                .optional()?;
+            let changed = usize::from(minted.is_some());
+            settled.minted.extend(minted);
+            changed
+        }
+        Verdict::Failed(failure) => {
+            settled.failures.push(failure.code);
+            connection
+                .prepare_cached(
+                    "UPDATE mints SET status = 'failed', error_code = ?, error_message = ?, settled_at = ?,
                         cost_lamports = cost_lamports + ?
                  WHERE id = ? AND status IN ('pending', 'minting')",
-            )?
-            .execute(params![failure.code.as_str(), failure.message, now_ms, cost, ticket.mint_id])?,
+                )?
+                .execute(params![failure.code.as_str(), failure.message, now_ms, cost, ticket.mint_id])?
+        }
         Verdict::Again => connection
             .prepare_cached(
                 "UPDATE mints SET status = 'pending', cost_lamports = cost_lamports + ?

@@ -3,7 +3,14 @@
 //! Writes that are waiting when a commit begins join it: a thousand small requests cost a handful of fsyncs. Each runs in
 //! a savepoint, so one that fails takes nothing of its neighbours with it, and each is answered only after the commit.
 
-use std::{fmt, thread};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+};
 
 use fail::fail_point;
 use prometheus::Histogram;
@@ -39,10 +46,10 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    pub(super) fn start(connection: Connection, seconds: Histogram) -> Self {
+    pub(super) fn start(connection: Connection, seconds: Histogram, version: Arc<AtomicU64>) -> Self {
         let (messages, queue) = mpsc::channel(QUEUE);
         thread::spawn(move || {
-            let closed = run(&connection, queue, &seconds);
+            let closed = run(&connection, queue, &seconds, &version);
             drop(connection);
             // Nobody waits any more when the whole process ends.
             closed.map(|closed| closed.send(()))
@@ -102,12 +109,13 @@ fn run(
     connection: &Connection,
     mut queue: mpsc::Receiver<Message>,
     seconds: &Histogram,
+    version: &AtomicU64,
 ) -> Option<oneshot::Sender<()>> {
     loop {
         let closing = match queue.blocking_recv()? {
             Message::Write(first) => {
                 let timer = seconds.start_timer();
-                let closing = commit_group(connection, first, &mut queue);
+                let closing = commit_group(connection, first, &mut queue, version);
                 timer.observe_duration();
                 closing
             }
@@ -124,6 +132,7 @@ fn commit_group(
     connection: &Connection,
     first: Job,
     queue: &mut mpsc::Receiver<Message>,
+    version: &AtomicU64,
 ) -> Option<oneshot::Sender<()>> {
     let begun = connection.execute_batch("BEGIN IMMEDIATE");
     let (mut answers, mut closing, mut next) = (Vec::new(), None, Some(first));
@@ -140,6 +149,8 @@ fn commit_group(
     fail_point!("store.before_commit");
     let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
     fail_point!("store.after_commit");
+    // Before anybody is answered: whoever reads after an answer reads at a new version.
+    version.fetch_add(1, Ordering::AcqRel);
     if committed.is_err() && !connection.is_autocommit() {
         drop(connection.execute_batch("ROLLBACK"));
     }

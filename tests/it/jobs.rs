@@ -56,7 +56,7 @@ impl Machine {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let clock = Arc::clone(&self.clock);
         let scheduler =
-            Scheduler::new(store.clone(), Arc::clone(&clock) as _, vec![job], tasks.clone(), shutdown.clone());
+            Scheduler::new(store.clone(), Arc::clone(&clock) as _, vec![job], None, tasks.clone(), shutdown.clone());
         scheduler.recall().await.unwrap();
         Running { store, clock, scheduler, tasks, shutdown }
     }

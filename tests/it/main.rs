@@ -18,6 +18,7 @@
 )]
 
 mod architecture;
+mod cache;
 mod jobs;
 mod settings;
 mod support;
@@ -42,6 +43,8 @@ mod command_line;
 mod crash;
 #[cfg(feature = "localnet")]
 mod events;
+#[cfg(all(feature = "localnet", feature = "redis"))]
+mod fleet;
 #[cfg(feature = "localnet")]
 mod interop;
 #[cfg(feature = "localnet")]

@@ -138,16 +138,29 @@ fn settings_of_later_versions_are_named_and_do_not_stop_the_box() {
     let all = sources(
         folder.path(),
         "",
-        "RECONCILIATION_SCHEDULE=0 2 * * *  # 2 AM daily\nREDIS_URL=redis://localhost:6379\nexport REDIS_ENABLED=\"false\" # off\n# BATCH\n",
+        "RECONCILIATION_SCHEDULE=0 2 * * *  # 2 AM daily\nSOLANA_WS_URL=ws://localhost:8900\nREDIS_URL=redis://localhost:6379\nexport REDIS_ENABLED=\"false\" # off\n# BATCH\n",
         &[],
         &[],
     );
     let config = Config::load(&all).unwrap();
     assert_eq!(config.warnings.len(), 1);
-    assert!(config.warnings[0].contains("REDIS_URL"), "{:?}", config.warnings);
+    assert!(config.warnings[0].contains("SOLANA_WS_URL"), "{:?}", config.warnings);
+    assert_eq!(config.cache.redis, None);
     assert_eq!(config.schedules.reconcile.unwrap().to_string(), "0 2 * * * UTC");
     let all = sources(folder.path(), "", "REDIS_ENABLED=true\n", &[], &[]);
-    assert!(Config::load(&all).unwrap_err().to_string().contains("no Redis support"));
+    let loaded = Config::load(&all);
+    if cfg!(feature = "redis") {
+        let redis = loaded.unwrap().cache.redis.unwrap();
+        assert_eq!((redis.url.expose(), redis.password), ("redis://localhost:6379", None));
+        let all = sources(folder.path(), "", "REDIS_ENABLED=true\nREDIS_URL=http://x:hunter2@y\n", &[], &[]);
+        let fault = Config::load(&all).unwrap_err().to_string();
+        assert!(
+            fault.contains("REDIS_URL must be an address such as redis://") && !fault.contains("hunter2"),
+            "{fault}"
+        );
+    } else {
+        assert!(loaded.unwrap_err().to_string().contains("lacks the cargo feature `redis`"));
+    }
 }
 
 #[test]

@@ -4,16 +4,29 @@
 pub mod proxy;
 #[cfg(feature = "localnet")]
 pub mod receiver;
+#[cfg(feature = "redis")]
+pub mod redis;
 #[cfg(feature = "localnet")]
 pub mod test_box;
 
 use std::{
     path::Path,
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 #[cfg(feature = "localnet")]
 pub use test_box::*;
+
+/// Waits until something is so.
+pub async fn until(is_so: impl AsyncFn() -> bool) {
+    let wait = async {
+        while !is_so().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it never came to be");
+}
 
 /// The program under test, with nothing of the environment but what it needs to run.
 pub fn boxoffice(folder: &Path) -> Command {

@@ -188,16 +188,6 @@ impl TestBox {
     }
 }
 
-/// Waits until something is so.
-pub async fn until(is_so: impl AsyncFn() -> bool) {
-    let wait = async {
-        while !is_so().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it never came to be");
-}
-
 pub async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, Value) {
     let response = request.send().await.unwrap();
     let status = response.status();

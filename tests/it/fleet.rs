@@ -1,0 +1,148 @@
+//! Several boxes with one wallet and one Redis, and one box whose Redis comes and goes.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{redis::RedisServer, *};
+
+async fn start(folder: &Path, wallet: &Path, redis: &RedisServer) -> TestBox {
+    BoxOptions::new(folder, wallet).set("REDIS_ENABLED", "true").set("REDIS_URL", redis.url()).start().await
+}
+
+fn signatures(result: &Value) -> BTreeMap<String, String> {
+    let successful = result["successful"].as_array().unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    successful.iter().map(|ticket| (text(&ticket["ticketId"]), text(&ticket["signature"]))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_boxes_with_one_wallet_mint_each_ticket_once_and_answer_alike() {
+    let redis = RedisServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (key_file, address) = wallet(folder.path(), 100 * SOL);
+    let (a_folder, b_folder) = (folder.path().join("a"), folder.path().join("b"));
+    let (a, b) = (start(&a_folder, &key_file, &redis).await, start(&b_folder, &key_file, &redis).await);
+    // 100 tickets, 60 of them in both batches, at once.
+    let all = tickets("F", 100);
+    let (of_a, of_b) = tokio::join!(a.mint("v", &all[..80]), b.mint("v", &all[20..]));
+    let (of_a, of_b) = (signatures(&of_a), signatures(&of_b));
+    assert_eq!((of_a.len(), of_b.len()), (80, 80));
+    assert_eq!(nfts_of(chain().rpc_url(), &address).await, 100);
+    let both: Vec<_> = of_a.iter().filter(|(ticket, _)| of_b.contains_key(*ticket)).collect();
+    assert_eq!(both.len(), 60);
+    assert!(both.into_iter().all(|(ticket, signature)| of_b[ticket] == *signature));
+    // Either box, asked for everything, answers what the other one minted.
+    let (of_a, of_b) = tokio::join!(a.mint("v", &all), b.mint("v", &all));
+    assert_eq!(signatures(&of_a), signatures(&of_b));
+    assert_eq!(nfts_of(chain().rpc_url(), &address).await, 100);
+    for office in [&a, &b] {
+        let (_, summary) = office.post("/admin/reconcile/v", &json!({})).await;
+        assert_eq!((&summary["confirmed"], &summary["discrepancyCount"]), (&json!(100), &json!(0)), "{summary}");
+    }
+    // One of them leads, and hands over when it stops.
+    let leads = async |office: &TestBox| office.get("/admin/system/status").await.1["scheduler"]["leads"] == true;
+    until(async || leads(&a).await != leads(&b).await).await;
+    let (first, second) = if leads(&a).await { (a, b) } else { (b, a) };
+    first.finish().await;
+    until(async || leads(&second).await).await;
+    second.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn boxes_count_requests_together() {
+    let mut redis = RedisServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (key_file, _) = wallet(folder.path(), SOL);
+    let (a_folder, b_folder) = (folder.path().join("a"), folder.path().join("b"));
+    let start = async |folder: &Path| {
+        let options = BoxOptions::new(folder, &key_file).set("REDIS_ENABLED", "true").set("REDIS_URL", redis.url());
+        options.set("RATE_LIMIT_READ_MAX", "6").start().await
+    };
+    let (a, b) = (start(&a_folder).await, start(&b_folder).await);
+    let mut answers = Vec::new();
+    for office in [&a, &b, &a, &b, &a, &b, &a, &b] {
+        answers.push(office.get("/admin/dashboard").await.0.as_u16());
+    }
+    assert_eq!(answers, [200, 200, 200, 200, 200, 200, 429, 429]);
+    // Without Redis each counts for itself again.
+    redis.kill();
+    assert_eq!(a.get("/admin/dashboard").await.0, 200);
+    a.finish().await;
+    b.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_comes_and_goes_is_not_felt() {
+    let mut redis = RedisServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (key_file, address) = wallet(folder.path(), 100 * SOL);
+    let office = start(folder.path(), &key_file, &redis).await;
+    let done = AtomicBool::new(false);
+    let minting = async {
+        let result = office.mint("v", &tickets("C", 1_000)).await;
+        done.store(true, Ordering::Release);
+        result
+    };
+    let trouble = async {
+        let mut rounds = 0_u32;
+        while !done.load(Ordering::Acquire) || rounds < 3 {
+            tokio::task::block_in_place(|| match rounds % 3 {
+                0 => redis.pause(),
+                1 => redis.kill(),
+                _ => drop(redis.cli(&["CONFIG", "SET", "maxmemory", "1mb"])),
+            });
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            tokio::task::block_in_place(|| match rounds % 3 {
+                0 => redis.resume(),
+                1 => redis.restart(),
+                _ => drop(redis.cli(&["CONFIG", "SET", "maxmemory", "0"])),
+            });
+            tokio::time::sleep(Duration::from_millis(1_200)).await;
+            rounds += 1;
+        }
+        rounds
+    };
+    let (result, rounds) = tokio::join!(minting, trouble);
+    assert!(rounds >= 3);
+    assert_eq!(result["summary"]["succeeded"], 1_000, "{}", result["summary"]);
+    assert_eq!(nfts_of(chain().rpc_url(), &address).await, 1_000);
+    // It is there again by itself, and says so; and it knows what comes now.
+    until(async || office.get("/admin/system/status").await.1["cache"]["connected"] == true).await;
+    office.mint("v", &tickets("D", 1)).await;
+    let key = boxoffice::cache::TicketKey::new("v", "D-0");
+    until(async || office.app.cache.signatures(std::slice::from_ref(&key)).await[0].is_some()).await;
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn garbage_from_redis_mints_nothing_twice_and_nothing_wrong() {
+    let redis = RedisServer::start(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let (key_file, address) = wallet(folder.path(), 100 * SOL);
+    let first = start(&folder.path().join("a"), &key_file, &redis).await;
+    let minted = signatures(&first.mint("v", &tickets("G", 6)).await);
+    let key = boxoffice::cache::TicketKey::new("v", "G-5");
+    until(async || first.app.cache.signatures(std::slice::from_ref(&key)).await[0].is_some()).await;
+    first.finish().await;
+    // What the cache says of every ticket is made wrong in another way.
+    let found = redis.cli(&["--scan", "--pattern", "*:signature"]);
+    let mut keys: Vec<&str> = found.lines().collect();
+    keys.sort_unstable();
+    assert_eq!(keys.len(), 6);
+    redis.cli(&["SET", keys[0], "garbage"]);
+    redis.cli(&["SET", keys[1], "\"not base58\""]);
+    redis.cli(&["SET", keys[2], &format!("\"{}\"", solana_signature::Signature::from([7; 64]))]);
+    redis.cli(&["DEL", keys[3]]);
+    redis.cli(&["LPUSH", keys[3], "x"]);
+    // A box with books of its own adopts all of them, and writes down what the chain says.
+    let second = start(&folder.path().join("b"), &key_file, &redis).await;
+    assert_eq!(signatures(&second.mint("v", &tickets("G", 6)).await), minted);
+    assert_eq!(nfts_of(chain().rpc_url(), &address).await, 6);
+    second.finish().await;
+}

@@ -305,6 +305,18 @@ impl Store {
         .await
     }
 
+    /// Messages that were tried in vain so far, and are tried again.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn deliveries_tried_again(&self) -> Result<i64, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT count(*) FROM webhook_deliveries WHERE next_attempt_at IS NOT NULL AND attempts > 0";
+            Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+        })
+        .await
+    }
+
     /// Notes how an attempt ended.
     ///
     /// # Errors

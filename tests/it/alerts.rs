@@ -211,6 +211,7 @@ async fn messages_survive_a_restart() {
     let before = service.deliveries().await.remove(0);
     assert_eq!(before.last_status, None);
     assert!(before.last_error.as_ref().unwrap().contains("does not answer"), "{before:?}");
+    until(async || service.metric("boxoffice_webhook_messages_waiting 1")).await;
     service.stop().await;
     let receiver = Receiver::on(TcpListener::bind(address).await.unwrap(), |_| (200, None));
     let service = Service::start(folder.path(), &receiver.url, &[100; 9]);
@@ -241,6 +242,8 @@ async fn a_message_is_given_up_in_the_end_and_the_next_one_is_tried_all_the_same
         .collect();
     assert_eq!(ends, [(2, 302, true), (1, 410, true), (1, 200, false)], "410 says that asking again is no use");
     assert!(service.metric("boxoffice_webhook_deliveries_total{outcome=\"given_up\"} 2"));
+    assert!(service.metric("boxoffice_webhook_deliveries_total{outcome=\"delivered\"} 1"));
+    until(async || service.metric("boxoffice_webhook_messages_waiting 0")).await;
     service.stop().await;
 }
 

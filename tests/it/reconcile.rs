@@ -444,7 +444,8 @@ async fn an_endpoint_that_lies_makes_tickets_pending_never_missing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_nightly_rule_repairs_by_itself_only_where_little_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
-    let office = TestBox::new(folder.path()).await;
+    let (wallet, _) = wallet(folder.path(), 10 * SOL);
+    let office = BoxOptions::new(folder.path(), &wallet).start().await;
     office.mint(VENUE, &tickets("t", 50)).await;
     office.mint("other", &tickets("u", 10)).await;
     let books = books(&office);
@@ -467,6 +468,26 @@ async fn the_nightly_rule_repairs_by_itself_only_where_little_is_wrong() {
     assert_eq!(office.get("/admin/mints/t-1").await.1["adopted"], true);
     assert_eq!(office.get("/admin/mints/u-1").await.1["status"], "failed");
     assert_eq!(office.post("/admin/reconcile/nowhere", &json!({})).await.0, StatusCode::NOT_FOUND);
+    let shown = async |office: &TestBox, wanted: &[&str]| {
+        let metrics = office.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        for line in wanted {
+            assert!(metrics.lines().any(|found| found == *line), "{line} is not in:\n{metrics}");
+        }
+    };
+    let sums = [
+        "minting_reconciliation_discrepancies 3",
+        "boxoffice_reconciliation_discrepancies{venue=\"venue-123\"} 2",
+        "boxoffice_reconciliation_discrepancies{venue=\"other\"} 1",
+    ];
+    shown(&office, &sums).await;
+    shown(&office, &["minting_reconciliation_fixed 2"]).await;
+    office.finish().await;
+
+    // The next process shows the same, until the next comparison.
+    let office = BoxOptions::new(folder.path(), &wallet).start().await;
+    shown(&office, &sums).await;
+    assert_eq!(reconcile(&office).await["discrepancyCount"], 0);
+    shown(&office, &["minting_reconciliation_discrepancies 1"]).await;
     office.finish().await;
 }
 

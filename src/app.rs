@@ -202,6 +202,7 @@ impl App {
             config.reconcile,
             &registry,
         )?;
+        reconciler.recall().await?;
         let keep_back = config.limits.keep_back;
         let balance =
             BalanceMonitor::new(Arc::clone(&chain) as _, authority, Arc::clone(&prices), keep_back, Arc::clone(&clock));
@@ -237,7 +238,8 @@ impl App {
             clock: Arc::clone(&clock),
         };
         let jobs = schedule::table(&services, &config.schedules);
-        let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), jobs, tasks.clone(), shutdown.clone());
+        let (running, ending) = (tasks.clone(), shutdown.clone());
+        let scheduler = Scheduler::new(store.clone(), Arc::clone(&clock), jobs, running, ending, &registry)?;
         scheduler.start().await?;
         tracing::info!(network = %config.network, wallet = %authority, data = %folder.path().display(), "started");
         Ok(Self {

@@ -271,6 +271,18 @@ fn prune(connection: &Connection, job: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Forgets at most `limit` runs that began before a time; returns how many. When a job last ended well stays known.
+pub(super) fn forget(connection: &Connection, before_ms: i64, limit: usize) -> Result<usize, StoreError> {
+    let forgotten = connection
+        .prepare_cached(
+            "DELETE FROM job_runs WHERE id IN (
+                 SELECT id FROM job_runs AS r WHERE started_at < ? AND outcome IS NOT NULL
+                     AND id IS NOT (SELECT max(id) FROM job_runs WHERE job = r.job AND outcome = 'ok') LIMIT ?)",
+        )?
+        .execute(params![before_ms, limit])?;
+    Ok(forgotten)
+}
+
 fn read(row: &Row<'_>) -> rusqlite::Result<JobRun> {
     let trigger: String = row.get(2)?;
     let outcome: Option<String> = row.get(6)?;

@@ -74,6 +74,17 @@ async fn failed_but_landed_is_minted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn answers_that_break_off_or_come_late_and_out_of_order_mint_nothing_twice() {
+    let day = bad_day(|call| match (call.method.as_str(), call.nth % 3) {
+        ("sendTransaction" | "getMultipleAccounts" | "getSignatureStatuses", 0) => Fate::Cut,
+        ("sendTransaction", 1) => Fate::Delayed(Duration::from_millis(1_500)),
+        ("getSignatureStatuses", 1) => Fate::Delayed(Duration::from_millis(400)),
+        _ => Fate::Pass,
+    });
+    day.await.mint_and_check(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn landed_that_the_node_forgot_is_adopted_not_minted_again() {
     // The node takes transactions, and never admits having seen them: only the accounts tell.
     let day = bad_day(|call| match call.method.as_str() {

@@ -16,7 +16,7 @@ mod watch;
 
 use std::sync::Arc;
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
@@ -51,6 +51,7 @@ struct Shared {
     unrecorded: Unrecorded,
     open: IntGaugeVec,
     deliveries: IntCounterVec,
+    waiting: IntGauge,
 }
 
 impl Alerts {
@@ -74,10 +75,13 @@ impl Alerts {
         for outcome in deliver::OUTCOMES {
             drop(deliveries.with_label_values(&[outcome]));
         }
+        let waiting = "Messages to the webhook that were refused or did not arrive, and are tried again.";
+        let waiting = IntGauge::new("boxoffice_webhook_messages_waiting", waiting)?;
+        registry.register(Box::new(waiting.clone()))?;
         registry.register(Box::new(open.clone()))?;
         registry.register(Box::new(deliveries.clone()))?;
         let (work, unrecorded) = (Notify::new(), Unrecorded::default());
-        let shared = Shared { store, webhook, clock, schedule, origin, work, unrecorded, open, deliveries };
+        let shared = Shared { store, webhook, clock, schedule, origin, work, unrecorded, open, deliveries, waiting };
         Ok(Self { shared: Arc::new(shared) })
     }
 

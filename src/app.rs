@@ -218,6 +218,7 @@ impl App {
             config.reconcile,
             &registry,
         )?;
+        reconciler.recall().await?;
         let keep_back = config.limits.keep_back;
         let balance =
             BalanceMonitor::new(Arc::clone(&chain) as _, authority, Arc::clone(&prices), keep_back, Arc::clone(&clock));
@@ -257,8 +258,9 @@ impl App {
             clock: Arc::clone(&clock),
         };
         let jobs = schedule::table(&services, &config.schedules);
+        let (running, ending) = (tasks.clone(), shutdown.clone());
         let scheduler =
-            Scheduler::new(store.clone(), Arc::clone(&clock), jobs, fleet.clone(), tasks.clone(), shutdown.clone());
+            Scheduler::new(store.clone(), Arc::clone(&clock), jobs, fleet.clone(), running, ending, &registry)?;
         scheduler.start().await?;
         tracing::info!(network = %config.network, wallet = %authority, data = %folder.path().display(), "started");
         Ok(Self {

@@ -9,13 +9,14 @@
 //! more before it signs; and a ticket's address is derived from its identity, so that a second NFT is impossible.
 
 mod compare;
+mod instruments;
 mod look;
 mod repair;
 mod strangers;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use prometheus::{Gauge, IntCounter, IntGauge, Registry};
+use prometheus::Registry;
 use serde::{Deserialize, Serialize};
 use solana_pubkey::Pubkey;
 use thiserror::Error;
@@ -34,6 +35,7 @@ use crate::{
     store::{BookedMint, Report, Store, StoreError},
 };
 use compare::Finding;
+use instruments::Instruments;
 use look::Memory;
 
 /// Tickets that are looked at in one step: bounds memory.
@@ -86,9 +88,7 @@ struct Shared {
     settings: ReconcileSettings,
     /// One comparison at a time: two would only ask the chain twice.
     turn: tokio::sync::Mutex<()>,
-    discrepancies: IntGauge,
-    fixed: IntCounter,
-    duration: Gauge,
+    instruments: Instruments,
 }
 
 impl fmt::Debug for Reconciler {
@@ -168,19 +168,18 @@ impl Reconciler {
         settings: ReconcileSettings,
         registry: &Registry,
     ) -> Result<Self, prometheus::Error> {
-        let found = "Differences between books and chain found by the last reconciliation.";
-        let fixed = "Differences between books and chain that were repaired.";
-        let discrepancies = IntGauge::new("minting_reconciliation_discrepancies", found)?;
-        let fixed = IntCounter::new("minting_reconciliation_fixed", fixed)?;
-        let took = "Seconds that the last reconciliation took.";
-        let duration = Gauge::new("minting_reconciliation_duration", took)?;
-        registry.register(Box::new(discrepancies.clone()))?;
-        registry.register(Box::new(fixed.clone()))?;
-        registry.register(Box::new(duration.clone()))?;
-        let turn = tokio::sync::Mutex::default();
-        let shared =
-            Shared { store, chain, content, minter, wallet, clock, settings, turn, discrepancies, fixed, duration };
+        let (turn, instruments) = (tokio::sync::Mutex::default(), Instruments::new(registry)?);
+        let shared = Shared { store, chain, content, minter, wallet, clock, settings, turn, instruments };
         Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Has its instruments show what earlier processes found.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub async fn recall(&self) -> Result<(), StoreError> {
+        self.shared.instruments.recall(self.shared.store.latest_reports().await?);
+        Ok(())
     }
 
     /// Compares all tickets of a venue with the chain, and writes a report.
@@ -208,8 +207,7 @@ impl Reconciler {
         summary.unknown_to_books = search.found;
         summary.search_incomplete = search.incomplete;
         summary.finish(began.elapsed());
-        shared.discrepancies.set(i64::try_from(summary.discrepancy_count).unwrap_or(i64::MAX));
-        shared.duration.set(summary.duration_seconds);
+        shared.instruments.compared(&summary);
         summary.report_id = self.write_report(&summary, report_date_ms).await?;
         tracing::info!(
             venue = venue_id,

@@ -2,12 +2,13 @@
 //!
 //! A small loop of our own that compares the [`Clock`](crate::clock::Clock) with the next due times, and looks at least every
 //! 30 seconds: timers of the runtime stand still while a machine sleeps, and know nothing of clocks that are set. What a job
-//! does is in `jobs`, one service call each; how a run is carried out is in `run`.
+//! does is in `jobs`, one service call each; how a run is carried out is in `run`; what is measured is in `instruments`.
 //!
 //! Rules: what was due while the box was asleep or off is made up for once, whatever the number of due times; a due time is
 //! never run twice, whatever the clock does; a due time that comes while the job still runs is written down as skipped; a job
 //! that fails or panics is written down and does not end the scheduler. A schedule that is new makes up for nothing.
 
+mod instruments;
 mod jobs;
 mod run;
 
@@ -21,6 +22,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use prometheus::Registry;
 use thiserror::Error;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -32,6 +34,7 @@ use crate::{
     fleet::{Claim, Fleet},
     store::{NewJobRun, Store, StoreError, Trigger},
 };
+use instruments::Instruments;
 
 /// The longest time between two looks at the clock: how late a machine that wakes up, or whose clock was set, may begin.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -159,6 +162,7 @@ struct Shared {
     clock: SharedClock,
     jobs: Vec<Job>,
     fleet: Option<Fleet>,
+    instruments: Instruments,
     tasks: TaskTracker,
     shutdown: CancellationToken,
     /// The loop is alive.
@@ -167,7 +171,9 @@ struct Shared {
 
 impl Scheduler {
     /// A scheduler over a table of jobs; nothing is due before [`Scheduler::start`], but jobs can be run by hand.
-    #[must_use]
+    ///
+    /// # Errors
+    /// When its instruments are registered already.
     pub fn new(
         store: Store,
         clock: SharedClock,
@@ -175,9 +181,10 @@ impl Scheduler {
         fleet: Option<Fleet>,
         tasks: TaskTracker,
         shutdown: CancellationToken,
-    ) -> Self {
-        let alive = AtomicBool::new(false);
-        Self { shared: Arc::new(Shared { store, clock, jobs, fleet, tasks, shutdown, alive }) }
+        registry: &Registry,
+    ) -> Result<Self, prometheus::Error> {
+        let (alive, instruments) = (AtomicBool::new(false), Instruments::new(registry, &jobs)?);
+        Ok(Self { shared: Arc::new(Shared { store, clock, jobs, fleet, instruments, tasks, shutdown, alive }) })
     }
 
     /// Recalls from the books how far each job is, ends the runs in which an earlier process ended, and begins to watch the
@@ -205,7 +212,9 @@ impl Scheduler {
         }
         for job in &shared.jobs {
             let expression = job.schedule.as_ref().map(ToString::to_string).unwrap_or_default();
-            job.set_done_until(shared.store.job_done_until(job.id.to_owned(), expression, now_ms).await?);
+            let done_until_ms = shared.store.job_done_until(job.id.to_owned(), expression, now_ms).await?;
+            job.set_done_until(done_until_ms);
+            shared.instruments.recall(job, &shared.store.job_past(job.id.to_owned()).await?, done_until_ms);
         }
         Ok(())
     }
@@ -299,7 +308,10 @@ impl Scheduler {
         let skipped = Some("it was due while it was still running".to_owned());
         let run = NewJobRun { job: job.id.to_owned(), trigger, scheduled_for_ms, skipped };
         match self.shared.store.begin_job_run(run, now_ms).await {
-            Ok(_written) => job.set_done_until(now_ms),
+            Ok(_written) => {
+                job.set_done_until(now_ms);
+                self.shared.instruments.skipped(job);
+            }
             Err(error) => tracing::warn!(job = job.id, %error, "a skipped run cannot be written down yet"),
         }
     }

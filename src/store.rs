@@ -49,10 +49,10 @@ pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};
 pub use housekeeping::Housekeeping;
 pub use identity::Identity;
-pub use jobs::{JobRun, NewJobRun, RunOutcome, Trigger};
+pub use jobs::{JobPast, JobRun, JobSuccess, NewJobRun, RunOutcome, Trigger};
 pub use keys::{ApiKey, NewApiKey};
 pub use mints::{Counts, MintFilter, MintRecord};
-pub use reconciliation::{BookedMint, Change, Correction, Report, SignedFor};
+pub use reconciliation::{BookedMint, Change, Correction, LatestReport, Report, SignedFor};
 pub use stats::{Period, Step, VenueStats};
 
 use readers::Readers;

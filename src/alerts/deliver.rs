@@ -38,6 +38,10 @@ pub(super) async fn run(shared: &Shared, webhook: &Webhook) {
                 LOOK_EVERY
             }
         };
+        // A gauge that cannot be read stays what it was.
+        if let Ok(waiting) = shared.store.deliveries_tried_again().await {
+            shared.waiting.set(waiting);
+        }
         // Whoever rings or not, the next look is soon.
         drop(tokio::time::timeout(wait, shared.work.notified()).await);
     }

@@ -166,12 +166,8 @@ pub(super) async fn list(
             incident.deliveries.push(delivery.into());
         }
     }
-    Ok(page.answer(
-        AlertPage { alerts, next_cursor: next_cursor.clone() },
-        next_cursor.as_deref(),
-        &["admin", "alerts"],
-        &[("open", parameters.open.as_deref())],
-    ))
+    let filters = [("open", parameters.open.as_deref())];
+    Ok(page.answer(next_cursor, &["admin", "alerts"], &filters, |next_cursor| AlertPage { alerts, next_cursor }))
 }
 
 /// Cursors are numbers: those of incidents that are over are negative.

@@ -7,11 +7,7 @@ use axum::{
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::{
-    Api,
-    error::Problem,
-    pages::{PageRequest, refuse},
-};
+use super::{Api, error::Problem, pages::PageRequest};
 use crate::{clock::rfc3339, store::AuditRecord};
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -76,16 +72,9 @@ pub(super) async fn list(
     State(api): State<Api>,
     Query(parameters): Query<AuditParameters>,
 ) -> Result<Response, Problem> {
-    let mut faults = Vec::new();
-    let page = PageRequest::read(parameters.limit.as_deref(), parameters.cursor.as_deref(), &mut faults);
-    refuse(faults)?;
+    let page = PageRequest::checked(parameters.limit.as_deref(), parameters.cursor.as_deref())?;
     let mut records = api.app.store.audit_trail(page.before_id, page.rows()).await?;
     let next_cursor = page.cut(&mut records, |record| record.id);
     let entries = records.into_iter().map(AuditEntry::from).collect();
-    Ok(page.answer(
-        AuditPage { entries, next_cursor: next_cursor.clone() },
-        next_cursor.as_deref(),
-        &["admin", "audit"],
-        &[],
-    ))
+    Ok(page.answer(next_cursor, &["admin", "audit"], &[], |next_cursor| AuditPage { entries, next_cursor }))
 }

@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Api,
     error::{Outcome, Problem, ProblemBody},
-    pages::{PageRequest, refuse},
+    pages::PageRequest,
     writes::{IdempotencyHeader, prefers_async},
 };
 use crate::{
@@ -230,16 +230,13 @@ pub(super) async fn list(
     Query(parameters): Query<ListParameters>,
 ) -> Result<Response, Problem> {
     let ListParameters { venue_id, limit, cursor } = parameters;
-    let mut faults = Vec::new();
-    let page = PageRequest::read(limit.as_deref(), cursor.as_deref(), &mut faults);
-    refuse(faults)?;
+    let page = PageRequest::checked(limit.as_deref(), cursor.as_deref())?;
     let filter = BatchFilter { venue_id: venue_id.clone(), before_id: page.before_id };
     let mut records = api.app.store.batches(filter, page.rows()).await?;
     let next_cursor = page.cut(&mut records, |record| record.id);
     let batches = records.into_iter().map(|record| Batch::new(&api, record)).collect();
     let filters = [("venueId", venue_id.as_deref())];
-    let answer = BatchPage { batches, next_cursor: next_cursor.clone() };
-    Ok(page.answer(answer, next_cursor.as_deref(), &["admin", "batches"], &filters))
+    Ok(page.answer(next_cursor, &["admin", "batches"], &filters, |next_cursor| BatchPage { batches, next_cursor }))
 }
 
 pub(super) async fn find(api: &Api, public_id: String) -> Result<BatchRecord, Problem> {

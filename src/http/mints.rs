@@ -146,12 +146,7 @@ pub(super) async fn list(
     let next_cursor = page.cut(&mut records, |record| record.id);
     let mints = records.into_iter().map(Mint::from).collect();
     let filters = [("venueId", venue_id.as_deref()), ("eventId", event_id.as_deref()), ("status", status.as_deref())];
-    Ok(page.answer(
-        Page { mints, next_cursor: next_cursor.clone() },
-        next_cursor.as_deref(),
-        &["admin", "mints"],
-        &filters,
-    ))
+    Ok(page.answer(next_cursor, &["admin", "mints"], &filters, |next_cursor| Page { mints, next_cursor }))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

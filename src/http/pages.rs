@@ -25,6 +25,14 @@ pub(super) struct PageRequest {
 }
 
 impl PageRequest {
+    /// Reads `limit` and `cursor` of a list that has no other parameters which could be wrong.
+    pub(super) fn checked(limit: Option<&str>, cursor: Option<&str>) -> Result<Self, Problem> {
+        let mut faults = Vec::new();
+        let page = Self::read(limit, cursor, &mut faults);
+        refuse(faults)?;
+        Ok(page)
+    }
+
     /// Reads `limit` and `cursor`; adds what is wrong with them to `faults`.
     pub(super) fn read(limit: Option<&str>, cursor: Option<&str>, faults: &mut Vec<Fault>) -> Self {
         let mut fault = |name: &str, detail: String| faults.push(Fault { pointer: format!("/{name}"), detail });
@@ -55,19 +63,20 @@ impl PageRequest {
         rows.last().filter(|_| more).map(|last| write_cursor(id(last)))
     }
 
-    /// Answers with a page, and with a `Link` to the next one that repeats the filters.
-    pub(super) fn answer(
+    /// Answers with the page that `page` makes of the cursor of the next one, and with a `Link` to that, which repeats the
+    /// filters.
+    pub(super) fn answer<P: Serialize>(
         &self,
-        page: impl Serialize,
-        next_cursor: Option<&str>,
+        next_cursor: Option<String>,
         path: &[&str],
         filters: &[(&str, Option<&str>)],
+        page: impl FnOnce(Option<String>) -> P,
     ) -> Response {
         let mut headers = HeaderMap::new();
-        if let Some(link) = next_cursor.and_then(|cursor| self.next_link(cursor, path, filters)) {
+        if let Some(link) = next_cursor.as_ref().and_then(|cursor| self.next_link(cursor, path, filters)) {
             headers.insert(header::LINK, link);
         }
-        (headers, Json(page)).into_response()
+        (headers, Json(page(next_cursor))).into_response()
     }
 
     fn next_link(&self, cursor: &str, path: &[&str], filters: &[(&str, Option<&str>)]) -> Option<HeaderValue> {

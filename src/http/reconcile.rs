@@ -13,12 +13,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::{
     Api,
     error::{Outcome, Problem, ProblemBody},
-    pages::{PageRequest, refuse},
+    pages::PageRequest,
     writes::IdempotencyHeader,
 };
 use crate::{
     clock::rfc3339,
-    domain::ticket::Fault,
     reconcile::{Repair, Summary},
     store::Report,
 };
@@ -175,18 +174,15 @@ pub(super) async fn history(
     Query(parameters): Query<HistoryParameters>,
 ) -> Result<Response, Problem> {
     let HistoryParameters { format, details, limit, cursor } = parameters;
-    let mut faults: Vec<Fault> = Vec::new();
-    let page = PageRequest::read(limit.as_deref(), cursor.as_deref(), &mut faults);
-    refuse(faults)?;
+    let page = PageRequest::checked(limit.as_deref(), cursor.as_deref())?;
     let mut reports = api.app.store.reports(venue_id.clone(), page.before_id, page.rows()).await?;
     let next_cursor = page.cut(&mut reports, |report| report.id);
     if format == Format::Csv {
         return Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8")], csv(&reports)).into_response());
     }
-    let entries = reports.into_iter().map(|report| entry(report, details)).collect();
-    let answer = ReportPage { reports: entries, next_cursor: next_cursor.clone() };
-    let filters = [("details", details.then_some("true"))];
-    Ok(page.answer(answer, next_cursor.as_deref(), &["admin", "reconcile", &venue_id, "history"], &filters))
+    let reports = reports.into_iter().map(|report| entry(report, details)).collect();
+    let (path, filters) = (["admin", "reconcile", &venue_id, "history"], [("details", details.then_some("true"))]);
+    Ok(page.answer(next_cursor, &path, &filters, |next_cursor| ReportPage { reports, next_cursor }))
 }
 
 fn entry(report: Report, details: bool) -> ReportEntry {

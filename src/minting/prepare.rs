@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use fail::fail_point;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
-    time::timeout,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +29,8 @@ use crate::{
 
 /// Time between two looks at the books, in case the clock has jumped over the time of waiting tickets.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// While money is missing, the chain is asked this often whether it holds tickets that stand behind those that wait for it.
+const LOOK_BEHIND: Duration = Duration::from_secs(30);
 
 /// Takes pending tickets from the books until the shutdown, and hands recorded transactions on.
 pub(super) async fn run(
@@ -38,9 +40,9 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) {
     let work = async {
-        let mut backoff = Backoff::default();
+        let (mut backoff, mut looked_behind) = (Backoff::default(), None);
         loop {
-            match prepare_chunk(&shared).await {
+            match prepare_chunk(&shared, &mut looked_behind).await {
                 Ok(flights) if flights.is_empty() => {
                     backoff.reset();
                     shared.free(Part::Prepare);
@@ -86,12 +88,15 @@ struct Prepared {
 }
 
 /// Takes the next pending tickets as far as they go: those that the chain has already are settled, the others recorded.
-/// Empty only if nothing is pending.
-async fn prepare_chunk(shared: &Arc<Shared>) -> Result<Vec<Tracked>, StepError> {
+/// Empty only if nothing is pending. Where money is missing for the first of them, those behind are settled all the same, as far
+/// as the chain has them.
+async fn prepare_chunk(shared: &Arc<Shared>, looked_behind: &mut Option<Instant>) -> Result<Vec<Tracked>, StepError> {
+    // Tickets that wait for money, and what is missing.
+    let (mut unpaid, mut low_balance) = (0_usize, None);
     loop {
-        let pending = shared.store.next_pending(shared.chunk_size(), shared.now_ms()).await?;
+        let pending = shared.store.next_pending(unpaid, shared.chunk_size(), shared.now_ms()).await?;
         if pending.is_empty() {
-            return Ok(Vec::new());
+            return low_balance.map_or_else(|| Ok(Vec::new()), Err);
         }
         let taken = pending.len();
         let wanted = u32::try_from(taken).unwrap_or(u32::MAX);
@@ -106,10 +111,22 @@ async fn prepare_chunk(shared: &Arc<Shared>) -> Result<Vec<Tracked>, StepError> 
             tracing::info!(tickets = settlements.len(), "tickets found on the chain");
             shared.settle(Vec::new(), settlements).await?;
         }
-        if !prepared.is_empty() {
-            prepared.truncate(affordable(shared, prepared.len(), taken).await?);
-            return sign_and_record(shared, prepared, places).await;
+        if low_balance.is_none() && !prepared.is_empty() {
+            match affordable(shared, prepared.len(), taken).await {
+                Ok(affordable) => {
+                    prepared.truncate(affordable);
+                    return sign_and_record(shared, prepared, places).await;
+                }
+                Err(error @ StepError::LowBalance { .. })
+                    if looked_behind.is_none_or(|at| at.elapsed() >= LOOK_BEHIND) =>
+                {
+                    *looked_behind = Some(Instant::now());
+                    low_balance = Some(error);
+                }
+                Err(error) => return Err(error),
+            }
         }
+        unpaid = unpaid.saturating_add(prepared.len());
     }
 }
 

@@ -152,7 +152,7 @@ impl Reconciler {
             return Ok(());
         }
         let changed = shared.store.correct(corrections).await?;
-        shared.fixed.inc_by(changed);
+        shared.instruments.fixed(changed);
         shared.minter.wake();
         Ok(())
     }

@@ -92,7 +92,7 @@ pub fn table(services: &Services, schedules: &Schedules) -> Vec<Job> {
     vec![
         job!(
             "housekeeping",
-            "Forgets old answers, lets SQLite refresh its statistics, empties the write-ahead logs",
+            "Forgets old answers, messages, incidents and runs, lets SQLite refresh its statistics, empties the write-ahead logs",
             housekeeping,
             housekeeping
         ),
@@ -134,7 +134,10 @@ async fn housekeeping(services: Services) -> Result<String, JobError> {
         Some(_) => "emptied",
         None => "in use, left for the next time",
     };
-    Ok(format!("old answers forgotten: {}; write-ahead log: {log}", done.forgotten_answers))
+    Ok(format!(
+        "too old and forgotten: {} answers, {} messages, {} incidents, {} runs of jobs; write-ahead log: {log}",
+        done.forgotten_answers, done.forgotten_deliveries, done.forgotten_alerts, done.forgotten_runs
+    ))
 }
 
 async fn backup(services: Services) -> Result<String, JobError> {
@@ -185,10 +188,11 @@ async fn reconcile(services: Services) -> Result<String, JobError> {
             || "nothing was repaired by itself, because that is not below AUTO_FIX_MAX_RATE".to_owned(),
             |repair| {
                 format!(
-                    "{} were adopted, {} corrected, {} queued and {} refused",
+                    "{} were adopted, {} corrected, {} queued, {} published again and {} refused",
                     repair.adopted,
                     repair.corrected,
                     repair.queued,
+                    repair.published,
                     repair.refused.len()
                 )
             },

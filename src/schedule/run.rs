@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::time::Instant;
+
 use super::{Job, RunError, Scheduler};
 use crate::store::{JobRun, NewJobRun, RunOutcome, Trigger};
 
@@ -71,6 +73,7 @@ impl Scheduler {
 
     async fn carry_out(&self, job: &Job, run_id: i64) {
         tracing::info!(job = job.id, "job begun");
+        let began = Instant::now();
         let (outcome, detail) = match tokio::spawn((job.work)()).await {
             Ok(Ok(detail)) => (RunOutcome::Ok, detail),
             Ok(Err(error)) => (RunOutcome::Failed, error.to_string()),
@@ -81,6 +84,7 @@ impl Scheduler {
             RunOutcome::Failed => tracing::warn!(job = job.id, %detail, "job failed"),
         }
         let now_ms = self.shared.clock.now_ms();
+        self.shared.instruments.ended(job, outcome, began.elapsed(), now_ms);
         if let Err(error) = self.shared.store.end_job_run(run_id, outcome, detail, now_ms).await {
             tracing::warn!(job = job.id, %error, "how the job ended cannot be written down");
         }

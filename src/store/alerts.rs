@@ -305,6 +305,18 @@ impl Store {
         .await
     }
 
+    /// Messages that were tried in vain so far, and are tried again.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn deliveries_tried_again(&self) -> Result<i64, StoreError> {
+        self.read(|connection| {
+            let sql = "SELECT count(*) FROM webhook_deliveries WHERE next_attempt_at IS NOT NULL AND attempts > 0";
+            Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get(0))?)
+        })
+        .await
+    }
+
     /// Notes how an attempt ended.
     ///
     /// # Errors
@@ -414,18 +426,36 @@ fn count(connection: &Connection, id: i64, alert: &Alert, now_ms: i64, told_at_m
     Ok(id)
 }
 
+/// Forgets at most `limit` records of messages that are too old; returns how many.
+pub(super) fn forget_deliveries(connection: &Connection, now_ms: i64, limit: usize) -> Result<usize, StoreError> {
+    let forgotten = connection
+        .prepare_cached(
+            "DELETE FROM webhook_deliveries WHERE id IN (
+                 SELECT id FROM webhook_deliveries WHERE created_at < ? AND next_attempt_at IS NULL LIMIT ?)",
+        )?
+        .execute(params![now_ms.saturating_sub(KEEP_DELIVERIES_MS), limit])?;
+    Ok(forgotten)
+}
+
+/// Forgets at most `limit` incidents that were over before a time and of which no message is left; returns how many.
+pub(super) fn forget_closed(connection: &Connection, before_ms: i64, limit: usize) -> Result<usize, StoreError> {
+    let forgotten = connection
+        .prepare_cached(
+            "DELETE FROM alerts WHERE id IN (
+                 SELECT id FROM alerts AS a WHERE closed_at < ?
+                     AND NOT EXISTS (SELECT 1 FROM webhook_deliveries WHERE alert_id = a.id) LIMIT ?)",
+        )?
+        .execute(params![before_ms, limit])?;
+    Ok(forgotten)
+}
+
 fn enqueue(
     connection: &Connection,
     message: &NewDelivery,
     alert_id: Option<i64>,
     now_ms: i64,
 ) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "DELETE FROM webhook_deliveries WHERE id IN (
-                 SELECT id FROM webhook_deliveries WHERE created_at < ? AND next_attempt_at IS NULL LIMIT ?)",
-        )?
-        .execute(params![now_ms.saturating_sub(KEEP_DELIVERIES_MS), FORGET_AT_ONCE])?;
+    forget_deliveries(connection, now_ms, FORGET_AT_ONCE)?;
     connection
         .prepare_cached(
             "INSERT INTO webhook_deliveries (message_id, event_type, lane, alert_id, payload, created_at, next_attempt_at)

@@ -156,17 +156,17 @@ pub struct Settled {
 }
 
 impl Store {
-    /// The next tickets to sign for: those that someone waits for first, then in order of acceptance.
+    /// The next tickets to sign for, behind the first `skip`: those that someone waits for first, then in order of acceptance.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn next_pending(&self, limit: usize, now_ms: i64) -> Result<Vec<PendingMint>, StoreError> {
+    pub async fn next_pending(&self, skip: usize, limit: usize, now_ms: i64) -> Result<Vec<PendingMint>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
                 "SELECT id, venue_id, generation, ticket, mint_address, attempts FROM mints
-                 WHERE status = 'pending' AND not_before <= ? ORDER BY lane, id LIMIT ?",
+                 WHERE status = 'pending' AND not_before <= ? ORDER BY lane, id LIMIT ? OFFSET ?",
             )?;
-            let rows = statement.query_map(params![now_ms, limit], |row| {
+            let rows = statement.query_map(params![now_ms, limit, skip], |row| {
                 Ok(PendingMint {
                     id: row.get(0)?,
                     venue_id: row.get(1)?,

@@ -44,7 +44,8 @@ pub enum RunOutcome {
 }
 
 impl RunOutcome {
-    const ALL: [Self; 3] = [Self::Ok, Self::Failed, Self::Skipped];
+    /// Every outcome.
+    pub const ALL: [Self; 3] = [Self::Ok, Self::Failed, Self::Skipped];
 
     /// The name in the database and the API.
     #[must_use]
@@ -76,6 +77,24 @@ pub struct JobRun {
     pub outcome: Option<RunOutcome>,
     /// What was done, or why not, for a person.
     pub detail: Option<String>,
+}
+
+/// What Prometheus is told of a job's past.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct JobPast {
+    /// Its last run that ended well.
+    pub last_success: Option<JobSuccess>,
+    /// The first due time since then, Unix milliseconds, whose run did not end well.
+    pub missed_ms: Option<i64>,
+}
+
+/// A run that ended well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobSuccess {
+    /// When it began, Unix milliseconds.
+    pub started_at_ms: i64,
+    /// When it ended.
+    pub finished_at_ms: i64,
 }
 
 /// A run that is about to begin.
@@ -200,6 +219,31 @@ impl Store {
         .await
     }
 
+    /// When a job last ended well, and what it has missed since.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn job_past(&self, job: String) -> Result<JobPast, StoreError> {
+        self.read(move |connection| {
+            let last_success = connection
+                .prepare_cached(
+                    "SELECT started_at, finished_at FROM job_runs WHERE job = ? AND outcome = 'ok'
+                     ORDER BY id DESC LIMIT 1",
+                )?
+                .query_row([&job], |row| Ok(JobSuccess { started_at_ms: row.get(0)?, finished_at_ms: row.get(1)? }))
+                .optional()?;
+            let dealt_with_ms = last_success.as_ref().map_or(i64::MIN, |success| success.finished_at_ms);
+            let missed_ms = connection
+                .prepare_cached(
+                    "SELECT min(scheduled_for) FROM job_runs
+                     WHERE job = ? AND trigger <> 'manual' AND scheduled_for > ?",
+                )?
+                .query_row(params![job, dealt_with_ms], |row| row.get(0))?;
+            Ok(JobPast { last_success, missed_ms })
+        })
+        .await
+    }
+
     /// The last runs of a job, newest first.
     ///
     /// # Errors
@@ -215,14 +259,28 @@ impl Store {
     }
 }
 
+/// However often a job failed since, when it last ended well stays known.
 fn prune(connection: &Connection, job: &str) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "DELETE FROM job_runs WHERE job = ?1
-                 AND id <= (SELECT id FROM job_runs WHERE job = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)",
+                 AND id <= (SELECT id FROM job_runs WHERE job = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)
+                 AND id IS NOT (SELECT max(id) FROM job_runs WHERE job = ?1 AND outcome = 'ok')",
         )?
         .execute(params![job, KEPT_RUNS])?;
     Ok(())
+}
+
+/// Forgets at most `limit` runs that began before a time; returns how many. When a job last ended well stays known.
+pub(super) fn forget(connection: &Connection, before_ms: i64, limit: usize) -> Result<usize, StoreError> {
+    let forgotten = connection
+        .prepare_cached(
+            "DELETE FROM job_runs WHERE id IN (
+                 SELECT id FROM job_runs AS r WHERE started_at < ? AND outcome IS NOT NULL
+                     AND id IS NOT (SELECT max(id) FROM job_runs WHERE job = r.job AND outcome = 'ok') LIMIT ?)",
+        )?
+        .execute(params![before_ms, limit])?;
+    Ok(forgotten)
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<JobRun> {

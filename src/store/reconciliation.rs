@@ -114,6 +114,17 @@ pub struct Report {
     pub report_data: Option<String>,
 }
 
+/// What a venue's latest report says, in short.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LatestReport {
+    /// The venue.
+    pub venue_id: String,
+    /// Tickets with a difference.
+    pub discrepancy_count: u64,
+    /// Seconds that the comparison took.
+    pub duration_seconds: f64,
+}
+
 impl Store {
     /// The next tickets of a venue to compare, in order of acceptance, behind the row `after`.
     ///
@@ -277,6 +288,30 @@ impl Store {
                     now_ms
                 ])?;
             Ok(connection.last_insert_rowid())
+        })
+        .await
+    }
+
+    /// The latest report of every venue, in short.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn latest_reports(&self) -> Result<Vec<LatestReport>, StoreError> {
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT venue_id, discrepancy_count, 
+                        iif(json_valid(report_data), json_extract(report_data, '$.durationSeconds'), 0.0)
+                 FROM reconciliation_reports
+                 WHERE id IN (SELECT max(id) FROM reconciliation_reports GROUP BY venue_id)",
+            )?;
+            let rows = statement.query_map([], |row| {
+                Ok(LatestReport {
+                    venue_id: row.get(0)?,
+                    discrepancy_count: row.get(1)?,
+                    duration_seconds: row.get(2)?,
+                })
+            })?;
+            Ok(rows.collect::<Result<_, _>>()?)
         })
         .await
     }

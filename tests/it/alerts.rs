@@ -211,6 +211,7 @@ async fn messages_survive_a_restart() {
     let before = service.deliveries().await.remove(0);
     assert_eq!(before.last_status, None);
     assert!(before.last_error.as_ref().unwrap().contains("does not answer"), "{before:?}");
+    until(async || service.metric("boxoffice_webhook_messages_waiting 1")).await;
     service.stop().await;
     let receiver = Receiver::on(TcpListener::bind(address).await.unwrap(), |_| (200, None));
     let service = Service::start(folder.path(), &receiver.url, &[100; 9]);
@@ -241,6 +242,62 @@ async fn a_message_is_given_up_in_the_end_and_the_next_one_is_tried_all_the_same
         .collect();
     assert_eq!(ends, [(2, 302, true), (1, 410, true), (1, 200, false)], "410 says that asking again is no use");
     assert!(service.metric("boxoffice_webhook_deliveries_total{outcome=\"given_up\"} 2"));
+    assert!(service.metric("boxoffice_webhook_deliveries_total{outcome=\"delivered\"} 1"));
+    until(async || service.metric("boxoffice_webhook_messages_waiting 0")).await;
+    service.stop().await;
+}
+
+const DAY_MS: i64 = 24 * 60 * 60 * 1_000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_old_and_over_is_forgotten_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let receiver = Receiver::start(|_| (200, None)).await;
+    let service = Service::start(folder.path(), &receiver.url, &[]);
+    let disk = Alert::new(AlertKind::DiskLow, Severity::Warning, None, "make room");
+    service.alerts.raise(disk).await;
+    service.alerts.raise(low_balance(Severity::Warning)).await;
+    service.alerts.resolve("low_balance:W").await;
+    service.settle().await;
+    // More of each than one step takes; and a message that still waits, on which an incident depends.
+    let books = rusqlite::Connection::open(folder.path().join("boxoffice.db")).unwrap();
+    books
+        .execute_batch(
+            "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2500)
+             INSERT INTO alerts (key, kind, severity, summary, data, opened_at, last_seen_at, told_at, closed_at)
+                 SELECT 'k' || n, 'job_failed', 'warning', 's', '{}', 1, 1, 1, 1 FROM n;
+             WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 2500)
+             INSERT INTO webhook_deliveries (message_id, event_type, lane, alert_id, payload, created_at, delivered_at)
+                 SELECT 'm' || n, 'alert.opened', 'k' || n, (SELECT id FROM alerts WHERE key = 'k' || n), '{}', 1, 1 FROM n;
+             UPDATE webhook_deliveries SET next_attempt_at = 9e18, delivered_at = NULL WHERE message_id = 'm7';
+             WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 1500)
+             INSERT INTO job_runs (job, trigger, scheduled_for, started_at, finished_at, outcome)
+                 SELECT 'backup', 'manual', n, n, n, iif(n = 20, 'ok', 'failed') FROM n;
+             INSERT INTO job_runs (job, trigger, scheduled_for, started_at) VALUES ('backup', 'manual', 5, 5);",
+        )
+        .unwrap();
+    let now_ms = SystemClock.now_ms();
+    let done = service.store.keep_house(now_ms).await.unwrap();
+    assert_eq!((done.forgotten_deliveries, done.forgotten_alerts, done.forgotten_runs), (2_499, 2_499, 1_499));
+    // The last run that ended well stays, and so does one that has not ended.
+    let runs = service.store.job_runs("backup".into(), 10).await.unwrap();
+    assert_eq!(runs.iter().map(|run| run.started_at_ms).collect::<Vec<_>>(), [5, 20]);
+    let keys = async || {
+        let incidents = service.store.alerts(AlertFilter::default(), 100).await.unwrap();
+        incidents.into_iter().map(|incident| incident.key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys().await, ["disk_low", "k7", "low_balance:W"]);
+
+    // Messages are kept for ninety days, what is over for a year, what is open for ever.
+    let forgotten = async |days: i64| {
+        let done = service.store.keep_house(now_ms + days * DAY_MS).await.unwrap();
+        (done.forgotten_deliveries, done.forgotten_alerts)
+    };
+    assert_eq!(forgotten(89).await, (0, 0));
+    assert_eq!(forgotten(91).await, (3, 0));
+    assert_eq!(forgotten(364).await, (0, 0));
+    assert_eq!(forgotten(366).await, (0, 1));
+    assert_eq!(keys().await, ["disk_low", "k7"]);
     service.stop().await;
 }
 

@@ -74,6 +74,17 @@ async fn failed_but_landed_is_minted_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn answers_that_break_off_or_come_late_and_out_of_order_mint_nothing_twice() {
+    let day = bad_day(|call| match (call.method.as_str(), call.nth % 3) {
+        ("sendTransaction" | "getMultipleAccounts" | "getSignatureStatuses", 0) => Fate::Cut,
+        ("sendTransaction", 1) => Fate::Delayed(Duration::from_millis(1_500)),
+        ("getSignatureStatuses", 1) => Fate::Delayed(Duration::from_millis(400)),
+        _ => Fate::Pass,
+    });
+    day.await.mint_and_check(20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn landed_that_the_node_forgot_is_adopted_not_minted_again() {
     // The node takes transactions, and never admits having seen them: only the accounts tell.
     let day = bad_day(|call| match call.method.as_str() {
@@ -271,4 +282,48 @@ async fn a_ticket_that_needs_more_compute_units_gets_them() {
     let (_, mint) = day.office.get("/admin/mints/t-0").await;
     assert_eq!((&mint["attempts"], &mint["status"]), (&json!(2), &json!("minted")), "{mint}");
     day.office.finish().await;
+}
+
+/// Lost books, and a wallet that was emptied by another hand after it had been found full enough.
+#[tokio::test(flavor = "multi_thread")]
+async fn tickets_that_wait_for_money_do_not_stand_in_the_way_of_those_that_the_chain_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, authority) = wallet(folder.path(), 20 * SOL);
+    let office = BoxOptions::new(folder.path(), &wallet).start().await;
+    office.mint("v", &tickets("t", 300)).await;
+    office.finish().await;
+    std::fs::remove_dir_all(folder.path().join("data")).unwrap();
+
+    // Nothing is looked up, and so nothing is minted, before both batches are in the books.
+    let lost = |call: &Call| if call.method == "getMultipleAccounts" { Fate::Lost } else { Fate::Pass };
+    let proxy = Proxy::start(chain().rpc_url(), lost).await;
+    let office = BoxOptions { rpc: proxy.url.clone(), ..BoxOptions::new(folder.path(), &wallet) }.start().await;
+    for prefix in ["u", "t"] {
+        let body = json!({ "venueId": "v", "tickets": tickets(prefix, 300) });
+        let request = office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async");
+        let (status, accepted) = answer(request.json(&body)).await;
+        assert_eq!(status, reqwest::StatusCode::ACCEPTED, "{accepted}");
+    }
+    let emptied = json!({ "lamports": 1_000_000, "owner": "11111111111111111111111111111111", "data": "" });
+    rpc_call(chain().rpc_url(), "surfnet_setAccount", json!([authority.to_string(), emptied])).await;
+    proxy.set(|_call| Fate::Pass);
+
+    let queue = async || office.get("/admin/system/status").await.1["queue"].clone();
+    until(async || {
+        let queue = queue().await;
+        queue["pending"] == 300 && queue["held"].as_str().is_some_and(|held| held.contains("too little for the next"))
+    })
+    .await;
+    let (_, minted) = office.get("/admin/mints?status=minted&limit=500").await;
+    let minted = minted["mints"].as_array().unwrap();
+    assert_eq!(minted.len(), 300);
+    for mint in minted {
+        assert!(mint["ticketId"].as_str().unwrap().starts_with("t-") && mint["adopted"] == true, "{mint}");
+    }
+    assert_eq!(nfts_of(chain().rpc_url(), &authority).await, 300);
+
+    fund(chain(), &authority, 20 * SOL);
+    until(async || queue().await["pending"] == 0 && queue().await["minting"] == 0).await;
+    assert_eq!(nfts_of(chain().rpc_url(), &authority).await, 600);
+    office.finish().await;
 }

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -15,6 +15,7 @@ use boxoffice::{
     store::{JobRun, RunOutcome, Store, StoreError, Trigger},
 };
 use jiff::{Timestamp, tz::TimeZone};
+use prometheus::{Registry, TextEncoder};
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -41,6 +42,7 @@ struct Running {
     store: Store,
     clock: Arc<ManualClock>,
     scheduler: Scheduler,
+    registry: Registry,
     tasks: TaskTracker,
     shutdown: CancellationToken,
 }
@@ -54,11 +56,13 @@ impl Machine {
     async fn start(&self, job: Job) -> Running {
         let store = Store::open(self.folder.path()).unwrap();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-        let clock = Arc::clone(&self.clock);
+        let (clock, registry) = (Arc::clone(&self.clock), Registry::new());
+        let (running, ending) = (tasks.clone(), shutdown.clone());
         let scheduler =
-            Scheduler::new(store.clone(), Arc::clone(&clock) as _, vec![job], None, tasks.clone(), shutdown.clone());
+            Scheduler::new(store.clone(), Arc::clone(&clock) as _, vec![job], None, running, ending, &registry)
+                .unwrap();
         scheduler.recall().await.unwrap();
-        Running { store, clock, scheduler, tasks, shutdown }
+        Running { store, clock, scheduler, registry, tasks, shutdown }
     }
 }
 
@@ -81,6 +85,13 @@ impl Running {
         let mut runs = self.store.job_runs("job".into(), 1_000).await.unwrap();
         runs.reverse();
         runs
+    }
+
+    /// An instrument of the job as `/metrics` shows it, with the labels that follow `job_id`; none when it is missing.
+    fn shown(&self, name: &str, more: &str) -> Option<String> {
+        let text = TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap();
+        let line = format!("boxoffice_job_{name}{{job_id=\"job\"{more}}} ");
+        text.lines().find_map(|shown| Some(shown.strip_prefix(&line)?.to_owned()))
     }
 
     async fn stop(self) {
@@ -253,6 +264,7 @@ async fn a_job_that_lasts_longer_than_its_interval_runs_once_at_a_time() {
     running.at(at("2026-05-01T20:20:00Z")).await;
     let outcomes: Vec<_> = running.runs().await.iter().map(|run| run.outcome.unwrap().as_str()).collect();
     assert_eq!(outcomes, ["ok", "skipped", "skipped", "ok"]);
+    assert_eq!(running.shown("runs_total", ",outcome=\"skipped\""), Some("2".into()));
     running.stop().await;
 }
 
@@ -279,6 +291,72 @@ async fn a_job_that_fails_or_panics_does_not_end_the_scheduler() {
     assert_eq!(outcomes, [RunOutcome::Failed, RunOutcome::Failed, RunOutcome::Ok]);
     assert!(runs[1].detail.as_ref().unwrap().contains("database is busy"), "{:?}", runs[1]);
     running.stop().await;
+}
+
+/// A nightly job that succeeds as long as it is allowed to.
+fn allowed(schedule: Option<Cron>) -> (Job, Arc<AtomicBool>) {
+    let allowed = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&allowed);
+    let job = Job::new("job", "may fail", schedule, move || {
+        let allowed = asked.load(Ordering::SeqCst);
+        async move { if allowed { Ok("done".to_owned()) } else { Err(JobError::from(StoreError::Unavailable)) } }
+    });
+    (job, allowed)
+}
+
+#[tokio::test]
+async fn instruments_say_since_when_a_job_has_not_succeeded_across_restarts() {
+    let nightly = || Some(cron("0 2 * * *", "UTC"));
+    let seconds = |text: &str| Some((at(text) / 1_000).to_string());
+    let machine = Machine::new("2026-05-01T20:00:00Z");
+    let (job, may) = allowed(nightly());
+    let running = machine.start(job).await;
+    assert_eq!(running.shown("runs_total", ",outcome=\"ok\""), Some("0".into()));
+    assert_eq!(running.shown("last_success_timestamp_seconds", ""), None, "never is not 1970");
+    assert_eq!(running.shown("success_due_timestamp_seconds", ""), seconds("2026-05-02T02:00:00Z"));
+    running.at(at("2026-05-02T02:00:01Z")).await;
+    assert_eq!(running.shown("last_success_timestamp_seconds", ""), seconds("2026-05-02T02:00:01Z"));
+    assert_eq!(running.shown("success_due_timestamp_seconds", ""), seconds("2026-05-03T02:00:00Z"));
+    assert!(running.shown("duration_seconds", "").is_some());
+    may.store(false, Ordering::SeqCst);
+    for day in [3, 4] {
+        running.at(at(&format!("2026-05-0{day}T02:00:00Z"))).await;
+    }
+    assert_eq!(running.shown("runs_total", ",outcome=\"failed\""), Some("2".into()));
+    let unchanged = |running: &Running| {
+        assert_eq!(running.shown("last_success_timestamp_seconds", ""), seconds("2026-05-02T02:00:01Z"));
+        assert_eq!(running.shown("success_due_timestamp_seconds", ""), seconds("2026-05-03T02:00:00Z"));
+    };
+    unchanged(&running);
+    running.stop().await;
+
+    // The next process knows it from the books, even when there are more failures than runs that are kept.
+    let (job, may) = allowed(nightly());
+    let next = machine.start(job).await;
+    unchanged(&next);
+    may.store(false, Ordering::SeqCst);
+    for _ in 0..201 {
+        next.scheduler.run_now("job").await.unwrap();
+        next.idle().await;
+    }
+    next.stop().await;
+    let (job, _) = allowed(nightly());
+    let next = machine.start(job).await;
+    assert_eq!(next.shown("last_success_timestamp_seconds", ""), seconds("2026-05-02T02:00:01Z"));
+    next.at(at("2026-05-05T02:00:00Z")).await;
+    assert_eq!(next.shown("success_due_timestamp_seconds", ""), seconds("2026-05-06T02:00:00Z"));
+    next.stop().await;
+
+    // Without a schedule nothing is due, and a schedule that is new makes up for nothing.
+    let (job, _) = allowed(None);
+    let off = machine.start(job).await;
+    assert_eq!(off.shown("success_due_timestamp_seconds", ""), None);
+    off.stop().await;
+    machine.clock.set(at("2026-07-01T12:00:00Z"));
+    let (job, _) = allowed(nightly());
+    let on = machine.start(job).await;
+    assert_eq!(on.shown("success_due_timestamp_seconds", ""), seconds("2026-07-02T02:00:00Z"));
+    on.stop().await;
 }
 
 #[tokio::test]

@@ -21,7 +21,12 @@ async fn every_instrument_that_rules_and_dashboard_name_exists() {
     office.mint("v", &tickets("t", 2)).await;
     // A counter by code appears with the first refusal.
     office.post("/admin/batch-mint", &json!({})).await;
-    let text = office.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    // What is told by job and by venue appears with the first run.
+    office.post("/admin/jobs/reconcile/run", &json!({})).await;
+    let metrics = async || office.request(Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    until(async || metrics().await.contains("boxoffice_job_last_success_timestamp_seconds{job_id=\"reconcile\"}"))
+        .await;
+    let text = metrics().await;
     let known: BTreeSet<String> = names(&text);
     let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging");
     for file in ["prometheus/boxoffice.rules.yml", "grafana/boxoffice.json"] {

@@ -1,6 +1,9 @@
 //! Books and chain compared: every difference found, none invented, and repaired without ever a second NFT.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use boxoffice::{
@@ -387,9 +390,11 @@ async fn an_endpoint_that_lies_makes_tickets_pending_never_missing() {
         }
         answer
     };
-    // Dropped, null for everything, an endpoint without history, one that is behind, one that mixes up what it says.
-    let lies: [(&str, Lie); 5] = [
+    // Dropped, broken off, null for everything, an endpoint without history, one that is behind, one that mixes up what it says.
+    let lies: [(&str, Lie); 7] = [
         ("lost", Box::new(|method| if method == "getMultipleAccounts" { Fate::Lost } else { Fate::Pass })),
+        ("cut", Box::new(|method| if method == "getMultipleAccounts" { Fate::Cut } else { Fate::Pass })),
+        ("cut later", Box::new(|method| if method == "getSignatureStatuses" { Fate::Cut } else { Fate::Pass })),
         (
             "null",
             Box::new(move |method| match method {
@@ -442,9 +447,48 @@ async fn an_endpoint_that_lies_makes_tickets_pending_never_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn answers_out_of_order_change_nothing_and_those_that_are_too_late_prove_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, authority) = wallet(folder.path(), 10 * SOL);
+    let proxy = Proxy::start(chain().rpc_url(), |_call| Fate::Pass).await;
+    let mut options = BoxOptions::new(folder.path(), &wallet);
+    options.rpc = proxy.url.clone();
+    let office = options.start().await;
+    // Their accounts take three calls, which are under way at the same time.
+    office.mint(VENUE, &tickets("t", 100)).await;
+
+    let first = proxy.count("getMultipleAccounts");
+    proxy.set(move |call| match call.method.as_str() {
+        "getMultipleAccounts" if call.nth == first => Fate::Delayed(Duration::from_millis(500)),
+        _ => Fate::Pass,
+    });
+    let summary = reconcile(&office).await;
+    assert_eq!((&summary["confirmed"], &summary["discrepancies"]), (&json!(100), &json!([])), "{summary}");
+    let order = proxy.answered("getMultipleAccounts", first);
+    assert!(order.len() >= 3 && order.iter().position(|nth| *nth == first).unwrap() >= 2, "out of order: {order:?}");
+
+    // Longer than the client waits. What arrives in the end is heard by nobody.
+    let late = Duration::from_secs(20);
+    proxy.set(move |call| if call.method == "getSignatureStatuses" { Fate::Delayed(late) } else { Fate::Pass });
+    let summary = reconcile(&office).await;
+    assert_eq!((&summary["pending"], &summary["discrepancies"]), (&json!(100), &json!([])), "{summary}");
+    let reason = summary["reasons"][0]["text"].as_str().unwrap();
+    assert!(reason.contains("timed out") && reason.contains("SOLANA_RPC_URLS"), "{reason}");
+    let repair = fix(&office, "").await;
+    assert_eq!((&repair["queued"], &repair["adopted"]), (&json!(0), &json!(0)), "{repair}");
+    assert_eq!(repair["refused"].as_array().unwrap().len(), 100, "{repair}");
+
+    proxy.set(|_call| Fate::Pass);
+    assert_eq!(reconcile(&office).await["confirmed"], 100);
+    assert_eq!(nfts_of(chain().rpc_url(), &authority).await, 100);
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_nightly_rule_repairs_by_itself_only_where_little_is_wrong() {
     let folder = tempfile::tempdir().unwrap();
-    let office = TestBox::new(folder.path()).await;
+    let (wallet, _) = wallet(folder.path(), 10 * SOL);
+    let office = BoxOptions::new(folder.path(), &wallet).start().await;
     office.mint(VENUE, &tickets("t", 50)).await;
     office.mint("other", &tickets("u", 10)).await;
     let books = books(&office);
@@ -467,6 +511,26 @@ async fn the_nightly_rule_repairs_by_itself_only_where_little_is_wrong() {
     assert_eq!(office.get("/admin/mints/t-1").await.1["adopted"], true);
     assert_eq!(office.get("/admin/mints/u-1").await.1["status"], "failed");
     assert_eq!(office.post("/admin/reconcile/nowhere", &json!({})).await.0, StatusCode::NOT_FOUND);
+    let shown = async |office: &TestBox, wanted: &[&str]| {
+        let metrics = office.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+        for line in wanted {
+            assert!(metrics.lines().any(|found| found == *line), "{line} is not in:\n{metrics}");
+        }
+    };
+    let sums = [
+        "minting_reconciliation_discrepancies 3",
+        "boxoffice_reconciliation_discrepancies{venue=\"venue-123\"} 2",
+        "boxoffice_reconciliation_discrepancies{venue=\"other\"} 1",
+    ];
+    shown(&office, &sums).await;
+    shown(&office, &["minting_reconciliation_fixed 2"]).await;
+    office.finish().await;
+
+    // The next process shows the same, until the next comparison.
+    let office = BoxOptions::new(folder.path(), &wallet).start().await;
+    shown(&office, &sums).await;
+    assert_eq!(reconcile(&office).await["discrepancyCount"], 0);
+    shown(&office, &["minting_reconciliation_discrepancies 1"]).await;
     office.finish().await;
 }
 

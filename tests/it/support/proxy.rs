@@ -2,12 +2,14 @@
 
 use std::{
     collections::HashMap,
+    io,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use axum::{
     Router,
-    body::Bytes,
+    body::{Body, Bytes},
     extract::State,
     http::StatusCode,
     response::{IntoResponse, Response},
@@ -31,6 +33,10 @@ pub enum Fate {
     AnswerLost,
     /// It reaches the chain, and the answer is changed.
     Altered(fn(Value) -> Value),
+    /// It reaches the chain, and the answer comes so much later.
+    Delayed(Duration),
+    /// It reaches the chain, and the connection is cut in the middle of the answer.
+    Cut,
 }
 
 /// A call: its method, and how many of that method came before it.
@@ -48,6 +54,7 @@ struct Shared {
     http: reqwest::Client,
     rule: Mutex<Rule>,
     counts: Mutex<HashMap<String, usize>>,
+    answered: Mutex<Vec<(String, usize)>>,
 }
 
 /// A running proxy.
@@ -63,6 +70,7 @@ impl Proxy {
             http: reqwest::Client::new(),
             rule: Mutex::new(Box::new(rule)),
             counts: Mutex::default(),
+            answered: Mutex::default(),
         });
         let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -80,6 +88,12 @@ impl Proxy {
     pub fn count(&self, method: &str) -> usize {
         self.shared.counts.lock().unwrap().get(method).copied().unwrap_or_default()
     }
+
+    /// The calls of a method from the one with this number on, in the order in which they were answered.
+    pub fn answered(&self, method: &str, from: usize) -> Vec<usize> {
+        let answered = self.shared.answered.lock().unwrap();
+        answered.iter().filter(|(name, nth)| name == method && *nth >= from).map(|(_, nth)| *nth).collect()
+    }
 }
 
 async fn handle(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
@@ -91,17 +105,35 @@ async fn handle(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
         *count += 1;
         *count - 1
     };
-    let fate = shared.rule.lock().unwrap()(&Call { method, params: request["params"].clone(), nth });
+    let call = Call { method, params: request["params"].clone(), nth };
+    let fate = shared.rule.lock().unwrap()(&call);
+    let response = answer(&shared, fate, body).await;
+    shared.answered.lock().unwrap().push((call.method, nth));
+    response
+}
+
+async fn answer(shared: &Shared, fate: Fate, body: Bytes) -> Response {
     match fate {
         Fate::Lost => StatusCode::BAD_GATEWAY.into_response(),
         Fate::Limited => StatusCode::TOO_MANY_REQUESTS.into_response(),
         Fate::Swallowed(result) => answered(&json!({ "jsonrpc": "2.0", "id": 1, "result": result })),
         Fate::AnswerLost => {
-            forward(&shared, body).await;
+            forward(shared, body).await;
             StatusCode::GATEWAY_TIMEOUT.into_response()
         }
-        Fate::Pass => answered(&forward(&shared, body).await),
-        Fate::Altered(alter) => answered(&alter(forward(&shared, body).await)),
+        Fate::Pass => answered(&forward(shared, body).await),
+        Fate::Altered(alter) => answered(&alter(forward(shared, body).await)),
+        Fate::Delayed(delay) => {
+            let answer = forward(shared, body).await;
+            tokio::time::sleep(delay).await;
+            answered(&answer)
+        }
+        Fate::Cut => {
+            let whole = forward(shared, body).await.to_string();
+            let half = Bytes::copy_from_slice(&whole.as_bytes()[..whole.len() / 2]);
+            let cut = Err(io::Error::from(io::ErrorKind::ConnectionReset));
+            Body::from_stream(futures_util::stream::iter([Ok(half), cut])).into_response()
+        }
     }
 }
 

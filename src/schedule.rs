@@ -278,6 +278,7 @@ impl Scheduler {
             match self.claim(job, due_ms).await {
                 Claim::Ours => {}
                 Claim::Done => {
+                    self.shared.instruments.done_elsewhere(job, due_ms);
                     job.set_done_until(due_ms);
                     continue;
                 }

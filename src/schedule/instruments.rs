@@ -73,6 +73,11 @@ impl Instruments {
         self.runs.with_label_values(&[job.id, RunOutcome::Skipped.as_str()]).inc();
     }
 
+    /// Another box has dealt with a due time.
+    pub(super) fn done_elsewhere(&self, job: &Job, due_ms: i64) {
+        self.set_due(job, job.schedule.as_ref().and_then(|schedule| schedule.next_after(due_ms)));
+    }
+
     fn set_due(&self, job: &Job, due_ms: Option<i64>) {
         if let Some(due_ms) = due_ms {
             self.success_due.with_label_values(&[job.id]).set(seconds(due_ms));

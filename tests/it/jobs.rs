@@ -11,6 +11,7 @@ use std::{
 use boxoffice::{
     clock::ManualClock,
     domain::cron::Cron,
+    fleet::Fleet,
     schedule::{Job, JobError, RunError, Scheduler},
     store::{JobRun, RunOutcome, Store, StoreError, Trigger},
 };
@@ -54,12 +55,17 @@ impl Machine {
 
     /// Starts a scheduler that looks at the clock when it is told to.
     async fn start(&self, job: Job) -> Running {
+        self.join(job, None).await
+    }
+
+    /// As one of several that share a Redis.
+    async fn join(&self, job: Job, fleet: Option<Fleet>) -> Running {
         let store = Store::open(self.folder.path()).unwrap();
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         let (clock, registry) = (Arc::clone(&self.clock), Registry::new());
         let (running, ending) = (tasks.clone(), shutdown.clone());
         let scheduler =
-            Scheduler::new(store.clone(), Arc::clone(&clock) as _, vec![job], None, running, ending, &registry)
+            Scheduler::new(store.clone(), Arc::clone(&clock) as _, vec![job], fleet, running, ending, &registry)
                 .unwrap();
         scheduler.recall().await.unwrap();
         Running { store, clock, scheduler, registry, tasks, shutdown }
@@ -594,4 +600,53 @@ fn settings_of_the_schedule_are_checked() {
     let config = load(&[("HOUSEKEEPING_SCHEDULE", ""), ("BACKUP_SCHEDULE", "0 4 * * 0")]).unwrap();
     assert!(config.schedules.housekeeping.is_none() && config.schedules.retry.is_none());
     assert_eq!(config.schedules.backup.unwrap().text(), "0 4 * * 0");
+}
+
+#[cfg(feature = "redis")]
+#[tokio::test(flavor = "multi_thread")]
+async fn one_box_runs_what_is_of_all_and_another_takes_over() {
+    let mut redis = crate::support::redis::RedisServer::start(&[]);
+    let (a_machine, b_machine) = (Machine::new("2026-01-01T00:30:00Z"), Machine::new("2026-01-01T00:30:00Z"));
+    let (a, b) = (redis.fleet("a").await, redis.fleet("b").await);
+    let hourly = || counting(Some(cron("0 * * * *", "UTC")));
+    let ((a_job, of_a), (b_job, of_b)) = (hourly(), hourly());
+    let a_box = a_machine.join(a_job.for_the_fleet(), Some(a.clone())).await;
+    let b_box = b_machine.join(b_job.for_the_fleet(), Some(b.clone())).await;
+    let counts = || (of_a.load(Ordering::SeqCst), of_b.load(Ordering::SeqCst));
+    let start = at("2026-01-01T00:00:00Z");
+    a.campaign().await;
+    b.campaign().await;
+    // Whoever looks first, the leader runs it, once.
+    for (first, second, hour) in [(&a_box, &b_box, 1), (&b_box, &a_box, 2)] {
+        first.at(start + hour * HOUR).await;
+        second.at(start + hour * HOUR).await;
+        first.at(start + hour * HOUR).await;
+        assert_eq!(counts(), (usize::try_from(hour).unwrap(), 0));
+    }
+    // Nothing is overdue where another box has done it.
+    assert_eq!(b_box.shown("success_due_timestamp_seconds", ""), Some(((start + 3 * HOUR) / 1_000).to_string()));
+    // The leader is gone before it begins: the other one takes over, and makes up for what was due.
+    b_box.at(start + 3 * HOUR).await;
+    assert_eq!(counts(), (2, 0));
+    redis.cli(&["DEL", "test:box:lease"]);
+    b.campaign().await;
+    b_box.at(start + 3 * HOUR + MINUTE).await;
+    a_box.at(start + 3 * HOUR + 2 * MINUTE).await;
+    assert_eq!(counts(), (2, 1));
+    // Without Redis nobody can tell who leads; it waits, and is made up for once.
+    redis.kill();
+    for hour in 4..6 {
+        a_box.at(start + hour * HOUR).await;
+        b_box.at(start + hour * HOUR).await;
+    }
+    assert_eq!(counts(), (2, 1));
+    redis.restart();
+    crate::support::until(async || a.probe().await && b.probe().await).await;
+    b.campaign().await;
+    a.campaign().await;
+    a_box.at(start + 5 * HOUR + MINUTE).await;
+    b_box.at(start + 5 * HOUR + MINUTE).await;
+    assert_eq!(counts(), (2, 2));
+    a_box.stop().await;
+    b_box.stop().await;
 }

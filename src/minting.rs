@@ -183,7 +183,7 @@ impl Minter {
             prices,
             clock,
             settings,
-            default_image: Content::new("image/svg+xml", DEFAULT_IMAGE.to_vec()),
+            default_image: Content::new("image/svg+xml", DEFAULT_IMAGE),
             work: Notify::new(),
             settled: watch::Sender::new(0),
             held: Mutex::default(),

@@ -24,6 +24,7 @@ use crate::{
     estimate::Prices,
     folder::{DataFolder, FolderError},
     http,
+    images::Images,
     metadata::{
         PublishError, Publisher,
         local::{self, LocalContent},
@@ -122,6 +123,8 @@ pub struct App {
     pub prices: Arc<Prices>,
     /// Who is let in.
     pub access: Access,
+    /// Pictures of events.
+    pub images: Images,
     /// Compares books and chain.
     pub reconciler: Reconciler,
     /// The wallet's balance, watched.
@@ -192,6 +195,7 @@ impl App {
             minting_settings(&config),
             &registry,
         )?;
+        let images = Images::new(store.clone(), Arc::new(content.clone()), Arc::clone(&clock));
         let reconciler = Reconciler::new(
             store.clone(),
             Arc::clone(&chain) as _,
@@ -248,6 +252,7 @@ impl App {
             content,
             prices,
             access,
+            images,
             reconciler,
             balance,
             alerts,

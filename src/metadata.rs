@@ -2,9 +2,10 @@
 //!
 //! Services speak to the [`Publisher`] trait. The local store ([`local`]) keeps content in a database of its own and serves
 //! it over HTTP; pinning services come behind the same trait. [`unixfs`] knows the blocks and the address of a file of any
-//! size, [`car`] how blocks travel in one file.
+//! size, [`car`] how blocks travel in one file, and [`export`] puts all that is published into one.
 
 pub mod car;
+pub mod export;
 pub mod local;
 pub mod unixfs;
 

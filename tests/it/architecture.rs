@@ -7,7 +7,7 @@ use std::{
 };
 
 const ENTRANCES: [&str; 3] = ["cli", "http", "schedule"];
-const SERVICES: [&str; 7] = ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup"];
+const SERVICES: [&str; 8] = ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup", "images"];
 const ADAPTERS: [&str; 7] = ["store", "chain", "metadata", "webhook", "folder", "clock", "telemetry"];
 
 /// The files of a module, those of its submodules too.

@@ -211,7 +211,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::SampleBooks(args) => sample_books::run(args, settings).await,
         Command::Backup(args) => backup::run(args, settings).await,
         Command::Restore(args) => restore::run(args, settings).await,
-        Command::Image(args) => image::run(args, settings).await,
+        Command::Image(args) => Box::pin(image::run(args, settings)).await,
         Command::Export(args) => export::run(args, settings).await,
         Command::Status(args) => status::run(args, settings).await,
     }

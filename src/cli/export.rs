@@ -12,7 +12,7 @@ use crate::{
     metadata::export::{self, Exported},
 };
 
-/// Writes everything that is published (metadata and images) into one CAR file (CARv1), beside a running server or without
+/// Writes everything that is published (metadata and images) into one CAR file, beside a running server or without
 /// one: for `ipfs dag import` and pinning services. Its root is a directory that names every file by its CID, so pinning the
 /// root pins everything. Nothing is ever overwritten.
 #[derive(Debug, Args)]
@@ -53,7 +53,9 @@ pub(super) async fn run(args: ExportArgs, settings: &SettingFlags) -> anyhow::Re
         println!("{}", serde_json::to_string_pretty(&report)?);
     } else {
         println!("{}: {files} files in {blocks} blocks, {bytes} bytes", car.display());
-        roots.iter().for_each(|root| println!("root {root}"));
+        for root in roots {
+            println!("root {root}");
+        }
     }
     for cid in damaged {
         eprintln!("left out: {cid} is damaged in the content store (see boxoffice export --help)");

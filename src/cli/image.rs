@@ -132,7 +132,7 @@ fn read_file(path: &Path) -> std::io::Result<Bytes> {
     let file = File::open(path)?;
     let mut bytes = Vec::new();
     // One more than is taken tells that it is too large.
-    file.take(MAX_IMAGE_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    file.take((MAX_IMAGE_BYTES as u64).saturating_add(1)).read_to_end(&mut bytes)?;
     Ok(bytes.into())
 }
 

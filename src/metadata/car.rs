@@ -109,9 +109,9 @@ const ARRAY: u8 = 0x80;
 fn cbor(major: u8, count: usize) -> Vec<u8> {
     match count {
         0..=23 => vec![major | count.to_le_bytes()[0]],
-        24..=0xff => vec![major | 24, count.to_le_bytes()[0]],
-        0x100..=0xffff => [&[major | 25], &(count as u64).to_be_bytes()[6..]].concat(),
-        _ => [&[major | 26], &(count as u64).to_be_bytes()[4..]].concat(),
+        24..=0xff => vec![major | 0x18, count.to_le_bytes()[0]],
+        0x100..=0xffff => [&[major | 0x19], &(count as u64).to_be_bytes()[6..]].concat(),
+        _ => [&[major | 0x1a], &(count as u64).to_be_bytes()[4..]].concat(),
     }
 }
 

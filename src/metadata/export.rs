@@ -118,9 +118,10 @@ pub fn write(folder: &Path, target: &Path) -> Result<Exported, ExportError> {
         Ok((file, exported))
     };
     let (file, exported) = work().map_err(|fault: Fault| told(fault, &path, target))?;
-    file.persist_noclobber(target).map_err(|refused| match refused.error.kind() {
-        io::ErrorKind::AlreadyExists => exists(),
-        _ => ExportError::Write { path: target.to_owned(), source: refused.error },
+    file.persist_noclobber(target).map_err(|refused| {
+        // Somebody else was quicker.
+        let taken = refused.error.kind() == io::ErrorKind::AlreadyExists;
+        if taken { exists() } else { ExportError::Write { path: target.to_owned(), source: refused.error } }
     })?;
     Ok(exported)
 }

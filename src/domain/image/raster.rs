@@ -116,7 +116,7 @@ pub(super) fn jpeg(bytes: &[u8]) -> Result<Picture, ImageFault> {
 }
 
 /// Behind the signature: the screen, then blocks up to the trailer.
-/// Source: the GIF89a specification, <https://www.w3.org/Graphics/GIF/spec-gif89a.txt>.
+/// Source: the `GIF89a` specification, <https://www.w3.org/Graphics/GIF/spec-gif89a.txt>.
 pub(super) fn gif(bytes: &[u8]) -> Result<Picture, ImageFault> {
     let read = || {
         let mut rest = Rest(bytes);

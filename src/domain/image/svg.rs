@@ -101,7 +101,7 @@ fn harmless(node: Node<'_, '_>) -> Result<(), SvgFault> {
 fn is_local(address: &str) -> bool {
     let address = address.trim();
     let embedded = |kind: &&str| address.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
-    address.is_empty() || address.starts_with('#') || EMBEDDED.iter().any(|kind| embedded(&kind))
+    address.is_empty() || address.starts_with('#') || EMBEDDED.iter().any(embedded)
 }
 
 /// Whether a style, or an attribute that may be one, fetches nothing.

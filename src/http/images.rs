@@ -25,6 +25,11 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub(super) struct OfVenue {
     /// The venue: another venue's event of the same id is another event.
+    #[param(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"
+    )]
     venue_id: String,
 }
 
@@ -74,7 +79,7 @@ fn none() -> Problem {
 
 /// An event's image, as set.
 #[utoipa::path(get, path = "/events/{eventId}/image", operation_id = "getEventImage", tag = "minting",
-    params(("eventId" = String, Path), OfVenue),
+    params(("eventId" = String, Path, min_length = 1, max_length = 128, pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"), OfVenue),
     responses((status = 200, body = ImageBody),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "It has none.")))]
 pub(super) async fn show(
@@ -93,8 +98,9 @@ pub(super) async fn show(
 /// The body is the file: PNG, JPEG, GIF or WebP, or an SVG that runs nothing and fetches nothing. Its bytes decide what it
 /// is; `Content-Type` decides nothing.
 #[utoipa::path(put, path = "/events/{eventId}/image", operation_id = "setEventImage", tag = "minting",
-    params(("eventId" = String, Path), OfVenue, IdempotencyHeader),
-    request_body(content = Vec<u8>, content_type = "application/octet-stream", description = "The file, up to 10 MiB."),
+    params(("eventId" = String, Path, min_length = 1, max_length = 128, pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"), OfVenue, IdempotencyHeader),
+    request_body(description = "The file, up to 10 MiB.", content(("image/png"), ("image/jpeg"), ("image/gif"), ("image/webp"),
+        ("image/svg+xml"), ("application/octet-stream"))),
     responses((status = 200, body = ImageBody),
         (status = 413, body = ProblemBody, content_type = "application/problem+json", description = "`body_too_large`."),
         (status = 415, body = ProblemBody, content_type = "application/problem+json",
@@ -118,7 +124,7 @@ pub(super) async fn set(
 /// Takes an event's image away from tickets that are accepted from now on, and answers what it was. The file stays where it
 /// is, for tickets show it.
 #[utoipa::path(delete, path = "/events/{eventId}/image", operation_id = "removeEventImage", tag = "minting",
-    params(("eventId" = String, Path), OfVenue, IdempotencyHeader),
+    params(("eventId" = String, Path, min_length = 1, max_length = 128, pattern = r"^[^\s\x00-\x1f\x7f-\x9f]([^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f])?$"), OfVenue, IdempotencyHeader),
     responses((status = 200, body = ImageBody, description = "What it was."),
         (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "It has none.")))]
 pub(super) async fn remove(

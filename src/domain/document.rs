@@ -1,8 +1,8 @@
 //! What is published about a ticket: its name on the chain and its metadata JSON.
 //!
-//! The JSON follows the Metaplex Token Metadata standard. The same ticket with the same picture always gives the same bytes, for its address on
-//! IPFS is a hash of them: a change here changes the address of every ticket not yet minted. Neither the ticket's id nor
-//! its buyer is published, for ids often double as bar codes and everyone can read the chain.
+//! The JSON follows the Metaplex Token Metadata standard. The same ticket with the same picture always gives the same bytes,
+//! for its address on IPFS is a hash of them: a change here changes the address of every ticket not yet minted. Neither the
+//! ticket's id nor its buyer is published, for ids often double as bar codes and everyone can read the chain.
 
 use serde::Serialize;
 use serde_json::Value;

@@ -248,15 +248,15 @@ struct KnownMint {
 impl KnownMint {
     fn can_be_retried(&self) -> bool {
         let code = self.error_code.as_deref().and_then(FailureCode::parse);
-        let may_help = |code: FailureCode| code.retryable() || self.gets_new_image(code);
-        self.status == MintStatus::Failed.as_str() && code.is_some_and(may_help)
+        let retryable = code.is_some_and(FailureCode::retryable) || self.gets_new_image();
+        self.status == MintStatus::Failed.as_str() && retryable
     }
 
     /// The chain holds the ticket with other metadata, and with the event's present picture it may be the same: books that
     /// are rebuilt may have been told of the picture only after the ticket. These books have not minted it, so nothing that
     /// follows from its picture is public yet.
-    fn gets_new_image(&self, code: FailureCode) -> bool {
-        code == FailureCode::ChainConflict && self.image_changed
+    fn gets_new_image(&self) -> bool {
+        self.image_changed && self.error_code.as_deref() == Some(FailureCode::ChainConflict.as_str())
     }
 }
 
@@ -348,9 +348,13 @@ fn take<'a>(
     let Some(known) = known_mint(connection, venue_id.as_str(), ticket)? else {
         connection
             .prepare_cached(
+                // A ticket without a picture gets that of its event: as it is now, for ever.
                 "INSERT INTO mints
-                     (venue_id, ticket_id, event_id, ticket, content_digest, mint_address, lane, not_before, created_at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                     (venue_id, ticket_id, event_id, ticket, content_digest, mint_address, lane, not_before, created_at,
+                      image_uri, image_type)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+                     (SELECT 'ipfs://' || cid FROM event_images WHERE venue_id = ?1 AND event_id = ?3 AND NOT ?10),
+                     (SELECT media_type FROM event_images WHERE venue_id = ?1 AND event_id = ?3 AND NOT ?10))",
             )?
             .execute(params![
                 venue_id.as_str(),
@@ -361,19 +365,18 @@ fn take<'a>(
                 ticket.mint_address,
                 turn.lane,
                 turn.not_before_ms,
-                now_ms
+                now_ms,
+                ticket.has_image
             ])?;
-        let mint_id = connection.last_insert_rowid();
-        give_image(connection, venue_id, ticket, mint_id)?;
-        return Ok(link(mint_id, true, false));
+        return Ok(link(connection.last_insert_rowid(), true, false));
     };
     if known.content_digest != ticket.content_digest {
         let failure = content_conflict();
         return Ok(Link { failure: Some(failure), mint_id: None, ..link(known.id, false, false) });
     }
     if known.can_be_retried() {
-        if known.image_changed && known.error_code.as_deref() == Some(FailureCode::ChainConflict.as_str()) {
-            give_image(connection, venue_id, ticket, known.id)?;
+        if known.gets_new_image() {
+            give_new_image(connection, venue_id, ticket, known.id)?;
         }
         connection
             .prepare_cached(
@@ -391,17 +394,19 @@ fn take<'a>(
     Ok(link(known.id, false, true))
 }
 
-/// Gives a ticket that has no picture that of its event: from now on, for ever.
-fn give_image(connection: &Connection, venue_id: &VenueId, ticket: &NewTicket, mint_id: i64) -> Result<(), StoreError> {
-    if ticket.has_image {
-        return Ok(());
-    }
+/// Gives a ticket that has no picture the one that its event has now.
+fn give_new_image(
+    connection: &Connection,
+    venue_id: &VenueId,
+    ticket: &NewTicket,
+    mint_id: i64,
+) -> Result<(), StoreError> {
     connection
         .prepare_cached(
             "UPDATE mints SET (image_uri, image_type) =
-                 (SELECT 'ipfs://' || cid, media_type FROM event_images WHERE venue_id = ? AND event_id = ?)
+                 (SELECT 'ipfs://' || cid, media_type FROM event_images WHERE venue_id = ? AND event_id = ? AND NOT ?)
              WHERE id = ?",
         )?
-        .execute(params![venue_id.as_str(), ticket.event_id, mint_id])?;
+        .execute(params![venue_id.as_str(), ticket.event_id, ticket.has_image, mint_id])?;
     Ok(())
 }

@@ -26,6 +26,7 @@ use crate::{
     fleet::{Fleet, FleetError},
     folder::{DataFolder, FolderError},
     http,
+    images::Images,
     metadata::{
         PublishError, Publisher,
         local::{self, LocalContent},
@@ -131,6 +132,8 @@ pub struct App {
     pub prices: Arc<Prices>,
     /// Who is let in.
     pub access: Access,
+    /// Pictures of events.
+    pub images: Images,
     /// Compares books and chain.
     pub reconciler: Reconciler,
     /// The wallet's balance, watched.
@@ -208,6 +211,7 @@ impl App {
             minting_settings(&config),
             &registry,
         )?;
+        let images = Images::new(store.clone(), Arc::new(content.clone()), Arc::clone(&clock));
         let reconciler = Reconciler::new(
             store.clone(),
             Arc::clone(&chain) as _,
@@ -273,6 +277,7 @@ impl App {
             fleet,
             prices,
             access,
+            images,
             reconciler,
             balance,
             alerts,

@@ -16,6 +16,7 @@ mod error;
 mod estimate;
 mod events;
 mod health;
+mod images;
 mod jobs;
 mod limits;
 mod metrics;
@@ -50,7 +51,7 @@ use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::app::App;
+use crate::{app::App, domain::image::MAX_IMAGE_BYTES};
 
 /// A read that takes longer than this is a fault.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -117,6 +118,7 @@ fn router(api: Api) -> Router {
         .routes(routes!(alerts::list))
         .routes(routes!(jobs::list))
         .routes(routes!(cache::stats))
+        .routes(routes!(images::show))
         .layer(TimeoutLayer::with_status_code(error::TIMED_OUT, READ_TIMEOUT));
     // No timeout here: a batch may be waited for, and a large venue takes its time to compare.
     let writes = OpenApiRouter::new()
@@ -126,7 +128,9 @@ fn router(api: Api) -> Router {
         .routes(writes::write(&api, routes!(jobs::run)))
         .routes(writes::write(&api, routes!(cache::clear)))
         .routes(writes::write(&api, routes!(cache::forget)))
-        .routes(writes::write(&api, routes!(cache::warm)));
+        .routes(writes::write(&api, routes!(cache::warm)))
+        .routes(writes::upload(&api, MAX_IMAGE_BYTES, routes!(images::set)))
+        .routes(writes::write(&api, routes!(images::remove)));
     let (admin, of_admin) = reads.merge(writes).split_for_parts();
     let admin = admin
         .fallback(error::not_found)

@@ -7,7 +7,7 @@
 //! wiring      app  config         builds everything once; the only reader of settings
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
 //!             reconcile  balance  access
-//!             alerts  backup  cache
+//!             alerts  backup  cache  images
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
 //!             metadata  fleet  webhook  folder  clock  telemetry
 //! below all   domain              pure and synchronous
@@ -35,6 +35,7 @@ pub mod fleet;
 pub mod fleet;
 pub mod folder;
 mod http;
+pub mod images;
 #[cfg(feature = "failpoints")]
 mod kill_points;
 pub mod metadata;

@@ -1,24 +1,22 @@
 //! Published content: every byte has an address that is a hash of it.
 //!
 //! Services speak to the [`Publisher`] trait. The local store ([`local`]) keeps content in a database of its own and serves
-//! it over HTTP; pinning services come behind the same trait.
+//! it over HTTP; pinning services come behind the same trait. [`unixfs`] knows the blocks and the address of a file of any
+//! size, [`car`] how blocks travel in one file, and [`export`] puts all that is published into one.
 
+pub mod car;
+pub mod export;
 pub mod local;
+pub mod unixfs;
 
 use std::fmt;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use cid::Cid;
-use multihash::Multihash;
-use sha2::{Digest, Sha256};
 use thiserror::Error;
 
-/// Multicodec `raw`: the block is the file.
-const RAW: u64 = 0x55;
-/// Multicodec `sha2-256`.
-const SHA2_256: u64 = 0x12;
-
-/// The address of content: `CIDv1`, raw leaf, sha2-256, as `ipfs add --cid-version=1 --raw-leaves` gives for one block.
+/// The address of content: a `CIDv1` with sha2-256, as `ipfs add --cid-version=1 --raw-leaves` gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ContentId(Cid);
 
@@ -26,16 +24,19 @@ impl ContentId {
     /// The address of some bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        let digest: [u8; 32] = Sha256::digest(bytes).into();
-        // 32 bytes always fit into the 64 that a multihash may have.
-        let hash = Multihash::wrap(SHA2_256, &digest).unwrap_or_default();
-        Self(Cid::new_v1(RAW, hash))
+        Self(unixfs::file_address(bytes))
     }
 
     /// Reads an address in any of IPFS's spellings (base32, base58btc, …).
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         Cid::try_from(text).ok().map(Self)
+    }
+
+    /// As other tools know it.
+    #[must_use]
+    pub fn cid(&self) -> Cid {
+        self.0
     }
 
     /// The `ipfs://` URI.
@@ -60,13 +61,14 @@ pub struct Content {
     /// Its media type.
     pub media_type: String,
     /// Its bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
 }
 
 impl Content {
     /// A file with the address that its bytes give it.
     #[must_use]
-    pub fn new(media_type: impl Into<String>, bytes: Vec<u8>) -> Self {
+    pub fn new(media_type: impl Into<String>, bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
         Self { id: ContentId::of(&bytes), media_type: media_type.into(), bytes }
     }
 }

@@ -20,9 +20,11 @@ use crate::{
     chain::{ChainError, NextStep},
     domain::{
         failure::FailureCode,
+        image::{ImageFault, MAX_IMAGE_BYTES},
         spending::Refusal,
         ticket::{Fault, cap},
     },
+    images::ImageError,
     metadata::PublishError,
     minting::AcceptError,
     reconcile::ReconcileError,
@@ -143,8 +145,8 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
     }
 
-    pub(super) fn body_too_large(most_bytes: usize) -> Self {
-        let detail = format!("the body is larger than {most_bytes} bytes; send the tickets in several batches");
+    pub(super) fn body_too_large(most_bytes: usize, remedy: &str) -> Self {
+        let detail = format!("the body is larger than {most_bytes} bytes; {remedy}");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
     }
 
@@ -373,6 +375,20 @@ impl From<ReconcileError> for Problem {
 impl From<Unavailable> for Problem {
     fn from(error: Unavailable) -> Self {
         Self { retryable: true, ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "cache_unavailable", error.to_string()) }
+    }
+}
+
+impl From<ImageError> for Problem {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Image(ImageFault::TooLarge) => Self::body_too_large(MAX_IMAGE_BYTES, "make the image smaller"),
+            ImageError::Image(fault @ ImageFault::UnknownKind) => Self::unsupported_media_type(&fault.to_string()),
+            ImageError::Image(
+                fault @ (ImageFault::Empty | ImageFault::Damaged { .. } | ImageFault::Size { .. } | ImageFault::Svg(_)),
+            ) => Self::one_invalid("", fault.to_string()),
+            ImageError::Content(cause) => cause.into(),
+            ImageError::Store(cause) => cause.into(),
+        }
     }
 }
 

@@ -100,7 +100,7 @@ impl Publisher for LocalContent {
                         "INSERT INTO content VALUES (?, ?, ?)
                          ON CONFLICT (cid) DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes",
                     )?
-                    .execute(params![content.id.to_string(), content.media_type, content.bytes])?;
+                    .execute(params![content.id.to_string(), content.media_type, content.bytes.as_ref()])?;
             }
             transaction.commit()?;
             fail_point!("publish.after_commit");
@@ -113,7 +113,9 @@ impl Publisher for LocalContent {
         self.with(&self.reader, move |connection| {
             connection
                 .prepare_cached("SELECT media_type, bytes FROM content WHERE cid = ?")?
-                .query_row([id.to_string()], |row| Ok(Content { id, media_type: row.get(0)?, bytes: row.get(1)? }))
+                .query_row([id.to_string()], |row| {
+                    Ok(Content { id, media_type: row.get(0)?, bytes: row.get::<_, Vec<u8>>(1)?.into() })
+                })
                 .optional()
         })
         .await

@@ -188,7 +188,7 @@ impl Confirmer {
                 // Its owner has burned it already: minted it was, at the usual price.
                 OnChain::Foreign | OnChain::Absent { .. } => self.shared.prices.ticket().await?.total(),
             };
-            let verdict = Verdict::Minted { signature: Some(flight.signature), adopted: None };
+            let verdict = Verdict::Minted { signature: Some(flight.signature), slot: Some(slot), adopted: None };
             tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost, paid: cost, verdict });
         }
         let attempt = Some((flight.attempt_id, AttemptState::Landed));
@@ -222,7 +222,7 @@ impl Confirmer {
                 };
                 TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, paid: Lamports::ZERO, verdict }
             } else {
-                self.adopt(flight, ticket, on_chain, told.get(&ticket.mint_id).copied()).await?.0
+                self.adopt(flight, ticket, on_chain, told.get(&ticket.mint_id).copied()).await?
             };
             // The fee of the whole transaction is put on its first ticket.
             let fee = std::mem::take(&mut fee);
@@ -240,7 +240,7 @@ impl Confirmer {
         ticket: &OpenTicket,
         on_chain: &OnChain,
         told: Option<(Signature, u64)>,
-    ) -> Result<(TicketVerdict, Option<u64>), ChainError> {
+    ) -> Result<TicketVerdict, ChainError> {
         let OpenTicket { mint_id, mint_address: mint, ref published, .. } = *ticket;
         let subject = Subject { mint_id, mint, owner: None, published };
         adopt(&self.shared, subject, on_chain, Some(flight.signature), told).await
@@ -328,8 +328,10 @@ impl Confirmer {
                     let nothing = Lamports::ZERO;
                     tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost: nothing, paid: nothing, verdict });
                 } else {
-                    let (verdict, landed_in) = self.adopt(&flight, ticket, &on_chain, None).await?;
-                    slot = landed_in;
+                    let verdict = self.adopt(&flight, ticket, &on_chain, None).await?;
+                    if let Verdict::Minted { slot: Some(landed_in), .. } = verdict.verdict {
+                        slot = Some(landed_in);
+                    }
                     tickets.push(verdict);
                 }
             }

@@ -72,18 +72,17 @@ pub(super) struct Subject<'a> {
 }
 
 /// The verdict on a ticket that the chain holds although these books did not see it land. It counts as adopted unless `own`
-/// is the transaction that minted it; `told` is what another box says of that one, and the chain of its slot. The slot that
-/// is returned is that of this transaction, if the chain still knows.
+/// is the transaction that minted it; `told` is what another box says of that one, and the chain of its slot.
 pub(super) async fn adopt(
     shared: &Shared,
     Subject { mint_id, mint, owner, published }: Subject<'_>,
     on_chain: &OnChain,
     own: Option<Signature>,
     told: Option<(Signature, u64)>,
-) -> Result<(TicketVerdict, Option<u64>), ChainError> {
+) -> Result<TicketVerdict, ChainError> {
     let failed = |code, message: String| {
         let verdict = Verdict::Failed(Failure::new(code, message));
-        Ok((TicketVerdict { mint_id, cost: Lamports::ZERO, paid: Lamports::ZERO, verdict }, None))
+        Ok(TicketVerdict { mint_id, cost: Lamports::ZERO, paid: Lamports::ZERO, verdict })
     };
     match on_chain {
         OnChain::Ticket(ticket) if owner.is_some() && !ticket.has_token_account => failed(
@@ -102,17 +101,19 @@ pub(super) async fn adopt(
             let signature = created.map(|(signature, _)| signature);
             let is_own = own.is_some() && own == signature;
             let found = Published { name: ticket.name.clone(), uri: ticket.uri.clone() };
-            let verdict = Verdict::Minted { signature, adopted: (!is_own).then_some(found) };
+            let slot = created.map(|(_, slot)| slot);
+            let verdict = Verdict::Minted { signature, slot, adopted: (!is_own).then_some(found) };
             let cost = cost(shared, ticket).await?;
             let paid = if is_own { cost } else { Lamports::ZERO };
-            Ok((TicketVerdict { mint_id, cost, paid, verdict }, created.map(|(_, slot)| slot)))
+            Ok(TicketVerdict { mint_id, cost, paid, verdict })
         }
         OnChain::Ticket(ticket) => failed(
             FailureCode::ChainConflict,
             format!(
-                "this ticket was minted before with other content: {mint} has the metadata {}, which these books did not \
-                 make; send it as it was sold then, or sell under a new id",
-                ticket.uri
+                "this ticket was minted before with other content: {mint} has the metadata {}, and these books would make \
+                 {}; send it as it was sold then, or sell under a new id. If it was sold with an image of its event, set \
+                 that image again (boxoffice image set), and then send the ticket again",
+                ticket.uri, published.uri
             ),
         ),
         OnChain::Foreign | OnChain::Absent { .. } => failed(

@@ -6,9 +6,10 @@ use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
-use super::{BatchRecord, Store, StoreError, batches, spending, stats};
+use super::{BatchRecord, Store, StoreError, batches, images::read_image, spending, stats};
 use crate::domain::{
     address::Generation,
+    document::Image,
     failure::{Failure, FailureCode},
     lamports::Lamports,
     mint::AttemptState,
@@ -27,6 +28,8 @@ pub struct PendingMint {
     pub generation: Generation,
     /// What was sold.
     pub ticket: Ticket,
+    /// The picture that it got from its event.
+    pub image: Option<Image>,
     /// Where it will live.
     pub mint_address: Pubkey,
     /// Transactions signed for it so far, all of them dead or rejected.
@@ -96,7 +99,7 @@ pub struct OpenTicket {
 pub struct Settlement {
     /// The attempt and its last state; none when a ticket was found on the chain before anything was signed.
     pub attempt: Option<(i64, AttemptState)>,
-    /// The slot in which it ended, if it reached the chain.
+    /// The slot in which the attempt ended, if it reached the chain.
     pub slot: Option<u64>,
     /// What the chain said, for the record.
     pub error: Option<String>,
@@ -124,6 +127,8 @@ pub enum Verdict {
     Minted {
         /// The transaction that minted it, if the chain still knows.
         signature: Option<Signature>,
+        /// The slot in which that one landed.
+        slot: Option<u64>,
         /// Found on the chain rather than minted by an attempt of these books.
         adopted: Option<Published>,
     },
@@ -163,7 +168,7 @@ impl Store {
     pub async fn next_pending(&self, skip: usize, limit: usize, now_ms: i64) -> Result<Vec<PendingMint>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, venue_id, generation, ticket, mint_address, attempts FROM mints
+                "SELECT id, venue_id, generation, ticket, mint_address, attempts, image_uri, image_type FROM mints
                  WHERE status = 'pending' AND not_before <= ? ORDER BY lane, id LIMIT ? OFFSET ?",
             )?;
             let rows = statement.query_map(params![now_ms, limit, skip], |row| {
@@ -172,6 +177,7 @@ impl Store {
                     venue_id: row.get(1)?,
                     generation: Generation(row.get(2)?),
                     ticket: read_ticket(row, 3)?,
+                    image: read_image(row, 6)?,
                     mint_address: parse(row, 4)?,
                     attempts: row.get(5)?,
                 })
@@ -338,19 +344,18 @@ fn settle(
     }
     spending::book(connection, settlement.tickets.iter().map(|ticket| ticket.paid).sum(), now_ms)?;
     let mut tickets = settlement.tickets.iter();
-    tickets.try_for_each(|ticket| settle_ticket(connection, ticket, settlement.slot, now_ms, settled))
+    tickets.try_for_each(|ticket| settle_ticket(connection, ticket, now_ms, settled))
 }
 
 fn settle_ticket(
     connection: &Connection,
     ticket: &TicketVerdict,
-    slot: Option<u64>,
     now_ms: i64,
     settled: &mut Settled,
 ) -> Result<(), StoreError> {
     let cost = ticket.cost.0;
     let changed = match &ticket.verdict {
-        Verdict::Minted { signature, adopted } => {
+        Verdict::Minted { signature, slot, adopted } => {
             let minted = connection
                 .prepare_cached(
                     "UPDATE mints SET status = 'minted', signature = ?, slot = ?, adopted = ?, settled_at = ?,

@@ -7,7 +7,8 @@ use std::{
 };
 
 const ENTRANCES: [&str; 3] = ["cli", "http", "schedule"];
-const SERVICES: [&str; 8] = ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup", "cache"];
+const SERVICES: [&str; 9] =
+    ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup", "cache", "images"];
 const ADAPTERS: [&str; 8] = ["store", "chain", "metadata", "fleet", "webhook", "folder", "clock", "telemetry"];
 
 /// The files of a module, those of its submodules too.

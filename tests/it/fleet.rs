@@ -42,8 +42,14 @@ async fn two_boxes_with_one_wallet_mint_each_ticket_once_and_answer_alike() {
     assert_eq!(signatures(&of_a), signatures(&of_b));
     assert_eq!(nfts_of(chain().rpc_url(), &address).await, 100);
     for office in [&a, &b] {
+        // Both know the transaction that won, and its slot.
         let (_, summary) = office.post("/admin/reconcile/v", &json!({})).await;
-        assert_eq!((&summary["confirmed"], &summary["discrepancyCount"]), (&json!(100), &json!(0)), "{summary}");
+        assert_eq!(
+            (&summary["confirmed"], &summary["discrepancyCount"]),
+            (&json!(100), &json!(0)),
+            "{:.2000}",
+            summary.to_string()
+        );
     }
     // One of them leads, and hands over when it stops.
     let leads = async |office: &TestBox| office.get("/admin/system/status").await.1["scheduler"]["leads"] == true;

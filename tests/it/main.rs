@@ -43,8 +43,12 @@ mod command_line;
 mod crash;
 #[cfg(feature = "localnet")]
 mod events;
+#[cfg(feature = "localnet")]
+mod export;
 #[cfg(all(feature = "localnet", feature = "redis"))]
 mod fleet;
+#[cfg(feature = "localnet")]
+mod images;
 #[cfg(feature = "localnet")]
 mod interop;
 #[cfg(feature = "localnet")]

@@ -29,7 +29,7 @@ await() {
 start_chain() {
   wallet=$("$program" keygen "$folder/wallet.json" 2>/dev/null)
   "$program" localnet --rpc-port 0 --ws-port 0 --fund "$wallet=$1" >"$folder/chain.log" 2>&1 &
-  await 'the chain' 60 grep -q '^RPC ' "$folder/chain.log"
+  await 'the chain' 60 grep -qs '^RPC ' "$folder/chain.log"
   rpc=$(sed -n 's/^RPC \([^ ]*\) .*/\1/p' "$folder/chain.log")
 }
 
@@ -39,7 +39,7 @@ start_box() {
     DATA_DIR="$folder/data" PORT=0 LOG_LEVEL=warn RATE_LIMIT_MAX=off RATE_LIMIT_READ_MAX=off "$@" \
     "$program" serve 2>"$folder/box.log" &
   box=$!
-  await 'the box' 60 grep -q '^Listening on ' "$folder/box.log"
+  await 'the box' 60 grep -qs '^Listening on ' "$folder/box.log"
   url=$(sed -n 's/^Listening on //p' "$folder/box.log")
 }
 

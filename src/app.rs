@@ -27,8 +27,10 @@ use crate::{
     metadata::{
         PublishError, Publisher,
         local::{self, LocalContent},
+        replicated::Replicated,
     },
     minting::{Minter, MintingSettings},
+    publishing::Publishing,
     reconcile::Reconciler,
     schedule::{self, Scheduler, Services},
     store::{self, Identity, Store, StoreError},
@@ -118,6 +120,8 @@ pub struct App {
     pub chain: Arc<RpcChain>,
     /// Published content.
     pub content: LocalContent,
+    /// Where else it is published.
+    pub publishing: Publishing,
     /// What tickets cost.
     pub prices: Arc<Prices>,
     /// Who is let in.
@@ -181,7 +185,11 @@ impl App {
 
         let registry = instruments(&store, &chain)?;
         let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
-        let publisher: Arc<dyn Publisher> = Arc::new(content.clone());
+        let now = Arc::clone(&clock);
+        let publish = config.publish.clone();
+        let replicated = Replicated::open(content.clone(), publish, move || now.now_ms(), &registry).await?;
+        let publishing = Publishing::new(replicated.clone(), config.verify_sample);
+        let publisher: Arc<dyn Publisher> = Arc::new(replicated);
         let minter = Minter::new(
             store.clone(),
             Arc::clone(&chain) as _,
@@ -215,6 +223,7 @@ impl App {
             chain: Arc::clone(&chain),
             minter: minter.clone(),
             balance: balance.clone(),
+            publishing: publishing.clone(),
             clock: Arc::clone(&clock),
             wallet: authority,
             folder: folder.path().to_owned(),
@@ -223,6 +232,7 @@ impl App {
         let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
         minter.start(&tasks, &shutdown).await?;
         tasks.spawn(balance.clone().run(shutdown.clone()));
+        tasks.spawn(publishing.clone().run(shutdown.clone()));
         tasks.spawn(alerts.clone().run(shutdown.clone()));
         tasks.spawn(watch.run(shutdown.clone()));
         let services = Services {
@@ -232,6 +242,7 @@ impl App {
             balance: balance.clone(),
             prices: Arc::clone(&prices),
             reconciler: reconciler.clone(),
+            publishing: publishing.clone(),
             alerts: alerts.clone(),
             backups: backups(&config, &folder),
             clock: Arc::clone(&clock),
@@ -246,6 +257,7 @@ impl App {
             store,
             chain,
             content,
+            publishing,
             prices,
             access,
             reconciler,

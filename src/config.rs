@@ -4,6 +4,7 @@
 //! from. Secrets print as `[redacted]`.
 
 mod alerts;
+mod publishing;
 mod settings;
 mod sources;
 
@@ -32,6 +33,7 @@ use crate::{
         cron::Cron, document::MAX_SYMBOL_BYTES, lamports::Lamports, quiet_hours::QuietHours, spending::SpendingLimits,
     },
     estimate::Pacing,
+    metadata::replicated::PublishSettings,
     reconcile::ReconcileSettings,
 };
 use sources::Values;
@@ -171,6 +173,8 @@ pub struct Schedules {
     pub retry: Option<Cron>,
     /// `RECONCILIATION_SCHEDULE`.
     pub reconcile: Option<Cron>,
+    /// `CONTENT_VERIFY_SCHEDULE`; off without a provider.
+    pub verify_content: Option<Cron>,
 }
 
 /// Every setting, checked.
@@ -210,6 +214,10 @@ pub struct Config {
     pub allow_off_curve_owners: bool,
     /// `RECONCILIATION_KEEP_DAYS`, `AUTO_FIX_MAX_RATE`.
     pub reconcile: ReconcileSettings,
+    /// `IPFS_PROVIDER`, `IPFS_SECOND_PROVIDER`, `MINT_UNPUBLISHED`, `IPFS_GATEWAYS`, and the providers' own settings.
+    pub publish: PublishSettings,
+    /// `CONTENT_VERIFY_SAMPLE`: published files that are looked at again each time.
+    pub verify_sample: usize,
     /// `ALERT_WEBHOOK_URL`, `ALERT_WEBHOOK_SECRET`, `ALERT_WEBHOOK_ALLOW_HTTP`, `ALERT_BATCH_FINISHED`.
     pub alerts: AlertSettings,
     /// The jobs, in the time zone `TIMEZONE`.
@@ -280,6 +288,7 @@ impl Config {
             balance_check: None,
             retry: None,
             reconcile: None,
+            verify_content: None,
         };
         self
     }
@@ -355,17 +364,14 @@ impl Config {
         let allow_off_curve_owners = values.parse("ALLOW_OFF_CURVE_OWNERS", boolean);
         let keep_reports_days = values.parse("RECONCILIATION_KEEP_DAYS", |text| number::<u32>(text, 1, 36_500));
         let auto_fix_max_rate = values.parse("AUTO_FIX_MAX_RATE", share);
-        values.parse("IPFS_PROVIDER", |text| match text {
-            "local" => Ok(()),
-            "kubo" | "pinata" => Err("is not in this version yet; use local".into()),
-            _ => Err("must be local".into()),
-        });
+        let publish = publishing::read(values);
+        let verify_sample = values.parse("CONTENT_VERIFY_SAMPLE", |text| number::<usize>(text, 1, 10_000));
         values.parse("REDIS_ENABLED", |text| {
             let wanted = boolean(text)?;
             if wanted { Err("is true, but this build has no Redis support; set it to false".into()) } else { Ok(()) }
         });
         let alerts = AlertSettings::read(values);
-        let schedules = schedules(values);
+        let schedules = schedules(values, publish.as_ref().is_some_and(|publish| publish.first.is_some()));
         let backup_dir = values.optional("BACKUP_DIR", path);
         let backup_keep = values.parse("BACKUP_KEEP", |text| number::<usize>(text, 1, 10_000));
         let log_level = values.parse("LOG_LEVEL", log_level);
@@ -395,6 +401,8 @@ impl Config {
                 keep_reports_days: keep_reports_days?,
                 auto_fix_max_rate: auto_fix_max_rate?,
             },
+            publish: publish?,
+            verify_sample: verify_sample?,
             alerts: alerts?,
             schedules: schedules?,
             backup_dir,
@@ -432,7 +440,7 @@ fn admin_api_key(values: &mut Values, network: Network) -> Option<Secret> {
     key
 }
 
-fn schedules(values: &mut Values) -> Option<Schedules> {
+fn schedules(values: &mut Values, has_provider: bool) -> Option<Schedules> {
     let zone = values.parse("TIMEZONE", |text| {
         TimeZone::get(text).map_err(|_unknown| "is no time zone such as UTC, Europe/Berlin or America/New_York".into())
     });
@@ -453,6 +461,7 @@ fn schedules(values: &mut Values) -> Option<Schedules> {
         balance_check: schedule("BALANCE_CHECK_SCHEDULE"),
         retry: schedule("RETRY_SCHEDULE"),
         reconcile: schedule("RECONCILIATION_SCHEDULE"),
+        verify_content: schedule("CONTENT_VERIFY_SCHEDULE").filter(|_| has_provider),
     };
     zone.map(|_zone| schedules)
 }

@@ -21,7 +21,9 @@ use crate::{
         mint::MintStatus,
     },
     folder,
+    metadata::replicated::CopyStatus,
     minting::{Condition, Minter},
+    publishing::Publishing,
     store::{AlertFilter, BatchRecord, Store, StoreError},
 };
 
@@ -60,7 +62,8 @@ pub struct Watch {
     pub minter: Minter,
     /// The wallet's balance.
     pub balance: BalanceMonitor,
-    /// What a ticket costs.
+    /// Where metadata is published.
+    pub publishing: Publishing,
     /// The time.
     pub clock: SharedClock,
     /// The wallet.
@@ -81,12 +84,14 @@ impl Watch {
             let mut settled = self.minter.settlements();
             let mut held = Lasting::default();
             let mut down = BTreeMap::new();
+            let mut not_published = BTreeMap::new();
             loop {
                 tokio::select! {
                     _ = tick.tick() => {
                         self.look_at_balance().await;
                         self.look_at_minting(&mut held).await;
                         self.look_at_endpoints(&mut down).await;
+                        self.look_at_publishers(&mut not_published).await;
                         self.look_at_disk().await;
                         self.look_at_batches().await;
                     }
@@ -169,6 +174,30 @@ impl Watch {
                     self.alerts.raise(alert.with(json!({ "fault": fault, "lastAnswerSecondsAgo": ago }))).await;
                 }
                 (Some(false), _) => self.alerts.resolve(&alert_key(AlertKind::EndpointDown, Some(&name))).await,
+                (Some(true), None) | (None, _) => {}
+            }
+        }
+    }
+
+    async fn look_at_publishers(&self, down: &mut BTreeMap<&'static str, Lasting>) {
+        for status in self.publishing.status().await.unwrap_or_default() {
+            let CopyStatus { provider, host, required, health, unpublished, .. } = status;
+            // A fault without anything to publish keeps nobody waiting.
+            let fault = health.error.filter(|_| unpublished > 0);
+            let lasting = down.entry(provider).or_default();
+            match (lasting.see(fault.is_some(), Instant::now(), self.rules.patience), fault) {
+                (Some(true), Some(fault)) => {
+                    let severity = if required { Severity::Critical } else { Severity::Warning };
+                    let waiting = if required { "are not minted before" } else { "are published later" };
+                    let summary = format!("{provider} does not take metadata: {fault}; {unpublished} files {waiting}");
+                    let alert = Alert::new(AlertKind::PublisherDown, severity, Some(provider), summary);
+                    let data =
+                        json!({ "host": host, "fault": fault, "unpublished": unpublished, "required": required });
+                    self.alerts.raise(alert.with(data)).await;
+                }
+                (Some(false), _) => {
+                    self.alerts.resolve(&alert_key(AlertKind::PublisherDown, Some(provider))).await;
+                }
                 (Some(true), None) | (None, _) => {}
             }
         }

@@ -7,7 +7,7 @@ use std::{
 };
 
 const ENTRANCES: [&str; 3] = ["cli", "http", "schedule"];
-const SERVICES: [&str; 7] = ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup"];
+const SERVICES: [&str; 8] = ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup", "publishing"];
 const ADAPTERS: [&str; 7] = ["store", "chain", "metadata", "webhook", "folder", "clock", "telemetry"];
 
 /// The files of a module, those of its submodules too.
@@ -78,7 +78,7 @@ fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
     for service in SERVICES {
         let also: &[&str] = match service {
             // Alerts watch the other services; none of them knows it.
-            "alerts" => &["webhook", "folder", "minting", "balance"],
+            "alerts" => &["webhook", "folder", "minting", "balance", "publishing"],
             // Repair mints nothing: it hands tickets back to the engine.
             "reconcile" => &["minting"],
             _ => &[],

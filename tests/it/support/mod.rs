@@ -1,6 +1,8 @@
 //! Builders that tests share.
 
 #[cfg(feature = "localnet")]
+pub mod ipfs;
+#[cfg(feature = "localnet")]
 pub mod proxy;
 #[cfg(feature = "localnet")]
 pub mod receiver;

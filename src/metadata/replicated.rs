@@ -1,0 +1,407 @@
+//! Publishing to the local store and, from there, to the providers of the settings: nothing is sent twice.
+//!
+//! ```text
+//! publish ──► local commit ──► what the first provider has not confirmed ──► delivery ──► record
+//!                        └──► the second provider, and everything that was left: caught up in the background
+//! ```
+//!
+//! The local store is the source of truth and is always kept. A provider gets what is not recorded as confirmed by it. Two
+//! callers that want the same file published share one upload. When [`Publisher::publish`] returns, the first provider has
+//! confirmed every file, unless `mint_unpublished` says that this can wait.
+
+use std::{
+    collections::HashSet,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use futures_util::{StreamExt as _, future::join_all};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use tokio::sync::Notify;
+
+use super::{
+    Content, ContentId, NowMs, PublishError, Publisher,
+    delivery::{Delivery, Health, Item},
+    kubo::Kubo,
+    local::{
+        LocalContent,
+        publications::{Open, PublisherRow, Totals},
+    },
+    pinata::Pinata,
+    remote::{Place, Remote, RemoteError},
+    verify::Gateway,
+};
+
+/// Files that are caught up in one go: bounds memory.
+const CATCH_UP: usize = 256;
+
+/// What the venue chose.
+#[derive(Clone, Debug, Default)]
+pub struct PublishSettings {
+    /// Where everything must be published before it is minted; none for the local store alone.
+    pub first: Option<Place>,
+    /// Where it is published as well, in the background.
+    pub second: Option<Place>,
+    /// Minting does not wait for the first.
+    pub mint_unpublished: bool,
+    /// Gateway through which published files are looked at; none to ask the providers themselves.
+    pub gateways: Vec<Gateway>,
+}
+
+/// The publisher. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Replicated {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) local: LocalContent,
+    pub(super) copies: Vec<Copy>,
+    mint_unpublished: bool,
+    pub(super) gateways: Vec<Gateway>,
+    pub(super) now_ms: NowMs,
+    /// Rung when there is something to catch up.
+    work: Notify,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Shared").field(&self.copies).finish()
+    }
+}
+
+/// A provider that holds a copy of everything.
+#[derive(Debug)]
+pub(super) struct Copy {
+    pub(super) row: PublisherRow,
+    pub(super) delivery: Delivery,
+    /// Files on their way there.
+    under_way: Mutex<HashSet<ContentId>>,
+    landed: Notify,
+    /// Files that were sent for a request that has not been answered yet: that they are there saves nothing.
+    unanswered: Mutex<HashSet<ContentId>>,
+    meter: Meter,
+}
+
+/// How a provider is.
+#[derive(Clone, Debug)]
+pub struct CopyStatus {
+    /// Its name.
+    pub provider: &'static str,
+    /// Scheme, host and port.
+    pub host: String,
+    /// Nothing is minted before it has confirmed.
+    pub required: bool,
+    /// What is known of its health.
+    pub health: Health,
+    /// Files that it has not confirmed.
+    pub unpublished: u64,
+    /// What uploading came to.
+    pub totals: Totals,
+}
+
+#[derive(Debug)]
+struct Meter {
+    requests: IntCounter,
+    files: IntCounter,
+    bytes: IntCounter,
+    saved_files: IntCounter,
+    saved_bytes: IntCounter,
+}
+
+impl Replicated {
+    /// A publisher over a local store. `now_ms` tells the time.
+    ///
+    /// # Errors
+    /// When the store cannot be written, or no HTTP client can be set up.
+    pub async fn open(
+        local: LocalContent,
+        settings: PublishSettings,
+        now_ms: impl Fn() -> i64 + Send + Sync + 'static,
+        registry: &Registry,
+    ) -> Result<Self, PublishError> {
+        let now_ms: NowMs = Arc::new(now_ms);
+        let meters = Meter::vectors(registry).map_err(PublishError::Metrics)?;
+        let places = settings.first.into_iter().chain(settings.second);
+        let remotes: Vec<Arc<dyn Remote>> =
+            places.map(|place| connect(&place, &now_ms)).collect::<Result<_, RemoteError>>()?;
+        let accounts = remotes.iter().map(|remote| remote.account().to_owned()).collect();
+        let rows = local.publishers(accounts).await?;
+        let copies = rows.into_iter().zip(remotes).map(|(row, remote)| Copy {
+            row,
+            meter: Meter::of(&meters, remote.provider()),
+            delivery: Delivery::new(remote),
+            under_way: Mutex::default(),
+            landed: Notify::new(),
+            unanswered: Mutex::default(),
+        });
+        let shared = Shared {
+            local,
+            copies: copies.collect(),
+            mint_unpublished: settings.mint_unpublished,
+            gateways: settings.gateways,
+            now_ms,
+            work: Notify::new(),
+        };
+        Ok(Self { shared: Arc::new(shared) })
+    }
+
+    /// Whether there is anything but the local store.
+    #[must_use]
+    pub fn has_providers(&self) -> bool {
+        !self.shared.copies.is_empty()
+    }
+
+    /// Publishes files ahead of need, so that [`Publisher::publish`] finds them there. What goes wrong shows there.
+    pub async fn prepare(&self, contents: Vec<Content>) {
+        let shared = &self.shared;
+        let Some(copy) = shared.copies.first().filter(|_| !shared.mint_unpublished) else { return };
+        if let Ok(open) = shared.local.keep(contents.clone(), Some(copy.row)).await {
+            drop(shared.bring(copy, with_content(open, &contents), true).await);
+        }
+    }
+
+    /// Publishes what providers have not confirmed yet. Returns how many files they have confirmed now.
+    ///
+    /// # Errors
+    /// The first fault; all providers are tried.
+    pub async fn catch_up(&self) -> Result<u64, PublishError> {
+        let all = join_all(self.shared.copies.iter().map(|copy| self.shared.catch_up(copy))).await;
+        all.into_iter().try_fold(0_u64, |sum, caught| Ok(sum.saturating_add(caught?)))
+    }
+
+    /// Waits until there is something to catch up.
+    pub async fn work(&self) {
+        self.shared.work.notified().await;
+    }
+
+    /// Asks every provider something cheap; the first fault.
+    ///
+    /// # Errors
+    /// What keeps a provider from being used.
+    pub async fn check(&self) -> Result<(), PublishError> {
+        for copy in &self.shared.copies {
+            let remote = &copy.delivery.remote;
+            let told = |source| PublishError::Remote { provider: remote.provider(), source };
+            copy.delivery.asked(remote.check()).await.map_err(told)?;
+        }
+        Ok(())
+    }
+
+    /// How the providers are, in the order of the settings.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    pub async fn status(&self) -> Result<Vec<CopyStatus>, PublishError> {
+        let mut status = Vec::new();
+        for (place, copy) in (0_usize..).zip(&self.shared.copies) {
+            let remote = &copy.delivery.remote;
+            status.push(CopyStatus {
+                provider: remote.provider(),
+                host: remote.host().to_owned(),
+                required: place == 0 && !self.shared.mint_unpublished,
+                health: copy.delivery.health(),
+                unpublished: self.shared.local.count_open(copy.row).await?,
+                totals: self.shared.local.totals(copy.row).await?,
+            });
+        }
+        Ok(status)
+    }
+}
+
+fn connect(place: &Place, now_ms: &NowMs) -> Result<Arc<dyn Remote>, RemoteError> {
+    let now_ms = NowMs::clone(now_ms);
+    Ok(match place {
+        Place::Kubo { url, token } => Arc::new(Kubo::new(url, token.clone(), now_ms)?),
+        Place::Pinata { api, uploads, jwt } => Arc::new(Pinata::new(api, uploads, jwt.clone(), now_ms)?),
+    })
+}
+
+#[async_trait]
+impl Publisher for Replicated {
+    async fn publish(&self, mut contents: Vec<Content>) -> Result<(), PublishError> {
+        let shared = &self.shared;
+        let mut known = HashSet::new();
+        contents.retain(|content| known.insert(content.id));
+        let copy = shared.copies.first();
+        let open = shared.local.keep(contents.clone(), copy.map(|copy| copy.row)).await?;
+        let Some(copy) = copy else { return Ok(()) };
+        let is_open: HashSet<ContentId> = open.iter().map(|open| open.id).collect();
+        if !shared.mint_unpublished {
+            shared.bring(copy, with_content(open, &contents), true).await?;
+        }
+        if shared.mint_unpublished || shared.copies.len() > 1 {
+            shared.work.notify_one();
+        }
+        shared.count_saved(copy, &contents, &is_open).await
+    }
+
+    async fn fetch(&self, id: ContentId) -> Result<Option<Content>, PublishError> {
+        self.shared.local.fetch(id).await
+    }
+}
+
+fn with_content(open: Vec<Open>, contents: &[Content]) -> Vec<Item> {
+    let item = |open: Open| {
+        let content = contents.iter().find(|content| content.id == open.id)?.clone();
+        Some(Item { content, may_be_there: open.may_be_there })
+    };
+    open.into_iter().filter_map(item).collect()
+}
+
+impl Shared {
+    /// Sees to it that a provider confirms some files, and records it. Files that somebody else is sending are waited for.
+    pub(super) async fn bring(&self, copy: &Copy, items: Vec<Item>, unanswered: bool) -> Result<u64, PublishError> {
+        let mut wanted = items;
+        let mut brought = 0_u64;
+        loop {
+            let landed = copy.landed.notified();
+            tokio::pin!(landed);
+            landed.as_mut().enable();
+            let (claim, others) = copy.claim(wanted);
+            if !claim.items.is_empty() {
+                brought = brought.saturating_add(self.send(copy, &claim, unanswered).await?);
+            }
+            drop(claim);
+            if others.is_empty() {
+                return Ok(brought);
+            }
+            landed.await;
+            let ids = others.iter().map(|item| item.content.id).collect();
+            let open = self.local.open_among(copy.row, ids).await?;
+            let contents: Vec<Content> = others.into_iter().map(|item| item.content).collect();
+            wanted = with_content(open, &contents);
+        }
+    }
+
+    async fn send(&self, copy: &Copy, claim: &Claim<'_>, unanswered: bool) -> Result<u64, PublishError> {
+        let ids = claim.items.iter().map(|item| item.content.id).collect();
+        self.local.begin(copy.row, ids).await?;
+        let (mut fault, mut brought) = (None, 0_u64);
+        // What has arrived together is recorded together.
+        let mut outcomes = copy.delivery.send(claim.items.clone()).ready_chunks(CATCH_UP);
+        while let Some(some) = outcomes.next().await {
+            let (mut confirmed, mut requests) = (Vec::new(), 0_u64);
+            for delivered in some {
+                confirmed.extend(delivered.confirmed);
+                requests = requests.saturating_add(delivered.requests);
+                fault = fault.or(delivered.fault);
+            }
+            brought = brought.saturating_add(confirmed.len() as u64);
+            copy.meter.confirmed(&confirmed, requests);
+            if unanswered {
+                lock(&copy.unanswered).extend(confirmed.iter().map(|(id, ..)| *id));
+            }
+            if !confirmed.is_empty() || requests > 0 {
+                self.local.confirm(copy.row, confirmed, requests, (self.now_ms)()).await?;
+            }
+        }
+        match fault {
+            None => Ok(brought),
+            Some(source) => Err(PublishError::Remote { provider: copy.delivery.remote.provider(), source }),
+        }
+    }
+
+    async fn catch_up(&self, copy: &Copy) -> Result<u64, PublishError> {
+        self.local.register_all(copy.row).await?;
+        let (mut after, mut brought) = (String::new(), 0_u64);
+        loop {
+            let open = self.local.next_open(copy.row, after, CATCH_UP).await?;
+            let Some(last) = open.last() else { return Ok(brought) };
+            after = last.id.to_string();
+            let mut items = Vec::new();
+            for Open { id, may_be_there } in open {
+                // A file that is lost here too cannot be sent; reconciliation tells of it.
+                let content = self.local.fetch(id).await?;
+                items.extend(content.filter(Content::is_sound).map(|content| Item { content, may_be_there }));
+            }
+            brought = brought.saturating_add(self.bring(copy, items, false).await?);
+        }
+    }
+
+    /// Counts what was asked for and there already, except what this very request has sent before.
+    async fn count_saved(
+        &self,
+        copy: &Copy,
+        contents: &[Content],
+        was_open: &HashSet<ContentId>,
+    ) -> Result<(), PublishError> {
+        let (mut files, mut bytes) = (0_u64, 0_u64);
+        for content in contents {
+            let sent_for_this = lock(&copy.unanswered).remove(&content.id);
+            if !sent_for_this && !was_open.contains(&content.id) {
+                files = files.saturating_add(1);
+                bytes = bytes.saturating_add(content.bytes.len() as u64);
+            }
+        }
+        if files == 0 {
+            return Ok(());
+        }
+        copy.meter.saved_files.inc_by(files);
+        copy.meter.saved_bytes.inc_by(bytes);
+        self.local.saved(copy.row, files, bytes).await
+    }
+}
+
+/// Files that nobody else sends meanwhile.
+struct Claim<'a> {
+    copy: &'a Copy,
+    items: Vec<Item>,
+}
+
+impl Copy {
+    /// Claims what nobody sends yet, and returns the rest.
+    fn claim(&self, wanted: Vec<Item>) -> (Claim<'_>, Vec<Item>) {
+        let mut under_way = lock(&self.under_way);
+        let (items, others) = wanted.into_iter().partition(|item| under_way.insert(item.content.id));
+        (Claim { copy: self, items }, others)
+    }
+}
+
+impl Drop for Claim<'_> {
+    fn drop(&mut self) {
+        let mut under_way = lock(&self.copy.under_way);
+        for item in &self.items {
+            under_way.remove(&item.content.id);
+        }
+        drop(under_way);
+        self.copy.landed.notify_waiters();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Meter {
+    fn vectors(registry: &Registry) -> Result<[IntCounterVec; 5], prometheus::Error> {
+        let names = [
+            ("boxoffice_upload_requests_total", "Uploads that a provider took; one may carry many files."),
+            ("boxoffice_uploads_total", "Files uploaded to a provider."),
+            ("boxoffice_uploaded_bytes_total", "Bytes of the files uploaded to a provider."),
+            ("boxoffice_uploads_saved_total", "Files that were to be published and were at the provider already."),
+            ("boxoffice_saved_bytes_total", "Bytes of the files that were to be published and were there already."),
+        ];
+        let [requests, files, bytes, saved_files, saved_bytes] = names.map(|(name, help)| {
+            let vector = IntCounterVec::new(Opts::new(name, help), &["provider"])?;
+            registry.register(Box::new(vector.clone()))?;
+            Ok::<_, prometheus::Error>(vector)
+        });
+        Ok([requests?, files?, bytes?, saved_files?, saved_bytes?])
+    }
+
+    fn of(vectors: &[IntCounterVec; 5], provider: &str) -> Self {
+        let [requests, files, bytes, saved_files, saved_bytes] =
+            vectors.each_ref().map(|vector| vector.with_label_values(&[provider]));
+        Self { requests, files, bytes, saved_files, saved_bytes }
+    }
+
+    fn confirmed(&self, confirmed: &[(ContentId, u64, bool)], requests: u64) {
+        self.requests.inc_by(requests);
+        for (_, bytes, _) in confirmed.iter().filter(|(_, _, sent)| *sent) {
+            self.files.inc();
+            self.bytes.inc_by(*bytes);
+        }
+    }
+}

@@ -187,7 +187,7 @@ impl App {
         let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
         let now = Arc::clone(&clock);
         let publish = config.publish.clone();
-        let replicated = Replicated::open(content.clone(), publish, move || now.now_ms(), &registry).await?;
+        let replicated = Box::pin(Replicated::open(content.clone(), publish, move || now.now_ms(), &registry)).await?;
         let publishing = Publishing::new(replicated.clone(), config.verify_sample);
         let publisher: Arc<dyn Publisher> = Arc::new(replicated);
         let minter = Minter::new(

@@ -132,6 +132,14 @@ pub trait Publisher: Send + Sync {
     async fn publish(&self, contents: Vec<Content>) -> Result<(), PublishError>;
     /// A file by its address, if it is kept here.
     async fn fetch(&self, id: ContentId) -> Result<Option<Content>, PublishError>;
+    /// Whether publishing waits for others, so that it pays to begin early.
+    fn waits_for_others(&self) -> bool {
+        false
+    }
+    /// Begins early: publishes files that [`Publisher::publish`] will ask for soon. What goes wrong shows there.
+    async fn publish_ahead(&self, contents: Vec<Content>) {
+        drop(contents);
+    }
 }
 
 #[cfg(test)]

@@ -14,7 +14,10 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt as _, stream};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep, sleep_until},
+};
 
 use super::{
     Content, ContentId,
@@ -72,6 +75,8 @@ struct State {
 pub(super) struct Delivery {
     pub(super) remote: Arc<dyn Remote>,
     state: Mutex<State>,
+    /// Requests under way, whoever began them.
+    requests: Semaphore,
 }
 
 impl fmt::Debug for Delivery {
@@ -82,7 +87,8 @@ impl fmt::Debug for Delivery {
 
 impl Delivery {
     pub(super) fn new(remote: Arc<dyn Remote>) -> Self {
-        Self { remote, state: Mutex::default() }
+        let requests = Semaphore::new(remote.parcel().at_once);
+        Self { remote, state: Mutex::default(), requests }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -100,6 +106,8 @@ impl Delivery {
         let parcels = stream::iter(pack(items, parcel.files, parcel.bytes)).map(move |items| {
             let stopped = Arc::clone(&stopped);
             async move {
+                // It is never closed.
+                let _turn = self.requests.acquire().await;
                 if stopped.load(Ordering::Relaxed) {
                     return Delivered::default();
                 }
@@ -117,7 +125,7 @@ impl Delivery {
         for attempt in 1.. {
             let Err(fault) = self.attempt(&mut left, &mut delivered).await else { break };
             if fault.may_have_arrived() {
-                left.iter_mut().for_each(|item| item.may_be_there = true);
+                doubt(&mut left, true);
             }
             if attempt >= ATTEMPTS || !fault.is_passing() {
                 delivered.fault = Some(fault);
@@ -138,7 +146,7 @@ impl Delivery {
             let held = self.asked(self.remote.held(&doubtful)).await?;
             take(left, &held, false, delivered);
             // It said that they are not there.
-            left.iter_mut().for_each(|item| item.may_be_there = false);
+            doubt(left, false);
         }
         if left.is_empty() {
             return Ok(());
@@ -217,6 +225,12 @@ fn take(left: &mut Vec<Item>, confirmed: &HashSet<ContentId>, sent: bool, delive
         }
         !done
     });
+}
+
+fn doubt(left: &mut [Item], may_be_there: bool) {
+    for item in left {
+        item.may_be_there = may_be_there;
+    }
 }
 
 /// Puts files into parcels of so many files and bytes; a larger file travels alone. Those that may be there travel together, so

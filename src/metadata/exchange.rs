@@ -37,11 +37,11 @@ pub(super) struct Exchange {
 #[derive(Clone, Copy)]
 pub(super) struct Remedies {
     /// 401 and 403.
-    pub(super) no_entry: &'static str,
+    pub(super) entry: &'static str,
     /// 402, 413 and 507.
-    pub(super) no_room: &'static str,
+    pub(super) room: &'static str,
     /// 404, 405 and 501.
-    pub(super) no_such_call: &'static str,
+    pub(super) path: &'static str,
 }
 
 impl Exchange {
@@ -84,9 +84,9 @@ impl Exchange {
         let (host, code, message) = (self.host.clone(), status.as_u16(), words(body));
         let remedy = match code {
             429 => return RemoteError::RateLimited { host, retry_after },
-            401 | 403 => self.remedies.no_entry,
-            402 | 413 | 507 => self.remedies.no_room,
-            404 | 405 | 501 => self.remedies.no_such_call,
+            401 | 403 => self.remedies.entry,
+            402 | 413 | 507 => self.remedies.room,
+            404 | 405 | 501 => self.remedies.path,
             408 | 425 | 500.. => return RemoteError::Unwell { host, status: code, message },
             300..=399 => "the address redirects, and redirects are not followed; name the one that it leads to",
             _ => "the request does not suit it; is this its API, in a version that is known?",

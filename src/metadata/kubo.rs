@@ -91,9 +91,9 @@ struct Pins {
 impl Kubo {
     pub(super) fn new(url: &Url, token: Option<Token>, now_ms: NowMs) -> Result<Self, RemoteError> {
         let remedies = Remedies {
-            no_entry: "KUBO_API_URL lacks the right user and password, or KUBO_API_TOKEN is wrong",
-            no_room: "the node or the proxy before it has no room for it",
-            no_such_call: "is KUBO_API_URL the address of a node's RPC API, without /api/v0?",
+            entry: "KUBO_API_URL lacks the right user and password, or KUBO_API_TOKEN is wrong",
+            room: "the node or the proxy before it has no room for it",
+            path: "is KUBO_API_URL the address of a node's RPC API, without /api/v0?",
         };
         let exchange = Exchange::new(url, remedies, now_ms)?;
         let user = Some(url.username()).filter(|user| !user.is_empty()).map(|user| {

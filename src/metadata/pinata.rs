@@ -33,7 +33,7 @@ use super::{
 };
 
 /// Requests under way at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 32;
 
 /// Pinata.
 pub(super) struct Pinata {
@@ -68,13 +68,13 @@ struct Files {
 }
 
 impl Pinata {
-    pub(super) fn new(api: &Url, uploads: &Url, jwt: Token, now_ms: NowMs) -> Result<Self, RemoteError> {
+    pub(super) fn new(api: &Url, uploads: &Url, jwt: Token, now_ms: &NowMs) -> Result<Self, RemoteError> {
         let remedies = Remedies {
-            no_entry: "PINATA_JWT is not valid there, or its key may not read and write files; make a new one and set it",
-            no_room: "the account's plan is used up, or the file is too large for it; a larger plan helps",
-            no_such_call: "are PINATA_API_URL and PINATA_UPLOAD_URL those of Pinata's version 3?",
+            entry: "PINATA_JWT is not valid there, or its key may not read and write files; make a new one and set it",
+            room: "the account's plan is used up, or the file is too large for it; a larger plan helps",
+            path: "are PINATA_API_URL and PINATA_UPLOAD_URL those of Pinata's version 3?",
         };
-        let exchange = |url: &Url| Exchange::new(url, remedies, NowMs::clone(&now_ms));
+        let exchange = |url: &Url| Exchange::new(url, remedies, NowMs::clone(now_ms));
         let (api_exchange, uploads_exchange) = (exchange(api)?, exchange(uploads)?);
         let account = format!("pinata {} {}", api_exchange.host, account_of(jwt.expose()));
         let (api_url, uploads_url) = (under(api, "v3/files/public"), under(uploads, "v3/files"));

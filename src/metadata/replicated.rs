@@ -16,6 +16,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use fail::fail_point;
 use futures_util::{StreamExt as _, future::join_all};
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::sync::Notify;
@@ -153,15 +154,6 @@ impl Replicated {
         !self.shared.copies.is_empty()
     }
 
-    /// Publishes files ahead of need, so that [`Publisher::publish`] finds them there. What goes wrong shows there.
-    pub async fn prepare(&self, contents: Vec<Content>) {
-        let shared = &self.shared;
-        let Some(copy) = shared.copies.first().filter(|_| !shared.mint_unpublished) else { return };
-        if let Ok(open) = shared.local.keep(contents.clone(), Some(copy.row)).await {
-            drop(shared.bring(copy, with_content(open, &contents), true).await);
-        }
-    }
-
     /// Publishes what providers have not confirmed yet. Returns how many files they have confirmed now.
     ///
     /// # Errors
@@ -211,9 +203,8 @@ impl Replicated {
 }
 
 fn connect(place: &Place, now_ms: &NowMs) -> Result<Arc<dyn Remote>, RemoteError> {
-    let now_ms = NowMs::clone(now_ms);
     Ok(match place {
-        Place::Kubo { url, token } => Arc::new(Kubo::new(url, token.clone(), now_ms)?),
+        Place::Kubo { url, token } => Arc::new(Kubo::new(url, token.clone(), NowMs::clone(now_ms))?),
         Place::Pinata { api, uploads, jwt } => Arc::new(Pinata::new(api, uploads, jwt.clone(), now_ms)?),
     })
 }
@@ -239,6 +230,18 @@ impl Publisher for Replicated {
 
     async fn fetch(&self, id: ContentId) -> Result<Option<Content>, PublishError> {
         self.shared.local.fetch(id).await
+    }
+
+    fn waits_for_others(&self) -> bool {
+        self.has_providers() && !self.shared.mint_unpublished
+    }
+
+    async fn publish_ahead(&self, contents: Vec<Content>) {
+        let shared = &self.shared;
+        let Some(copy) = shared.copies.first() else { return };
+        if let Ok(open) = shared.local.keep(contents.clone(), Some(copy.row)).await {
+            drop(shared.bring(copy, with_content(open, &contents), true).await);
+        }
     }
 }
 
@@ -293,6 +296,7 @@ impl Shared {
             if unanswered {
                 lock(&copy.unanswered).extend(confirmed.iter().map(|(id, ..)| *id));
             }
+            fail_point!("publish.confirmed");
             if !confirmed.is_empty() || requests > 0 {
                 self.local.confirm(copy.row, confirmed, requests, (self.now_ms)()).await?;
             }

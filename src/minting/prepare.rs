@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Duration};
 use fail::fail_point;
 use tokio::{
     sync::{OwnedSemaphorePermit, mpsc},
-    time::timeout,
+    task::JoinSet,
+    time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -37,8 +38,9 @@ pub(super) async fn run(
 ) {
     let work = async {
         let mut backoff = Backoff::default();
+        let mut pace = Pace::new(&shared);
         loop {
-            match prepare_chunk(&shared).await {
+            match prepare_chunk(&shared, &mut pace).await {
                 Ok(flights) if flights.is_empty() => {
                     backoff.reset();
                     shared.free(Part::Prepare);
@@ -76,6 +78,53 @@ async fn until_due(shared: &Shared) -> Duration {
     ms.map_or(LOOK_AGAIN, Duration::from_millis).min(LOOK_AGAIN)
 }
 
+/// How many tickets are prepared at once, and what is published ahead of them.
+///
+/// A provider may take minutes for what the chain takes in a second. A ticket sold at the door must not be stuck behind that,
+/// so chunks shrink until their metadata is published within [`Pace::LONG`]. Meanwhile the next chunk's is under way.
+struct Pace {
+    chunk: usize,
+    most: usize,
+    ahead: JoinSet<()>,
+}
+
+impl Pace {
+    const LONG: Duration = Duration::from_secs(2);
+    const SHORT: Duration = Duration::from_millis(500);
+    const LEAST: usize = 16;
+
+    fn new(shared: &Shared) -> Self {
+        let most = shared.chunk_size();
+        Self { chunk: most, most, ahead: JoinSet::new() }
+    }
+
+    fn note(&mut self, took: Duration) {
+        if took > Self::LONG {
+            self.chunk = self.chunk.div_ceil(2).max(Self::LEAST).min(self.most);
+        } else if took < Self::SHORT {
+            self.chunk = self.chunk.saturating_mul(2).min(self.most);
+        }
+    }
+
+    /// The next tickets and, if publishing takes time, those behind them.
+    async fn take(&self, shared: &Shared) -> Result<(Vec<PendingMint>, Vec<PendingMint>), StoreError> {
+        let more = if shared.publisher.waits_for_others() { self.chunk } else { 0 };
+        let mut pending = shared.store.next_pending(self.chunk.saturating_add(more), shared.now_ms()).await?;
+        let behind = pending.split_off(self.chunk.min(pending.len()));
+        Ok((pending, behind))
+    }
+
+    /// Publishes in the background, until the engine ends.
+    fn publish_ahead(&mut self, shared: &Arc<Shared>, behind: &[PendingMint]) {
+        while self.ahead.try_join_next().is_some() {}
+        if !behind.is_empty() && self.ahead.is_empty() {
+            let documents = behind.iter().map(|mint| shared.document(&mint.ticket)).collect();
+            let publisher = Arc::clone(&shared.publisher);
+            self.ahead.spawn(async move { publisher.publish_ahead(documents).await });
+        }
+    }
+}
+
 /// A ticket on its way to a transaction.
 struct Prepared {
     mint: PendingMint,
@@ -85,9 +134,9 @@ struct Prepared {
 
 /// Takes the next pending tickets as far as they go: those that the chain has already are settled, the others recorded.
 /// Empty only if nothing is pending.
-async fn prepare_chunk(shared: &Arc<Shared>) -> Result<Vec<Tracked>, StepError> {
+async fn prepare_chunk(shared: &Arc<Shared>, pace: &mut Pace) -> Result<Vec<Tracked>, StepError> {
     loop {
-        let pending = shared.store.next_pending(shared.chunk_size(), shared.now_ms()).await?;
+        let (pending, behind) = pace.take(shared).await?;
         if pending.is_empty() {
             return Ok(Vec::new());
         }
@@ -96,7 +145,12 @@ async fn prepare_chunk(shared: &Arc<Shared>) -> Result<Vec<Tracked>, StepError> 
         let places = Arc::clone(&shared.in_flight).acquire_many_owned(wanted).await;
         let places = places.map_err(|_closed| StoreError::Closed)?;
 
-        let published = publish(shared, &pending).await?;
+        let began = Instant::now();
+        let published = publish(shared, &pending).await;
+        pace.note(began.elapsed());
+        let published = published?;
+        // Only now: what is needed next should not wait for what is needed later.
+        pace.publish_ahead(shared, &behind);
         fail_point!("prepare.published");
         let (mut prepared, settlements) = look_up_and_adopt(shared, pending, published).await?;
         fail_point!("prepare.looked_up");

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     ipfs::{Asked, Deed, Ipfs, JWT},
+    ipfs_daemon::IpfsDaemon,
     proxy::{Call, Fate, Proxy},
     *,
 };
@@ -413,5 +414,108 @@ async fn speed_with_a_provider_of_some_latency() {
         let savings = office.app.publishing.savings().await.unwrap();
         println!("{name} {latency:?} ms: {rate:.0} tickets/s, {savings:?}");
         office.finish().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_real_ipfs_daemon_hands_out_what_was_minted_even_if_it_is_killed_meanwhile() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut daemon = IpfsDaemon::start(folder.path()).await;
+    let settings = [("IPFS_PROVIDER", "kubo".into()), ("KUBO_API_URL", daemon.url.to_string())];
+    let (wallet, _) = wallet(folder.path(), 100 * SOL);
+    let mut options = BoxOptions::new(folder.path(), &wallet);
+    options.settings.extend(settings);
+    // Slow enough that most of the batch is not published yet when its first tickets are minted.
+    let options = options.set("MAX_BATCH_SIZE", "10").set("BATCH_DELAY_MS", "100").set("CONTENT_VERIFY_SAMPLE", "1000");
+    let office = options.start().await;
+    office.app.publishing.check().await.unwrap();
+    assert_eq!(office.mint("v", &tickets("q", 5)).await["summary"]["succeeded"], 5);
+    // A batch, in the midst of which the daemon dies.
+    let batch = json!({ "venueId": "v", "tickets": tickets("x", 600) });
+    let request = office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async");
+    let (_, accepted) = answer(request.json(&batch)).await;
+    let path = format!("/admin/batches/{}?entries=false", accepted["batchId"].as_str().unwrap());
+    let succeeded = async || office.get(&path).await.1["summary"]["succeeded"].as_u64().unwrap();
+    until(async || succeeded().await > 0).await;
+    daemon.kill();
+    let held = async || office.get("/admin/system/status").await.1["queue"]["held"].to_string();
+    until(async || held().await.contains("does not answer")).await;
+    assert!(succeeded().await < 600);
+    daemon.come_back().await;
+    until(async || succeeded().await == 600).await;
+    let (_, mints) = office.get("/admin/mints?status=minted&limit=500").await;
+    let mints = mints["mints"].as_array().unwrap();
+    assert_eq!(mints.len(), 500);
+    for mint in mints.iter().step_by(25) {
+        let cid = mint["metadataUri"].as_str().unwrap().strip_prefix("ipfs://").unwrap();
+        let theirs = daemon.call("cat", &[("arg", cid)]).await.unwrap();
+        let ours = office.request(reqwest::Method::GET, &format!("/ipfs/{cid}")).send().await.unwrap();
+        assert_eq!(theirs, ours.bytes().await.unwrap());
+    }
+    let pins = daemon.call("pin/ls", &[("type", "recursive")]).await.unwrap();
+    let pins: Value = serde_json::from_slice(&pins).unwrap();
+    assert_eq!(pins["Keys"].as_object().unwrap().len(), 606, "each is pinned by itself, and nothing else is");
+    // A pin that goes away is found and made anew.
+    let cid = office.get("/admin/mints/q-1").await.1["metadataUri"].as_str().unwrap()[7..].to_owned();
+    daemon.call("pin/rm", &[("arg", &cid)]).await.unwrap();
+    daemon.call("repo/gc", &[]).await.unwrap();
+    let verified = office.app.publishing.verify().await.unwrap().remove(0);
+    assert_eq!((verified.checked, verified.missing, verified.repaired), (606, 1, 1), "{verified:?}");
+    assert!(daemon.call("cat", &[("arg", &cid)]).await.is_some());
+    office.finish().await;
+}
+
+/// Kills the box between a provider's confirmation and its record: it looks before it sends again.
+#[cfg(feature = "failpoints")]
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_between_confirmation_and_record_it_looks_before_it_sends_again() {
+    use std::io::{BufRead as _, BufReader};
+
+    for (settings, passes) in [(Ipfs::kubo as fn(&Ipfs) -> Vec<(&'static str, String)>, [1, 2]), (Ipfs::pinata, [1, 7])]
+    {
+        let ipfs = Ipfs::start(|_| Deed::Well).await;
+        let folder = tempfile::tempdir().unwrap();
+        wallet(folder.path(), 100 * SOL);
+        let start = |kill_at: Option<String>| {
+            let mut command = boxoffice(folder.path());
+            command.arg("serve").envs(settings(&ipfs)).envs([
+                ("NETWORK", "localnet"),
+                ("WALLET_PATH", "wallet.json"),
+                ("SOLANA_RPC_URLS", chain().rpc_url().as_str()),
+                ("DATA_DIR", "data"),
+                ("PORT", "0"),
+                ("LOG_LEVEL", "warn"),
+            ]);
+            command.envs(kill_at.map(|at| ("BOXOFFICE_KILL_AT", at)));
+            let mut child = command.stderr(std::process::Stdio::piped()).spawn().unwrap();
+            let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+            let listening = |line: String| line.strip_prefix("Listening on ").map(str::to_owned);
+            let url = lines.by_ref().map_while(Result::ok).find_map(listening);
+            std::thread::spawn(move || lines.for_each(drop));
+            (child, url)
+        };
+        let mut submitted = false;
+        for pass in passes {
+            let (mut child, url) = start(Some(format!("publish.confirmed:{pass}")));
+            if let (Some(url), false) = (url, submitted) {
+                let batch = json!({ "venueId": "v", "tickets": tickets("z", 150) });
+                let request = reqwest::Client::new().post(format!("{url}/admin/batch-mint"));
+                let request = request.header("prefer", "respond-async").json(&batch);
+                submitted = request.send().await.is_ok_and(|response| response.status().as_u16() == 202);
+            }
+            let ended = tokio::task::block_in_place(|| child.wait().unwrap());
+            assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(9), "{ended}");
+        }
+        let (mut child, url) = start(None);
+        let dashboard = format!("{}/admin/dashboard", url.unwrap());
+        until(async || {
+            let seen = answer(reqwest::Client::new().get(&dashboard)).await.1;
+            seen["totalMints"] == 150 && seen["pendingMints"] == 0
+        })
+        .await;
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(ipfs.stored().len(), 151);
+        ipfs.assert_once();
     }
 }

@@ -210,7 +210,7 @@ impl LocalContent {
             let sql = "SELECT cid, attempts FROM publications
                        WHERE publisher = ? AND published_at_ms IS NULL AND cid > ? ORDER BY cid LIMIT ?";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![publisher, after, most], |row| read_open(row))?;
+            let rows = statement.query_map(params![publisher, after, most], read_open)?;
             rows.filter_map(Result::transpose).collect()
         })
         .await
@@ -306,7 +306,7 @@ fn register_some(
 fn find_open(connection: &Connection, publisher: PublisherRow, id: ContentId) -> rusqlite::Result<Option<Open>> {
     let sql = "SELECT cid, attempts FROM publications WHERE publisher = ? AND cid = ? AND published_at_ms IS NULL";
     let mut statement = connection.prepare_cached(sql)?;
-    Ok(statement.query_row(params![publisher, id.to_string()], |row| read_open(row)).optional()?.flatten())
+    Ok(statement.query_row(params![publisher, id.to_string()], read_open).optional()?.flatten())
 }
 
 fn read_open(row: &Row<'_>) -> rusqlite::Result<Option<Open>> {

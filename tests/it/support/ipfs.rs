@@ -201,7 +201,7 @@ async fn handle(
             return response;
         }
         Deed::Late(wait) => tokio::time::sleep(wait).await,
-        _ => {}
+        Deed::Well | Deed::DoneBut(_) | Deed::Cut | Deed::Garbage | Deed::WrongAddress | Deed::Half => {}
     }
     let query: Vec<(String, String)> =
         Url::parse(&format!("http://x{uri}")).unwrap().query_pairs().into_owned().collect();
@@ -219,7 +219,7 @@ async fn handle(
             let cut = futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::other("cut")) });
             Body::from_stream(cut).into_response()
         }
-        _ => answer,
+        Deed::Well | Deed::Says(..) | Deed::WrongAddress | Deed::Late(_) | Deed::Half => answer,
     }
 }
 

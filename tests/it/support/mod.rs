@@ -3,6 +3,8 @@
 #[cfg(feature = "localnet")]
 pub mod ipfs;
 #[cfg(feature = "localnet")]
+pub mod ipfs_daemon;
+#[cfg(feature = "localnet")]
 pub mod proxy;
 #[cfg(feature = "localnet")]
 pub mod receiver;

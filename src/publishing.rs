@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -36,22 +37,22 @@ impl Publishing {
 
     /// Publishes what providers have not confirmed, until the shutdown. Begins with what an earlier process left.
     pub async fn run(self, shutdown: CancellationToken) {
-        if !self.publisher.has_providers() {
-            return;
-        }
-        let work = async {
-            loop {
-                match self.publisher.catch_up().await {
-                    Ok(0) => {}
-                    Ok(files) => tracing::info!(files, "content was caught up"),
-                    Err(error) => tracing::debug!(%error, "content cannot be caught up yet"),
-                }
-                // Time that passes without news is no fault: it is looked again.
-                drop(timeout(AGAIN, self.publisher.work()).await);
-                sleep(GATHER).await;
-            }
-        };
+        // Each by itself: one that is down or slow does not keep the other waiting.
+        let work = join_all((0..self.publisher.providers()).map(|provider| self.catch_up(provider)));
         shutdown.run_until_cancelled(work).await;
+    }
+
+    async fn catch_up(&self, provider: usize) {
+        loop {
+            match self.publisher.catch_up(provider).await {
+                Ok(0) => {}
+                Ok(files) => tracing::info!(files, "content was caught up"),
+                Err(error) => tracing::debug!(%error, "content cannot be caught up yet"),
+            }
+            // Time that passes without news is no fault: it is looked again.
+            drop(timeout(AGAIN, self.publisher.work(provider)).await);
+            sleep(GATHER).await;
+        }
     }
 
     /// Publishes what is left, looks at some published files again, and publishes anew what is missing.
@@ -59,9 +60,11 @@ impl Publishing {
     /// # Errors
     /// When the content store cannot be used. Providers that do not answer are in the result.
     pub async fn verify(&self) -> Result<Vec<Verified>, PublishError> {
-        match self.publisher.catch_up().await {
-            Ok(_) | Err(PublishError::Remote { .. }) => {}
-            Err(error) => return Err(error),
+        for provider in 0..self.publisher.providers() {
+            match self.publisher.catch_up(provider).await {
+                Ok(_) | Err(PublishError::Remote { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         self.publisher.verify(self.sample).await
     }

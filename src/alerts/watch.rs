@@ -220,13 +220,27 @@ impl Watch {
         self.alerts.raise(alert.with(json!({ "freeBytes": free_bytes }))).await;
     }
 
-    /// An endpoint that the settings no longer name will not come back.
+    /// An endpoint or a provider that the settings no longer name will not come back.
     async fn forget_former_endpoints(&self) {
         let names: Vec<String> = self.chain.health().into_iter().map(|health| health.endpoint).collect();
+        let Ok(providers) = self.publishing.status().await else { return };
         let filter = AlertFilter { open: Some(true), after: None };
         for incident in self.store.alerts(filter, MOST_OPEN).await.unwrap_or_default() {
-            let is_former = incident.subject.as_ref().is_some_and(|subject| !names.contains(subject));
-            if incident.kind == AlertKind::EndpointDown && is_former {
+            let Some(subject) = &incident.subject else { continue };
+            let is_former = match incident.kind {
+                AlertKind::EndpointDown => !names.contains(subject),
+                AlertKind::PublisherDown | AlertKind::ContentMissing => {
+                    !providers.iter().any(|provider| provider.provider == subject)
+                }
+                AlertKind::Discrepancies
+                | AlertKind::LowBalance
+                | AlertKind::MintingHeld
+                | AlertKind::BatchFailing
+                | AlertKind::BackupFailed
+                | AlertKind::JobFailed
+                | AlertKind::DiskLow => false,
+            };
+            if is_former {
                 self.alerts.resolve(&incident.key).await;
             }
         }

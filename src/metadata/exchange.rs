@@ -10,7 +10,10 @@ use reqwest::{
 };
 use sha2::{Digest as _, Sha256};
 
-use super::{NowMs, remote::RemoteError};
+use super::{
+    NowMs,
+    remote::{RemoteError, Token},
+};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// An exchange takes this long at most, and a second more for every [`SLOW_UPLINK`] bytes that are sent.
@@ -30,6 +33,8 @@ pub(super) struct Exchange {
     pub(super) host: String,
     /// What to do about refusals that everybody knows: no entry, no room.
     pub(super) remedies: Remedies,
+    /// What a peer that repeats its request must not bring into messages.
+    secrets: Vec<Token>,
     now_ms: NowMs,
 }
 
@@ -45,7 +50,7 @@ pub(super) struct Remedies {
 }
 
 impl Exchange {
-    pub(super) fn new(url: &Url, remedies: Remedies, now_ms: NowMs) -> Result<Self, RemoteError> {
+    pub(super) fn new(url: &Url, remedies: Remedies, secrets: Vec<Token>, now_ms: NowMs) -> Result<Self, RemoteError> {
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             // A redirect would carry the token to whom nobody named.
@@ -53,7 +58,7 @@ impl Exchange {
             .user_agent(concat!("boxoffice/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(RemoteError::Setup)?;
-        Ok(Self { http, host: url.origin().ascii_serialization(), remedies, now_ms })
+        Ok(Self { http, host: url.origin().ascii_serialization(), remedies, secrets, now_ms })
     }
 
     /// Sends a request whose body has `size` bytes; the answer's body if it is a success.
@@ -81,7 +86,7 @@ impl Exchange {
     }
 
     fn fault(&self, status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> RemoteError {
-        let (host, code, message) = (self.host.clone(), status.as_u16(), words(body));
+        let (host, code, message) = (self.host.clone(), status.as_u16(), self.words(body));
         let remedy = match code {
             429 => return RemoteError::RateLimited { host, retry_after },
             401 | 403 => self.remedies.entry,
@@ -94,6 +99,18 @@ impl Exchange {
         RemoteError::Refused { host, status: code, message, remedy }
     }
 
+    /// What a remote says, for a person: one line, cut, and without our secrets.
+    pub(super) fn words(&self, said: &[u8]) -> String {
+        let mut text = String::from_utf8_lossy(said).into_owned();
+        for secret in self.secrets.iter().map(Token::expose).filter(|secret| !secret.is_empty()) {
+            text = text.replace(secret, "[redacted]");
+        }
+        let text: String =
+            text.chars().take(MOST_WORDS).map(|sign| if sign.is_control() { ' ' } else { sign }).collect();
+        let text = text.trim();
+        if text.is_empty() { "no reason given".to_owned() } else { text.to_owned() }
+    }
+
     /// `Retry-After` in either of its forms (RFC 9110, section 10.2.3): seconds, or a date.
     fn retry_after(&self, headers: &HeaderMap) -> Option<Duration> {
         let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
@@ -104,14 +121,6 @@ impl Exchange {
         let ms = at.timestamp().as_millisecond().saturating_sub((self.now_ms)());
         Some(Duration::from_millis(u64::try_from(ms).unwrap_or_default()))
     }
-}
-
-/// What a remote says, for a person: one line, cut.
-pub(super) fn words(body: &[u8]) -> String {
-    let text = String::from_utf8_lossy(body);
-    let text: String = text.chars().take(MOST_WORDS).map(|sign| if sign.is_control() { ' ' } else { sign }).collect();
-    let text = text.trim();
-    if text.is_empty() { "no reason given".to_owned() } else { text.to_owned() }
 }
 
 /// A body of `multipart/form-data` (RFC 7578).

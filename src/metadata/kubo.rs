@@ -11,6 +11,8 @@
 //! - `cat?arg=…&offline=true` answers a file's bytes. Addresses come in any spelling (js-ipfs: base58btc) and are compared as
 //!   bytes.
 
+mod answers;
+
 use std::{
     collections::HashSet,
     sync::atomic::{AtomicBool, Ordering},
@@ -20,7 +22,6 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{RequestBuilder, Url};
-use serde::Deserialize;
 
 use super::{
     Content, ContentId, NowMs, car,
@@ -28,6 +29,7 @@ use super::{
     remote::{Parcel, Remote, RemoteError, Token},
     unixfs,
 };
+use answers::{Line, Pins, Root};
 
 /// Bytes in a CAR, beyond which the next is begun.
 const CAR_BYTES: usize = 8 << 20;
@@ -54,40 +56,6 @@ impl std::fmt::Debug for Kubo {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Line {
-    #[serde(default)]
-    root: Option<Root>,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    hash: Option<String>,
-    /// An error in the midst of the lines.
-    #[serde(default)]
-    message: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Root {
-    cid: Link,
-    #[serde(default)]
-    pin_error_msg: Option<String>,
-}
-
-#[derive(Deserialize)]
-struct Link {
-    #[serde(rename = "/")]
-    cid: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Pins {
-    keys: Option<serde_json::Map<String, serde_json::Value>>,
-}
-
 impl Kubo {
     pub(super) fn new(url: &Url, token: Option<Token>, now_ms: NowMs) -> Result<Self, RemoteError> {
         let remedies = Remedies {
@@ -95,11 +63,12 @@ impl Kubo {
             room: "the node or the proxy before it has no room for it",
             path: "is KUBO_API_URL the address of a node's RPC API, without /api/v0?",
         };
-        let exchange = Exchange::new(url, remedies, now_ms)?;
         let user = Some(url.username()).filter(|user| !user.is_empty()).map(|user| {
             let decoded = |text: &str| percent_decoded(text);
             (decoded(user), url.password().map(|password| Token::new(decoded(password))))
         });
+        let password = user.as_ref().and_then(|(_, password)| password.clone());
+        let exchange = Exchange::new(url, remedies, password.into_iter().chain(token.clone()).collect(), now_ms)?;
         let mut base = url.clone();
         // Both can only fail for addresses without a host, which the settings refuse.
         let _ = (base.set_username(""), base.set_password(None));
@@ -165,7 +134,7 @@ impl Kubo {
             match (file, line.hash) {
                 (Some(file), Some(theirs)) if ContentId::parse(&theirs) == Some(file.id) => confirmed.push(file.id),
                 (Some(file), Some(theirs)) => {
-                    let host = self.exchange.host.clone();
+                    let (host, theirs) = (self.exchange.host.clone(), self.exchange.words(theirs.as_bytes()));
                     return Err(RemoteError::WrongAddress { host, ours: file.id.to_string(), theirs });
                 }
                 (None, _) | (_, None) => complaint = complaint.or(line.message),
@@ -195,7 +164,7 @@ impl Kubo {
         let confirmed: Vec<ContentId> = ours.intersection(&theirs).copied().collect();
         let missing = ours.len().saturating_sub(confirmed.len());
         if confirmed.is_empty() && missing > 0 {
-            let message = complaint.map(|words| super::exchange::words(words.as_bytes()));
+            let message = complaint.map(|words| self.exchange.words(words.as_bytes()));
             let message = message.unwrap_or_else(|| "it did not say why".to_owned());
             return Err(RemoteError::Unconfirmed { host, missing, asked: files.len(), message });
         }

@@ -74,7 +74,7 @@ impl Pinata {
             room: "the account's plan is used up, or the file is too large for it; a larger plan helps",
             path: "are PINATA_API_URL and PINATA_UPLOAD_URL those of Pinata's version 3?",
         };
-        let exchange = |url: &Url| Exchange::new(url, remedies, NowMs::clone(now_ms));
+        let exchange = |url: &Url| Exchange::new(url, remedies, vec![jwt.clone()], NowMs::clone(now_ms));
         let (api_exchange, uploads_exchange) = (exchange(api)?, exchange(uploads)?);
         let account = format!("pinata {} {}", api_exchange.host, account_of(jwt.expose()));
         let (api_url, uploads_url) = (under(api, "v3/files/public"), under(uploads, "v3/files"));
@@ -119,7 +119,10 @@ impl Pinata {
                 let message = "the address is not known there yet".to_owned();
                 Err(RemoteError::Unconfirmed { host, missing: 1, asked: 1, message })
             }
-            Some(_) | None => Err(RemoteError::WrongAddress { host, ours: name, theirs }),
+            Some(_) | None => {
+                let theirs = self.uploads.words(theirs.as_bytes());
+                Err(RemoteError::WrongAddress { host, ours: name, theirs })
+            }
         }
     }
 }

@@ -9,30 +9,28 @@
 //! callers that want the same file published share one upload. When [`Publisher::publish`] returns, the first provider has
 //! confirmed every file, unless `mint_unpublished` says that this can wait.
 
-use std::{
-    collections::HashSet,
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+mod copy;
+
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use async_trait::async_trait;
 use fail::fail_point;
-use futures_util::{StreamExt as _, future::join_all};
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
-use tokio::sync::Notify;
+use futures_util::StreamExt as _;
+use prometheus::Registry;
+
+pub(super) use copy::Copy;
+pub use copy::CopyStatus;
 
 use super::{
     Content, ContentId, NowMs, PublishError, Publisher,
-    delivery::{Delivery, Health, Item},
+    delivery::{Delivery, Item},
     kubo::Kubo,
-    local::{
-        LocalContent,
-        publications::{Open, PublisherRow, Totals},
-    },
+    local::{LocalContent, publications::Open},
     pinata::Pinata,
     remote::{Place, Remote, RemoteError},
     verify::Gateway,
 };
+use copy::{Claim, Meter};
 
 /// Files that are caught up in one go: bounds memory.
 const CATCH_UP: usize = 256;
@@ -62,53 +60,12 @@ pub(super) struct Shared {
     mint_unpublished: bool,
     pub(super) gateways: Vec<Gateway>,
     pub(super) now_ms: NowMs,
-    /// Rung when there is something to catch up.
-    work: Notify,
 }
 
 impl fmt::Debug for Shared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Shared").field(&self.copies).finish()
     }
-}
-
-/// A provider that holds a copy of everything.
-#[derive(Debug)]
-pub(super) struct Copy {
-    pub(super) row: PublisherRow,
-    pub(super) delivery: Delivery,
-    /// Files on their way there.
-    under_way: Mutex<HashSet<ContentId>>,
-    landed: Notify,
-    /// Files that were sent for a request that has not been answered yet: that they are there saves nothing.
-    unanswered: Mutex<HashSet<ContentId>>,
-    meter: Meter,
-}
-
-/// How a provider is.
-#[derive(Clone, Debug)]
-pub struct CopyStatus {
-    /// Its name.
-    pub provider: &'static str,
-    /// Scheme, host and port.
-    pub host: String,
-    /// Nothing is minted before it has confirmed.
-    pub required: bool,
-    /// What is known of its health.
-    pub health: Health,
-    /// Files that it has not confirmed.
-    pub unpublished: u64,
-    /// What uploading came to.
-    pub totals: Totals,
-}
-
-#[derive(Debug)]
-struct Meter {
-    requests: IntCounter,
-    files: IntCounter,
-    bytes: IntCounter,
-    saved_files: IntCounter,
-    saved_bytes: IntCounter,
 }
 
 impl Replicated {
@@ -129,13 +86,9 @@ impl Replicated {
             places.map(|place| connect(&place, &now_ms)).collect::<Result<_, RemoteError>>()?;
         let accounts = remotes.iter().map(|remote| remote.account().to_owned()).collect();
         let rows = local.publishers(accounts).await?;
-        let copies = rows.into_iter().zip(remotes).map(|(row, remote)| Copy {
-            row,
-            meter: Meter::of(&meters, remote.provider()),
-            delivery: Delivery::new(remote),
-            under_way: Mutex::default(),
-            landed: Notify::new(),
-            unanswered: Mutex::default(),
+        let copies = rows.into_iter().zip(remotes).map(|(row, remote)| {
+            let meter = Meter::of(&meters, remote.provider());
+            Copy::new(row, Delivery::new(remote), meter)
         });
         let shared = Shared {
             local,
@@ -143,29 +96,33 @@ impl Replicated {
             mint_unpublished: settings.mint_unpublished,
             gateways: settings.gateways,
             now_ms,
-            work: Notify::new(),
         };
         Ok(Self { shared: Arc::new(shared) })
     }
 
-    /// Whether there is anything but the local store.
+    /// How many providers there are.
     #[must_use]
-    pub fn has_providers(&self) -> bool {
-        !self.shared.copies.is_empty()
+    pub fn providers(&self) -> usize {
+        self.shared.copies.len()
     }
 
-    /// Publishes what providers have not confirmed yet. Returns how many files they have confirmed now.
+    /// Publishes what a provider has not confirmed yet. Returns how many files it has confirmed now.
     ///
     /// # Errors
-    /// The first fault; all providers are tried.
-    pub async fn catch_up(&self) -> Result<u64, PublishError> {
-        let all = join_all(self.shared.copies.iter().map(|copy| self.shared.catch_up(copy))).await;
-        all.into_iter().try_fold(0_u64, |sum, caught| Ok(sum.saturating_add(caught?)))
+    /// What keeps the rest from being published.
+    pub async fn catch_up(&self, provider: usize) -> Result<u64, PublishError> {
+        match self.shared.copies.get(provider) {
+            Some(copy) => self.shared.catch_up(copy).await,
+            None => Ok(0),
+        }
     }
 
-    /// Waits until there is something to catch up.
-    pub async fn work(&self) {
-        self.shared.work.notified().await;
+    /// Waits until a provider has something to catch up.
+    pub async fn work(&self, provider: usize) {
+        match self.shared.copies.get(provider) {
+            Some(copy) => copy.work.notified().await,
+            None => std::future::pending().await,
+        }
     }
 
     /// Asks every provider something cheap; the first fault.
@@ -218,14 +175,14 @@ impl Publisher for Replicated {
         let copy = shared.copies.first();
         let open = shared.local.keep(contents.clone(), copy.map(|copy| copy.row)).await?;
         let Some(copy) = copy else { return Ok(()) };
-        let is_open: HashSet<ContentId> = open.iter().map(|open| open.id).collect();
+        copy.unanswered().extend(open.iter().map(|open| open.id));
         if !shared.mint_unpublished {
-            shared.bring(copy, with_content(open, &contents), true).await?;
+            shared.bring(copy, with_content(open, &contents)).await?;
         }
-        if shared.mint_unpublished || shared.copies.len() > 1 {
-            shared.work.notify_one();
+        for copy in shared.copies.iter().skip(usize::from(!shared.mint_unpublished)) {
+            copy.work.notify_one();
         }
-        shared.count_saved(copy, &contents, &is_open).await
+        shared.count_saved(copy, &contents).await
     }
 
     async fn fetch(&self, id: ContentId) -> Result<Option<Content>, PublishError> {
@@ -233,14 +190,15 @@ impl Publisher for Replicated {
     }
 
     fn waits_for_others(&self) -> bool {
-        self.has_providers() && !self.shared.mint_unpublished
+        self.providers() > 0 && !self.shared.mint_unpublished
     }
 
     async fn publish_ahead(&self, contents: Vec<Content>) {
         let shared = &self.shared;
         let Some(copy) = shared.copies.first() else { return };
         if let Ok(open) = shared.local.keep(contents.clone(), Some(copy.row)).await {
-            drop(shared.bring(copy, with_content(open, &contents), true).await);
+            copy.unanswered().extend(open.iter().map(|open| open.id));
+            drop(shared.bring(copy, with_content(open, &contents)).await);
         }
     }
 }
@@ -255,7 +213,7 @@ fn with_content(open: Vec<Open>, contents: &[Content]) -> Vec<Item> {
 
 impl Shared {
     /// Sees to it that a provider confirms some files, and records it. Files that somebody else is sending are waited for.
-    pub(super) async fn bring(&self, copy: &Copy, items: Vec<Item>, unanswered: bool) -> Result<u64, PublishError> {
+    pub(super) async fn bring(&self, copy: &Copy, items: Vec<Item>) -> Result<u64, PublishError> {
         let mut wanted = items;
         let mut brought = 0_u64;
         loop {
@@ -264,7 +222,7 @@ impl Shared {
             landed.as_mut().enable();
             let (claim, others) = copy.claim(wanted);
             if !claim.items.is_empty() {
-                brought = brought.saturating_add(self.send(copy, &claim, unanswered).await?);
+                brought = brought.saturating_add(self.send(copy, &claim).await?);
             }
             drop(claim);
             if others.is_empty() {
@@ -278,7 +236,7 @@ impl Shared {
         }
     }
 
-    async fn send(&self, copy: &Copy, claim: &Claim<'_>, unanswered: bool) -> Result<u64, PublishError> {
+    async fn send(&self, copy: &Copy, claim: &Claim<'_>) -> Result<u64, PublishError> {
         let ids = claim.items.iter().map(|item| item.content.id).collect();
         self.local.begin(copy.row, ids).await?;
         let (mut fault, mut brought) = (None, 0_u64);
@@ -293,9 +251,6 @@ impl Shared {
             }
             brought = brought.saturating_add(confirmed.len() as u64);
             copy.meter.confirmed(&confirmed, requests);
-            if unanswered {
-                lock(&copy.unanswered).extend(confirmed.iter().map(|(id, ..)| *id));
-            }
             fail_point!("publish.confirmed");
             if !confirmed.is_empty() || requests > 0 {
                 self.local.confirm(copy.row, confirmed, requests, (self.now_ms)()).await?;
@@ -320,92 +275,18 @@ impl Shared {
                 let content = self.local.fetch(id).await?;
                 items.extend(content.filter(Content::is_sound).map(|content| Item { content, may_be_there }));
             }
-            brought = brought.saturating_add(self.bring(copy, items, false).await?);
+            brought = brought.saturating_add(self.bring(copy, items).await?);
         }
     }
 
-    /// Counts what was asked for and there already, except what this very request has sent before.
-    async fn count_saved(
-        &self,
-        copy: &Copy,
-        contents: &[Content],
-        was_open: &HashSet<ContentId>,
-    ) -> Result<(), PublishError> {
-        let (mut files, mut bytes) = (0_u64, 0_u64);
-        for content in contents {
-            let sent_for_this = lock(&copy.unanswered).remove(&content.id);
-            if !sent_for_this && !was_open.contains(&content.id) {
-                files = files.saturating_add(1);
-                bytes = bytes.saturating_add(content.bytes.len() as u64);
-            }
-        }
+    /// Counts what was there already when it was asked for.
+    async fn count_saved(&self, copy: &Copy, contents: &[Content]) -> Result<(), PublishError> {
+        let (files, bytes) = copy.there_already(contents);
         if files == 0 {
             return Ok(());
         }
         copy.meter.saved_files.inc_by(files);
         copy.meter.saved_bytes.inc_by(bytes);
         self.local.saved(copy.row, files, bytes).await
-    }
-}
-
-/// Files that nobody else sends meanwhile.
-struct Claim<'a> {
-    copy: &'a Copy,
-    items: Vec<Item>,
-}
-
-impl Copy {
-    /// Claims what nobody sends yet, and returns the rest.
-    fn claim(&self, wanted: Vec<Item>) -> (Claim<'_>, Vec<Item>) {
-        let mut under_way = lock(&self.under_way);
-        let (items, others) = wanted.into_iter().partition(|item| under_way.insert(item.content.id));
-        (Claim { copy: self, items }, others)
-    }
-}
-
-impl Drop for Claim<'_> {
-    fn drop(&mut self) {
-        let mut under_way = lock(&self.copy.under_way);
-        for item in &self.items {
-            under_way.remove(&item.content.id);
-        }
-        drop(under_way);
-        self.copy.landed.notify_waiters();
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Meter {
-    fn vectors(registry: &Registry) -> Result<[IntCounterVec; 5], prometheus::Error> {
-        let names = [
-            ("boxoffice_upload_requests_total", "Uploads that a provider took; one may carry many files."),
-            ("boxoffice_uploads_total", "Files uploaded to a provider."),
-            ("boxoffice_uploaded_bytes_total", "Bytes of the files uploaded to a provider."),
-            ("boxoffice_uploads_saved_total", "Files that were to be published and were at the provider already."),
-            ("boxoffice_saved_bytes_total", "Bytes of the files that were to be published and were there already."),
-        ];
-        let [requests, files, bytes, saved_files, saved_bytes] = names.map(|(name, help)| {
-            let vector = IntCounterVec::new(Opts::new(name, help), &["provider"])?;
-            registry.register(Box::new(vector.clone()))?;
-            Ok::<_, prometheus::Error>(vector)
-        });
-        Ok([requests?, files?, bytes?, saved_files?, saved_bytes?])
-    }
-
-    fn of(vectors: &[IntCounterVec; 5], provider: &str) -> Self {
-        let [requests, files, bytes, saved_files, saved_bytes] =
-            vectors.each_ref().map(|vector| vector.with_label_values(&[provider]));
-        Self { requests, files, bytes, saved_files, saved_bytes }
-    }
-
-    fn confirmed(&self, confirmed: &[(ContentId, u64, bool)], requests: u64) {
-        self.requests.inc_by(requests);
-        for (_, bytes, _) in confirmed.iter().filter(|(_, _, sent)| *sent) {
-            self.files.inc();
-            self.bytes.inc_by(*bytes);
-        }
     }
 }

@@ -167,7 +167,7 @@ impl Shared {
             items.extend(content.map(|content| Item { content, may_be_there: false }));
         }
         let ids: HashSet<ContentId> = items.iter().map(|item| item.content.id).collect();
-        if let Err(error) = self.bring(copy, items, false).await {
+        if let Err(error) = self.bring(copy, items).await {
             let PublishError::Remote { .. } = error else { return Err(error) };
             result.reason.get_or_insert(error.to_string());
         }

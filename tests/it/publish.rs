@@ -1,12 +1,16 @@
 //! Publishing by providers: nothing is minted before its metadata is where wallets look for it, and nothing is sent twice.
 
 use std::{
+    path::Path,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use boxoffice::domain::alert::AlertKind;
+use boxoffice::{
+    domain::alert::AlertKind,
+    metadata::{Content, Publisher as _, local::LocalContent, replicated::Replicated},
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -213,7 +217,7 @@ async fn refusals_say_what_to_do_and_pass_by_themselves() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_provider_that_is_down_holds_minting_until_it_is_back() {
     let ipfs = Ipfs::start(|_| Deed::Well).await;
-    ipfs.go_down().await;
+    ipfs.go_down();
     let watched = watched(&ipfs, ipfs.kubo()).await;
     let batch = watched.queue(&tickets("d", 30)).await;
     watched.until_held("does not answer").await;
@@ -229,7 +233,7 @@ async fn a_provider_that_is_down_holds_minting_until_it_is_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_need_not_wait_mints_first_and_publishes_later() {
     let ipfs = Ipfs::start(|_| Deed::Well).await;
-    ipfs.go_down().await;
+    ipfs.go_down();
     let mut settings = ipfs.kubo();
     settings.push(("MINT_UNPUBLISHED", "true".into()));
     let watched = watched(&ipfs, settings).await;
@@ -273,7 +277,7 @@ async fn neither_a_restart_nor_a_second_batch_uploads_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_provider_catches_up() {
     let (first, second) = (Ipfs::start(|_| Deed::Well).await, Ipfs::start(|_| Deed::Well).await);
-    second.go_down().await;
+    second.go_down();
     let mut settings = first.kubo();
     settings.extend(second.pinata().into_iter().filter(|(name, _)| *name != "IPFS_PROVIDER"));
     settings.push(("IPFS_SECOND_PROVIDER", "pinata".into()));
@@ -388,6 +392,135 @@ async fn check_config_tries_the_provider() {
     assert!(!stdout(&good).contains(JWT) && !stderr(&bad).contains("hunter3"));
 }
 
+/// A box without a chain: only its publisher, on a content store of its own.
+async fn publisher(folder: &Path, settings: Vec<(&'static str, String)>) -> Replicated {
+    let mut options = BoxOptions::new(folder, &folder.join("wallet.json"));
+    options.settings.extend(settings);
+    let local = LocalContent::open(folder).unwrap();
+    Replicated::open(local, options.config().publish, || 0, &prometheus::Registry::new()).await.unwrap()
+}
+
+/// No two are alike.
+fn files(count: u64, size: usize) -> Vec<Content> {
+    let file = |number: u64| {
+        let bytes: Vec<u8> = (number << 32..).flat_map(u64::to_le_bytes).take(size).collect();
+        Content::new("image/png", bytes)
+    };
+    (0..count).map(file).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_files_keep_their_addresses() {
+    for (settings, call) in [(Ipfs::kubo as fn(&Ipfs) -> _, ""), (Ipfs::kubo, "dag/import"), (Ipfs::pinata, "")] {
+        let ipfs = Ipfs::start(|_| Deed::Well).await;
+        ipfs.does_not_know(call);
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = publisher(folder.path(), settings(&ipfs)).await;
+        // More than one request takes.
+        let files = [files(12, 1_000_000), files(3, 100)].concat();
+        publisher.publish(files.clone()).await.unwrap();
+        ipfs.assert_once();
+        for file in files {
+            assert_eq!(ipfs.stored()[&file.id.to_string()].bytes, file.bytes);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_who_want_the_same_file_published_share_one_upload() {
+    let ipfs = Ipfs::start(|_| Deed::Late(Duration::from_millis(100))).await;
+    let folder = tempfile::tempdir().unwrap();
+    let publisher = publisher(folder.path(), ipfs.pinata()).await;
+    let (first, second) = (files(20, 100), files(30, 100));
+    publisher.publish_ahead(files(5, 100)).await;
+    let both = tokio::join!(publisher.publish(first), publisher.publish(second), publisher.catch_up(0));
+    both.0.unwrap();
+    both.1.unwrap();
+    assert_eq!(ipfs.stored().len(), 30);
+    ipfs.assert_once();
+    // What was begun early, or shared, was not there when it was asked for: nothing is saved by that.
+    let totals = publisher.status().await.unwrap()[0].totals;
+    assert!(totals.saved_files <= 20, "{totals:?}");
+    publisher.publish(files(30, 100)).await.unwrap();
+    let more = publisher.status().await.unwrap()[0].totals;
+    assert_eq!((more.files, more.saved_files - totals.saved_files), (30, 30), "{more:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_a_provider_that_is_down_saves_nothing() {
+    let ipfs = Ipfs::start(|_| Deed::Well).await;
+    ipfs.go_down();
+    let folder = tempfile::tempdir().unwrap();
+    let publisher = publisher(folder.path(), ipfs.kubo()).await;
+    publisher.publish(files(10, 100)).await.unwrap_err();
+    ipfs.come_back().await;
+    // The background is quicker than the request that is made again.
+    assert_eq!(publisher.catch_up(0).await.unwrap(), 10);
+    publisher.publish(files(10, 100)).await.unwrap();
+    let totals = publisher.status().await.unwrap()[0].totals;
+    assert_eq!((totals.files, totals.saved_files), (10, 0), "{totals:?}");
+    ipfs.assert_once();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_repeats_the_token_does_not_bring_it_into_messages() {
+    let ipfs = Ipfs::start(|_| Deed::SaysToken).await;
+    for settings in [ipfs.pinata(), [ipfs.kubo(), vec![("KUBO_API_TOKEN", JWT.into())]].concat()] {
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = publisher(folder.path(), settings).await;
+        let told = publisher.publish(files(1, 100)).await.unwrap_err();
+        assert!(told.to_string().contains("[redacted]"), "{told}");
+        assert!(!format!("{told} {told:?}").contains(JWT), "{told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_is_told_when_a_provider_does_not_take_metadata() {
+    let ipfs = Ipfs::start(|asked| if uploads(asked) { Deed::Says(401, None) } else { Deed::Well }).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, _) = wallet(folder.path(), 100 * SOL);
+    let mut options = BoxOptions::new(folder.path(), &wallet);
+    options.settings.extend(ipfs.pinata());
+    let mut config = options.config();
+    (config.alerts.watch_every, config.alerts.patience) = (Duration::from_millis(50), Duration::from_millis(200));
+    let office = TestBox::start(config).await;
+    let body = json!({ "venueId": "v", "tickets": tickets("o", 1) });
+    let request = office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async");
+    answer(request.json(&body)).await;
+    let open = async || {
+        let (_, alerts) = office.get("/admin/alerts?open=true").await;
+        let alerts = alerts["alerts"].as_array().unwrap().clone();
+        alerts.into_iter().find(|alert| alert["kind"] == AlertKind::PublisherDown.as_str())
+    };
+    until(async || open().await.is_some()).await;
+    let alert = open().await.unwrap();
+    assert_eq!((&alert["severity"], &alert["subject"]), (&json!("critical"), &json!("pinata")), "{alert}");
+    assert!(alert["summary"].as_str().unwrap().contains("PINATA_JWT is not valid there"), "{alert}");
+    ipfs.set(|_| Deed::Well);
+    until(async || open().await.is_none()).await;
+    until(async || office.get("/admin/dashboard").await.1["totalMints"] == 1).await;
+    office.finish().await;
+}
+
+/// Prints how long it takes to publish what is published already, with and without the record.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn duplicates_with_and_without_the_record() {
+    for settings in [Ipfs::kubo as fn(&Ipfs) -> _, Ipfs::pinata] {
+        let ipfs = Ipfs::start(|_| Deed::Late(Duration::from_millis(300))).await;
+        let folder = tempfile::tempdir().unwrap();
+        let publish = async |folder: &Path| {
+            let publisher = publisher(folder, settings(&ipfs)).await;
+            let began = Instant::now();
+            publisher.publish(files(256, 540)).await.unwrap();
+            began.elapsed()
+        };
+        let (first, again) = (publish(folder.path()).await, publish(folder.path()).await);
+        let without = tempfile::tempdir().unwrap();
+        println!("256 files: {first:?}, with the record {again:?}, without it {:?}", publish(without.path()).await);
+    }
+}
+
 /// Prints how quickly tickets are minted with providers of some latency: `cargo test … -- --ignored --nocapture speed`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "a measurement"]
@@ -455,6 +588,14 @@ async fn a_real_ipfs_daemon_hands_out_what_was_minted_even_if_it_is_killed_meanw
     let pins = daemon.call("pin/ls", &[("type", "recursive")]).await.unwrap();
     let pins: Value = serde_json::from_slice(&pins).unwrap();
     assert_eq!(pins["Keys"].as_object().unwrap().len(), 606, "each is pinned by itself, and nothing else is");
+    // Files of several blocks, too.
+    let own = folder.path().join("own");
+    std::fs::create_dir(&own).unwrap();
+    let settings = vec![("IPFS_PROVIDER", "kubo".into()), ("KUBO_API_URL", daemon.url.to_string())];
+    publisher(&own, settings).await.publish(files(2, 1_000_000)).await.unwrap();
+    for file in files(2, 1_000_000) {
+        assert_eq!(daemon.call("cat", &[("arg", &file.id.to_string())]).await.unwrap(), file.bytes);
+    }
     // A pin that goes away is found and made anew.
     let cid = office.get("/admin/mints/q-1").await.1["metadataUri"].as_str().unwrap()[7..].to_owned();
     daemon.call("pin/rm", &[("arg", &cid)]).await.unwrap();

@@ -31,6 +31,8 @@ pub enum Deed {
     Well,
     /// It is answered with a status, and perhaps `Retry-After`; nothing is stored.
     Says(u16, Option<&'static str>),
+    /// It refuses, and repeats what it was sent as a token.
+    SaysToken,
     /// It is carried out, and the answer is a status.
     DoneBut(u16),
     /// It is carried out, and the connection is cut before the answer.
@@ -127,10 +129,8 @@ impl Ipfs {
     }
 
     /// Nobody answers any more, until [`Ipfs::come_back`].
-    pub async fn go_down(&self) {
-        let server = self.server.0.lock().unwrap();
-        server.abort();
-        drop(server);
+    pub fn go_down(&self) {
+        self.server.0.lock().unwrap().abort();
     }
 
     /// It answers again, at the same address and with what it had.
@@ -200,6 +200,10 @@ async fn handle(
             }
             return response;
         }
+        Deed::SaysToken => {
+            let token = headers.get("authorization").map(|token| token.to_str().unwrap().to_owned());
+            return (StatusCode::FORBIDDEN, token.unwrap_or_default()).into_response();
+        }
         Deed::Late(wait) => tokio::time::sleep(wait).await,
         Deed::Well | Deed::DoneBut(_) | Deed::Cut | Deed::Garbage | Deed::WrongAddress | Deed::Half => {}
     }
@@ -219,7 +223,7 @@ async fn handle(
             let cut = futures_util::stream::once(async { Err::<Bytes, _>(std::io::Error::other("cut")) });
             Body::from_stream(cut).into_response()
         }
-        Deed::Well | Deed::Says(..) | Deed::WrongAddress | Deed::Late(_) | Deed::Half => answer,
+        Deed::Well | Deed::Says(..) | Deed::SaysToken | Deed::WrongAddress | Deed::Late(_) | Deed::Half => answer,
     }
 }
 
@@ -267,14 +271,12 @@ fn kubo(
         "pin/ls" => {
             let wanted: Vec<&String> = query.iter().filter(|(name, _)| name == "arg").map(|(_, cid)| cid).collect();
             let stored = shared.stored.lock().unwrap();
-            match wanted.iter().find(|cid| !stored.contains_key(**cid)) {
-                Some(cid) => failed(format!("path '/ipfs/{cid}' is not pinned")),
-                None => {
-                    let keys: serde_json::Map<String, Value> =
-                        wanted.into_iter().map(|cid| (cid.clone(), json!({ "Type": "recursive" }))).collect();
-                    json!({ "Keys": keys }).to_string().into_response()
-                }
+            if let Some(cid) = wanted.iter().find(|cid| !stored.contains_key(**cid)) {
+                return failed(format!("path '/ipfs/{cid}' is not pinned"));
             }
+            let keys: serde_json::Map<String, Value> =
+                wanted.into_iter().map(|cid| (cid.clone(), json!({ "Type": "recursive" }))).collect();
+            json!({ "Keys": keys }).to_string().into_response()
         }
         "cat" => {
             let cid = &query.iter().find(|(name, _)| name == "arg").unwrap().1;

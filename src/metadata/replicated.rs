@@ -25,7 +25,7 @@ use super::{
     Content, ContentId, NowMs, PublishError, Publisher,
     delivery::{Delivery, Item},
     kubo::Kubo,
-    local::{LocalContent, publications::Open},
+    local::LocalContent,
     pinata::Pinata,
     remote::{Place, Remote, RemoteError},
     verify::Gateway,
@@ -175,9 +175,9 @@ impl Publisher for Replicated {
         let copy = shared.copies.first();
         let open = shared.local.keep(contents.clone(), copy.map(|copy| copy.row)).await?;
         let Some(copy) = copy else { return Ok(()) };
-        copy.unanswered().extend(open.iter().map(|open| open.id));
+        copy.expect(&open);
         if !shared.mint_unpublished {
-            shared.bring(copy, with_content(open, &contents)).await?;
+            shared.bring(copy, among(&open, contents.clone())).await?;
         }
         for copy in shared.copies.iter().skip(usize::from(!shared.mint_unpublished)) {
             copy.work.notify_one();
@@ -197,31 +197,30 @@ impl Publisher for Replicated {
         let shared = &self.shared;
         let Some(copy) = shared.copies.first() else { return };
         if let Ok(open) = shared.local.keep(contents.clone(), Some(copy.row)).await {
-            copy.unanswered().extend(open.iter().map(|open| open.id));
-            drop(shared.bring(copy, with_content(open, &contents)).await);
+            copy.expect(&open);
+            drop(shared.bring(copy, among(&open, contents)).await);
         }
     }
 }
 
-fn with_content(open: Vec<Open>, contents: &[Content]) -> Vec<Item> {
-    let item = |open: Open| {
-        let content = contents.iter().find(|content| content.id == open.id)?.clone();
-        Some(Item { content, may_be_there: open.may_be_there })
-    };
-    open.into_iter().filter_map(item).collect()
+/// Those of some files that are open.
+fn among(open: &[ContentId], mut contents: Vec<Content>) -> Vec<Content> {
+    let open: HashSet<&ContentId> = open.iter().collect();
+    contents.retain(|content| open.contains(&content.id));
+    contents
 }
 
 impl Shared {
     /// Sees to it that a provider confirms some files, and records it. Files that somebody else is sending are waited for.
-    pub(super) async fn bring(&self, copy: &Copy, items: Vec<Item>) -> Result<u64, PublishError> {
-        let mut wanted = items;
+    pub(super) async fn bring(&self, copy: &Copy, files: Vec<Content>) -> Result<u64, PublishError> {
+        let mut wanted = files;
         let mut brought = 0_u64;
         loop {
             let landed = copy.landed.notified();
             tokio::pin!(landed);
             landed.as_mut().enable();
             let (claim, others) = copy.claim(wanted);
-            if !claim.items.is_empty() {
+            if !claim.files.is_empty() {
                 brought = brought.saturating_add(self.send(copy, &claim).await?);
             }
             drop(claim);
@@ -229,19 +228,22 @@ impl Shared {
                 return Ok(brought);
             }
             landed.await;
-            let ids = others.iter().map(|item| item.content.id).collect();
-            let open = self.local.open_among(copy.row, ids).await?;
-            let contents: Vec<Content> = others.into_iter().map(|item| item.content).collect();
-            wanted = with_content(open, &contents);
+            let ids = others.iter().map(|file| file.id).collect();
+            wanted = among(&self.local.open_among(copy.row, ids).await?, others);
         }
     }
 
     async fn send(&self, copy: &Copy, claim: &Claim<'_>) -> Result<u64, PublishError> {
-        let ids = claim.items.iter().map(|item| item.content.id).collect();
-        self.local.begin(copy.row, ids).await?;
+        let ids = claim.files.iter().map(|file| file.id).collect();
+        let begun = self.local.begin(copy.row, ids).await?;
+        let item = |content: &Content| {
+            let may_be_there = *begun.get(&content.id)?;
+            Some(Item { content: content.clone(), may_be_there })
+        };
+        let items = claim.files.iter().filter_map(item).collect();
         let (mut fault, mut brought) = (None, 0_u64);
         // What has arrived together is recorded together.
-        let mut outcomes = copy.delivery.send(claim.items.clone()).ready_chunks(CATCH_UP);
+        let mut outcomes = copy.delivery.send(items).ready_chunks(CATCH_UP);
         while let Some(some) = outcomes.next().await {
             let (mut confirmed, mut requests) = (Vec::new(), 0_u64);
             for delivered in some {
@@ -268,14 +270,13 @@ impl Shared {
         loop {
             let open = self.local.next_open(copy.row, after, CATCH_UP).await?;
             let Some(last) = open.last() else { return Ok(brought) };
-            after = last.id.to_string();
-            let mut items = Vec::new();
-            for Open { id, may_be_there } in open {
+            after = last.to_string();
+            let mut files = Vec::new();
+            for id in open {
                 // A file that is lost here too cannot be sent; reconciliation tells of it.
-                let content = self.local.fetch(id).await?;
-                items.extend(content.filter(Content::is_sound).map(|content| Item { content, may_be_there }));
+                files.extend(self.local.fetch(id).await?.filter(Content::is_sound));
             }
-            brought = brought.saturating_add(self.bring(copy, items).await?);
+            brought = brought.saturating_add(self.bring(copy, files).await?);
         }
     }
 

@@ -1,14 +1,12 @@
 //! Looking at published files again: what a provider has lost is published again, and what cannot be told is not called lost.
 
-use std::{collections::HashSet, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use reqwest::Url;
 
 use super::{
     Content, ContentId, MOST_FILE_BYTES, PublishError, Publisher as _,
-    delivery::Item,
-    local::publications::Open,
     replicated::{Copy, Replicated, Shared},
 };
 
@@ -161,17 +159,16 @@ impl Shared {
 
     /// Publishes again what is missing; what does not work now is caught up later.
     async fn repair(&self, copy: &Copy, missing: Vec<ContentId>, result: &mut Verified) -> Result<(), PublishError> {
-        let mut items = Vec::new();
-        for Open { id, .. } in self.local.open_among(copy.row, missing).await? {
-            let content = self.local.fetch(id).await?.filter(Content::is_sound);
-            items.extend(content.map(|content| Item { content, may_be_there: false }));
+        let mut files = Vec::new();
+        for id in self.local.open_among(copy.row, missing).await? {
+            files.extend(self.local.fetch(id).await?.filter(Content::is_sound));
         }
-        let ids: HashSet<ContentId> = items.iter().map(|item| item.content.id).collect();
-        if let Err(error) = self.bring(copy, items).await {
+        let ids: Vec<ContentId> = files.iter().map(|file| file.id).collect();
+        if let Err(error) = self.bring(copy, files).await {
             let PublishError::Remote { .. } = error else { return Err(error) };
             result.reason.get_or_insert(error.to_string());
         }
-        let left = self.local.open_among(copy.row, ids.iter().copied().collect()).await?.len();
+        let left = self.local.open_among(copy.row, ids.clone()).await?.len();
         result.repaired = ids.len().saturating_sub(left) as u64;
         Ok(())
     }

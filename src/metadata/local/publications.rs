@@ -3,6 +3,8 @@
 //! A file is registered for every provider of the settings in the commit that takes it in. An upload is noted before it begins
 //! and confirmed afterwards: whatever happens in between, it is known that the file may be there.
 
+use std::collections::HashMap;
+
 use fail::fail_point;
 use rusqlite::{Connection, OptionalExtension as _, Row, Transaction, params};
 
@@ -36,14 +38,6 @@ const REGISTER_AT_ONCE: i64 = 5_000;
 
 /// The row of a provider.
 pub(in crate::metadata) type PublisherRow = i64;
-
-/// A file that a provider has not confirmed yet.
-#[derive(Clone, Debug)]
-pub(in crate::metadata) struct Open {
-    pub(in crate::metadata) id: ContentId,
-    /// An upload was begun once.
-    pub(in crate::metadata) may_be_there: bool,
-}
 
 /// What uploading came to at one provider, since the books of content were begun.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -91,7 +85,7 @@ impl LocalContent {
         &self,
         contents: Vec<Content>,
         publisher: Option<PublisherRow>,
-    ) -> Result<Vec<Open>, PublishError> {
+    ) -> Result<Vec<ContentId>, PublishError> {
         let registered = self.registered();
         let kept = self.write(move |transaction| {
             let mut open = Vec::new();
@@ -117,7 +111,7 @@ impl LocalContent {
         &self,
         publisher: PublisherRow,
         ids: Vec<ContentId>,
-    ) -> Result<Vec<Open>, PublishError> {
+    ) -> Result<Vec<ContentId>, PublishError> {
         self.read(move |connection| {
             let found = ids.into_iter().map(|id| find_open(connection, publisher, id));
             found.filter_map(Result::transpose).collect()
@@ -145,16 +139,23 @@ impl LocalContent {
         .await
     }
 
-    /// Notes that uploads are about to begin.
+    /// Notes that uploads are about to begin. Returns those that are still to be done, for somebody else may have been quicker,
+    /// and whether an earlier one may have arrived.
     pub(in crate::metadata) async fn begin(
         &self,
         publisher: PublisherRow,
         ids: Vec<ContentId>,
-    ) -> Result<(), PublishError> {
+    ) -> Result<HashMap<ContentId, bool>, PublishError> {
         self.write(move |transaction| {
-            let sql = "UPDATE publications SET attempts = attempts + 1 WHERE publisher = ? AND cid = ?";
+            let sql = "UPDATE publications SET attempts = attempts + 1
+                       WHERE publisher = ? AND cid = ? AND published_at_ms IS NULL RETURNING attempts";
             let mut statement = transaction.prepare_cached(sql)?;
-            ids.iter().try_for_each(|id| statement.execute(params![publisher, id.to_string()]).map(drop))
+            let mut begun = HashMap::new();
+            for id in ids {
+                let attempts = statement.query_row(params![publisher, id.to_string()], |row| row.get::<_, u32>(0));
+                begun.extend(attempts.optional()?.map(|attempts| (id, attempts > 1)));
+            }
+            Ok(begun)
         })
         .await
     }
@@ -205,12 +206,12 @@ impl LocalContent {
         publisher: PublisherRow,
         after: String,
         most: usize,
-    ) -> Result<Vec<Open>, PublishError> {
+    ) -> Result<Vec<ContentId>, PublishError> {
         self.read(move |connection| {
-            let sql = "SELECT cid, attempts FROM publications
+            let sql = "SELECT cid FROM publications
                        WHERE publisher = ? AND published_at_ms IS NULL AND cid > ? ORDER BY cid LIMIT ?";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![publisher, after, most], read_open)?;
+            let rows = statement.query_map(params![publisher, after, most], read_id)?;
             rows.filter_map(Result::transpose).collect()
         })
         .await
@@ -232,9 +233,8 @@ impl LocalContent {
             let sql = "SELECT cid FROM publications WHERE publisher = ? AND published_at_ms IS NOT NULL
                        ORDER BY random() LIMIT ?";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![publisher, most], |row| row.get::<_, String>(0))?;
-            let ids = rows.map(|cid| cid.map(|cid| ContentId::parse(&cid)));
-            ids.filter_map(Result::transpose).collect()
+            let rows = statement.query_map(params![publisher, most], read_id)?;
+            rows.filter_map(Result::transpose).collect()
         })
         .await
     }
@@ -251,7 +251,8 @@ impl LocalContent {
             let verified = "UPDATE publications SET verified_at_ms = ?3 WHERE publisher = ?1 AND cid = ?2";
             let mut verified = transaction.prepare_cached(verified)?;
             seen.iter().try_for_each(|id| verified.execute(params![publisher, id.to_string(), now_ms]).map(drop))?;
-            let gone = "UPDATE publications SET published_at_ms = NULL WHERE publisher = ?1 AND cid = ?2";
+            // It is known that they are not there: the next upload need not look for them.
+            let gone = "UPDATE publications SET published_at_ms = NULL, attempts = 0 WHERE publisher = ?1 AND cid = ?2";
             let mut gone = transaction.prepare_cached(gone)?;
             lost.iter().try_for_each(|id| gone.execute(params![publisher, id.to_string()]).map(drop))
         })
@@ -303,13 +304,12 @@ fn register_some(
     Ok((Some(last), registered as u64))
 }
 
-fn find_open(connection: &Connection, publisher: PublisherRow, id: ContentId) -> rusqlite::Result<Option<Open>> {
-    let sql = "SELECT cid, attempts FROM publications WHERE publisher = ? AND cid = ? AND published_at_ms IS NULL";
+fn find_open(connection: &Connection, publisher: PublisherRow, id: ContentId) -> rusqlite::Result<Option<ContentId>> {
+    let sql = "SELECT cid FROM publications WHERE publisher = ? AND cid = ? AND published_at_ms IS NULL";
     let mut statement = connection.prepare_cached(sql)?;
-    Ok(statement.query_row(params![publisher, id.to_string()], read_open).optional()?.flatten())
+    Ok(statement.query_row(params![publisher, id.to_string()], read_id).optional()?.flatten())
 }
 
-fn read_open(row: &Row<'_>) -> rusqlite::Result<Option<Open>> {
-    let (cid, attempts): (String, u32) = (row.get(0)?, row.get(1)?);
-    Ok(ContentId::parse(&cid).map(|id| Open { id, may_be_there: attempts > 0 }))
+fn read_id(row: &Row<'_>) -> rusqlite::Result<Option<ContentId>> {
+    Ok(ContentId::parse(&row.get::<_, String>(0)?))
 }

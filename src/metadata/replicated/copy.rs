@@ -10,9 +10,12 @@ use tokio::sync::Notify;
 
 use crate::metadata::{
     Content, ContentId,
-    delivery::{Delivery, Health, Item},
+    delivery::{Delivery, Health},
     local::publications::{PublisherRow, Totals},
 };
+
+/// Files that are remembered as not there when they were asked for; bounds memory. Many times what is prepared at once.
+const MOST_UNANSWERED: usize = 10_000;
 
 /// A provider that holds a copy of everything.
 #[derive(Debug)]
@@ -59,7 +62,7 @@ pub(super) struct Meter {
 /// Files that nobody else sends meanwhile.
 pub(super) struct Claim<'a> {
     copy: &'a Copy,
-    pub(super) items: Vec<Item>,
+    pub(super) files: Vec<Content>,
 }
 
 impl Copy {
@@ -75,13 +78,19 @@ impl Copy {
         }
     }
 
-    pub(super) fn unanswered(&self) -> MutexGuard<'_, HashSet<ContentId>> {
-        lock(&self.unanswered)
+    /// Notes files that were asked for, or soon will be, and are not there yet.
+    pub(super) fn expect(&self, open: &[ContentId]) {
+        let mut unanswered = lock(&self.unanswered);
+        // Some may never be asked for again.
+        if unanswered.len() > MOST_UNANSWERED {
+            unanswered.clear();
+        }
+        unanswered.extend(open);
     }
 
     /// Files and bytes of those that were there when they were asked for; the others are answered now.
     pub(super) fn there_already(&self, contents: &[Content]) -> (u64, u64) {
-        let mut unanswered = self.unanswered();
+        let mut unanswered = lock(&self.unanswered);
         let there = contents.iter().filter(|content| !unanswered.remove(&content.id));
         there.fold((0, 0), |(files, bytes), content| {
             (files.saturating_add(1), bytes.saturating_add(content.bytes.len() as u64))
@@ -89,18 +98,18 @@ impl Copy {
     }
 
     /// Claims what nobody sends yet, and returns the rest.
-    pub(super) fn claim(&self, wanted: Vec<Item>) -> (Claim<'_>, Vec<Item>) {
+    pub(super) fn claim(&self, wanted: Vec<Content>) -> (Claim<'_>, Vec<Content>) {
         let mut under_way = lock(&self.under_way);
-        let (items, others) = wanted.into_iter().partition(|item| under_way.insert(item.content.id));
-        (Claim { copy: self, items }, others)
+        let (files, others) = wanted.into_iter().partition(|file| under_way.insert(file.id));
+        (Claim { copy: self, files }, others)
     }
 }
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
         let mut under_way = lock(&self.copy.under_way);
-        for item in &self.items {
-            under_way.remove(&item.content.id);
+        for file in &self.files {
+            under_way.remove(&file.id);
         }
         drop(under_way);
         self.copy.landed.notify_waiters();

@@ -1,5 +1,5 @@
 //! The local content store: a SQLite file of blobs, for small files are quicker there than one by one on a file system, and
-//! a thousand of them cost one fsync. Beside them it records what was published where ([`publications`]).
+//! a thousand of them cost one fsync. Beside them it records what was published where (`publications`).
 
 pub(super) mod publications;
 

@@ -1,6 +1,6 @@
 //! What a service that keeps content for others must be able to do, and what can go wrong with it.
 //!
-//! Kubo ([`super::kubo`]) and Pinata ([`super::pinata`]) are behind the [`Remote`] trait. A remote makes one attempt and says
+//! Kubo (`kubo`) and Pinata (`pinata`) are behind the [`Remote`] trait. A remote makes one attempt and says
 //! how that went; [`super::delivery`] decides when to try again.
 
 use std::{collections::HashSet, fmt, time::Duration};

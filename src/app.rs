@@ -24,6 +24,7 @@ use crate::{
     estimate::Prices,
     folder::{DataFolder, FolderError},
     http,
+    images::Images,
     metadata::{
         PublishError, Publisher,
         local::{self, LocalContent},
@@ -126,6 +127,8 @@ pub struct App {
     pub prices: Arc<Prices>,
     /// Who is let in.
     pub access: Access,
+    /// Pictures of events.
+    pub images: Images,
     /// Compares books and chain.
     pub reconciler: Reconciler,
     /// The wallet's balance, watched.
@@ -200,6 +203,7 @@ impl App {
             minting_settings(&config),
             &registry,
         )?;
+        let images = Images::new(store.clone(), Arc::new(content.clone()), Arc::clone(&clock));
         let reconciler = Reconciler::new(
             store.clone(),
             Arc::clone(&chain) as _,
@@ -260,6 +264,7 @@ impl App {
             publishing,
             prices,
             access,
+            images,
             reconciler,
             balance,
             alerts,

@@ -14,6 +14,8 @@ mod client;
 #[cfg(feature = "localnet")]
 mod demo;
 mod estimate;
+mod export;
+mod image;
 mod key;
 mod keygen;
 #[cfg(feature = "localnet")]
@@ -39,6 +41,7 @@ use crate::{
     backup::RestoreError,
     chain::{ChainError, wallet::WalletError},
     config::{Config, ConfigErrors, Sources},
+    metadata::export::ExportError,
     store::{StoreError, backup::BackupError},
     telemetry,
     webhook::WebhookError,
@@ -110,6 +113,10 @@ enum Command {
     Backup(backup::BackupArgs),
     /// Puts a backup into the data folder
     Restore(restore::RestoreArgs),
+    /// Sets the image of an event's tickets
+    Image(image::ImageArgs),
+    /// Writes everything that is published into one CAR file, for pinning services
+    Export(export::ExportArgs),
     /// Says how the box is doing
     Status(status::StatusArgs),
 }
@@ -175,6 +182,7 @@ fn told(error: &anyhow::Error) -> String {
         || error.is::<BackupError>()
         || error.is::<RestoreError>()
         || error.is::<WalletError>()
+        || error.is::<ExportError>()
         || error.is::<WebhookError>()
         || error.is::<ConfigErrors>();
     #[cfg(feature = "localnet")]
@@ -203,6 +211,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::SampleBooks(args) => sample_books::run(args, settings).await,
         Command::Backup(args) => backup::run(args, settings).await,
         Command::Restore(args) => restore::run(args, settings).await,
+        Command::Image(args) => Box::pin(image::run(args, settings)).await,
+        Command::Export(args) => export::run(args, settings).await,
         Command::Status(args) => status::run(args, settings).await,
     }
 }

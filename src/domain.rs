@@ -10,6 +10,7 @@ pub mod discrepancy;
 pub mod document;
 pub mod failure;
 pub mod ids;
+pub mod image;
 pub mod lamports;
 pub mod mint;
 pub mod quiet_hours;

@@ -15,6 +15,7 @@ mod error;
 mod estimate;
 mod events;
 mod health;
+mod images;
 mod jobs;
 mod limits;
 mod metrics;
@@ -48,7 +49,7 @@ use tower_http::{
 use utoipa::OpenApi as _;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
+use crate::{app::App, domain::image::MAX_IMAGE_BYTES};
 
 /// A read that takes longer than this is a fault.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
@@ -111,13 +112,16 @@ fn router(api: Api) -> Router {
         .routes(routes!(reconcile::history))
         .routes(routes!(alerts::list))
         .routes(routes!(jobs::list))
+        .routes(routes!(images::show))
         .layer(TimeoutLayer::with_status_code(error::TIMED_OUT, READ_TIMEOUT));
     // No timeout here: a batch may be waited for, and a large venue takes its time to compare.
     let writes = OpenApiRouter::new()
         .routes(writes::write(&api, routes!(batches::mint)))
         .routes(writes::write(&api, routes!(reconcile::reconcile)))
         .routes(writes::write(&api, routes!(reconcile::fix)))
-        .routes(writes::write(&api, routes!(jobs::run)));
+        .routes(writes::write(&api, routes!(jobs::run)))
+        .routes(writes::upload(&api, MAX_IMAGE_BYTES, routes!(images::set)))
+        .routes(writes::write(&api, routes!(images::remove)));
     let (admin, of_admin) = reads.merge(writes).split_for_parts();
     let admin = admin
         .fallback(error::not_found)

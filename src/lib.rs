@@ -7,7 +7,7 @@
 //! wiring      app  config         builds everything once; the only reader of settings
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
 //!             reconcile  balance  access
-//!             alerts  backup  publishing
+//!             alerts  backup  images  publishing
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
 //!             metadata  webhook  folder  clock  telemetry
 //! below all   domain              pure and synchronous
@@ -29,6 +29,7 @@ pub mod domain;
 pub mod estimate;
 pub mod folder;
 mod http;
+pub mod images;
 #[cfg(feature = "failpoints")]
 mod kill_points;
 pub mod metadata;

@@ -3,11 +3,12 @@
 //! Services speak to the [`Publisher`] trait. The local store ([`local`]) keeps content in a database of its own and serves
 //! it over HTTP, and records what was published where; [`replicated`] brings it from there to the providers of the settings,
 //! [`remote`] and behind it Kubo and Pinata. [`unixfs`] knows the blocks and the address of a file of any size, [`car`] how
-//! blocks travel in one file.
+//! blocks travel in one file, and [`export`] puts all that is published into one.
 
 pub mod car;
 pub mod delivery;
 mod exchange;
+pub mod export;
 mod kubo;
 pub mod local;
 mod pinata;

@@ -23,7 +23,7 @@ mod prepare;
 mod send;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fmt,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -43,7 +43,7 @@ use crate::{
     chain::{Chain, ChainError, wallet::Wallet},
     clock::SharedClock,
     domain::{
-        document::metadata_json,
+        document::{Image, metadata_json},
         lamports::Lamports,
         mint::AttemptState,
         quiet_hours::QuietHours,
@@ -51,7 +51,7 @@ use crate::{
         ticket::{Ticket, TicketRules},
     },
     estimate::{Pacing, Prices},
-    metadata::{Content, PublishError, Publisher},
+    metadata::{Content, ContentId, PublishError, Publisher},
     store::{Settlement, Store, StoreError},
 };
 use meter::Meter;
@@ -141,6 +141,8 @@ struct Shared {
     clock: SharedClock,
     settings: MintingSettings,
     default_image: Content,
+    /// Pictures of events that this process has published already.
+    published_images: Mutex<HashSet<ContentId>>,
     /// Rung when tickets became pending.
     work: Notify,
     /// Counts settlements, so that those who wait know when to look.
@@ -184,6 +186,7 @@ impl Minter {
             clock,
             settings,
             default_image: Content::new("image/svg+xml", DEFAULT_IMAGE),
+            published_images: Mutex::default(),
             work: Notify::new(),
             settled: watch::Sender::new(0),
             held: Mutex::default(),
@@ -264,10 +267,11 @@ impl Minter {
         self.shared.work.notify_one();
     }
 
-    /// What is published for a ticket: its metadata, and the picture of tickets that have none.
+    /// What is published for a ticket: its metadata, and the picture of tickets that have none. `image` is the picture that it
+    /// got from its event.
     #[must_use]
-    pub fn contents_of(&self, ticket: &Ticket) -> Vec<Content> {
-        vec![self.shared.document(ticket), self.shared.default_image.clone()]
+    pub fn contents_of(&self, ticket: &Ticket, image: Option<&Image>) -> Vec<Content> {
+        vec![self.shared.document(ticket, image), self.shared.default_image.clone()]
     }
 
     /// Transactions under way.
@@ -286,9 +290,10 @@ impl Shared {
         usize::try_from(a_second).unwrap_or(MAX_CHUNK).clamp(1, MAX_CHUNK)
     }
 
-    /// The metadata of a ticket.
-    fn document(&self, ticket: &Ticket) -> Content {
-        let image = self.default_image.id.uri();
+    /// The metadata of a ticket: it follows from what was sold, and from the picture that it got from its event.
+    fn document(&self, ticket: &Ticket, image: Option<&Image>) -> Content {
+        let drawn = || Image { uri: self.default_image.id.uri(), media_type: self.default_image.media_type.clone() };
+        let image = image.cloned().unwrap_or_else(drawn);
         Content::new("application/json", metadata_json(ticket, &self.settings.symbol, &image))
     }
 

@@ -12,6 +12,7 @@ pub mod backup;
 mod batches;
 mod housekeeping;
 mod identity;
+mod images;
 mod jobs;
 mod keys;
 mod mints;
@@ -42,6 +43,7 @@ pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};
 pub use housekeeping::Housekeeping;
 pub use identity::Identity;
+pub use images::EventImage;
 pub use jobs::{JobRun, NewJobRun, RunOutcome, Trigger};
 pub use keys::{ApiKey, NewApiKey};
 pub use mints::{Counts, MintFilter, MintRecord};
@@ -61,6 +63,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0004_jobs.sql")),
     M::up(include_str!("../migrations/0005_reconciliation.sql")),
     M::up(include_str!("../migrations/0006_not_before.sql")),
+    M::up(include_str!("../migrations/0007_event_images.sql")),
 ];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
 const READERS: usize = 4;

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context as _, bail};
+use bytes::Bytes;
 use reqwest::{Method, RequestBuilder, StatusCode, Url, header::RETRY_AFTER};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -205,6 +206,23 @@ impl Client {
     }
 }
 
+impl Client {
+    /// Sets the image of an event.
+    pub(super) async fn set_image(&self, venue_id: &str, event_id: &str, file: Bytes) -> anyhow::Result<Value> {
+        self.answer(self.request(Method::PUT, &image_path(venue_id, event_id)?)?.body(file)).await
+    }
+
+    /// The image of an event.
+    pub(super) async fn image(&self, venue_id: &str, event_id: &str) -> anyhow::Result<Value> {
+        self.answer(self.request(Method::GET, &image_path(venue_id, event_id)?)?).await
+    }
+
+    /// Removes the image of an event.
+    pub(super) async fn remove_image(&self, venue_id: &str, event_id: &str) -> anyhow::Result<Value> {
+        self.answer(self.request(Method::DELETE, &image_path(venue_id, event_id)?)?).await
+    }
+}
+
 /// Comparing a venue of any size takes its time.
 const LONG: Duration = Duration::from_hours(24);
 
@@ -213,6 +231,13 @@ fn reconcile_path(venue_id: &str, rest: &str) -> anyhow::Result<String> {
     let mut url: Url = "http://box".parse()?;
     url.path_segments_mut().map_err(|()| anyhow::anyhow!("no path"))?.extend(["admin", "reconcile", venue_id]);
     Ok(format!("{}{rest}", url.path()))
+}
+
+fn image_path(venue_id: &str, event_id: &str) -> anyhow::Result<String> {
+    let mut url: Url = "http://box".parse()?;
+    url.path_segments_mut().map_err(|()| anyhow::anyhow!("no path"))?.extend(["admin", "events", event_id, "image"]);
+    url.query_pairs_mut().append_pair("venueId", venue_id);
+    Ok(format!("{}?{}", url.path(), url.query().unwrap_or_default()))
 }
 
 /// A server inside this process.

@@ -20,7 +20,8 @@ const SHOWN: usize = 20;
 /// Looks every ticket of a CSV or JSON file up at its address on the chain, and takes those that are there into the books.
 /// For books that were lost: nothing is minted and nothing is paid. Exits with 3 if the chain does not hold some of them.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: boxoffice recover tickets.csv --venue town-hall --event gala")]
+#[command(after_help = "Example: boxoffice recover tickets.csv --venue town-hall --event gala\n\n\
+        Tickets that showed an image of their event are found once that image is set again (`boxoffice image set`).")]
 pub(super) struct RecoverArgs {
     /// The tickets as they were sold, CSV or JSON
     file: PathBuf,

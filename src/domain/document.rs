@@ -1,8 +1,8 @@
 //! What is published about a ticket: its name on the chain and its metadata JSON.
 //!
-//! The JSON follows the Metaplex Token Metadata standard. The same ticket always gives the same bytes, for its address on
-//! IPFS is a hash of them: a change here changes the address of every ticket not yet minted. Neither the ticket's id nor
-//! its buyer is published, for ids often double as bar codes and everyone can read the chain.
+//! The JSON follows the Metaplex Token Metadata standard. The same ticket with the same picture always gives the same bytes,
+//! for its address on IPFS is a hash of them: a change here changes the address of every ticket not yet minted. Neither the
+//! ticket's id nor its buyer is published, for ids often double as bar codes and everyone can read the chain.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -78,12 +78,22 @@ struct Properties<'a> {
 #[derive(Serialize)]
 struct File<'a> {
     uri: &'a str,
-    r#type: &'static str,
+    r#type: &'a str,
 }
 
-/// The metadata JSON of a ticket. `default_image` is the address of the SVG shown for tickets without a picture.
+/// A published picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Its `ipfs://` address.
+    pub uri: String,
+    /// Its media type.
+    pub media_type: String,
+}
+
+/// The metadata JSON of a ticket. `image` is the picture of a ticket that was sold without one: that of its event, or the
+/// one that is drawn for all others.
 #[must_use]
-pub fn metadata_json(ticket: &Ticket, symbol: &str, default_image: &str) -> Vec<u8> {
+pub fn metadata_json(ticket: &Ticket, symbol: &str, image: &Image) -> Vec<u8> {
     let data = &ticket.ticket_data;
     let name = full_name(data);
     let named = [
@@ -95,14 +105,17 @@ pub fn metadata_json(ticket: &Ticket, symbol: &str, default_image: &str) -> Vec<
     ];
     let named = named.into_iter().filter_map(|(trait_type, value)| Some((trait_type, Value::String(value?.clone()))));
     let extra = data.extra.iter().map(|(name, value)| (name.as_str(), value.clone()));
-    let image = ticket.image.as_deref().unwrap_or(default_image);
+    let (image, media_type) = match &ticket.image {
+        Some(own) => (own.as_str(), media_type(own)),
+        None => (image.uri.as_str(), image.media_type.as_str()),
+    };
     let document = Document {
         name: &name,
         symbol,
         description: description(data),
         image,
         attributes: named.chain(extra).map(|(trait_type, value)| Attribute { trait_type, value }).collect(),
-        properties: Properties { files: [File { uri: image, r#type: media_type(ticket) }], category: "image" },
+        properties: Properties { files: [File { uri: image, r#type: media_type }], category: "image" },
     };
     // Strings, numbers and booleans only: serialising cannot fail.
     serde_json::to_vec(&document).unwrap_or_default()
@@ -114,8 +127,8 @@ fn description(data: &TicketData) -> String {
     format!("Ticket for {}{venue}{when}", data.event_name)
 }
 
-fn media_type(ticket: &Ticket) -> &'static str {
-    let Some(image) = &ticket.image else { return "image/svg+xml" };
+/// What the address of a ticket's own picture says of it.
+fn media_type(image: &str) -> &'static str {
     let path = image.split(['?', '#']).next().unwrap_or_default();
     match path.rsplit('.').next().map(str::to_ascii_lowercase).as_deref() {
         Some("png") => "image/png",
@@ -170,7 +183,8 @@ mod tests {
             owner_address: None,
             image: None,
         };
-        let bytes = metadata_json(&ticket, "TKT", "ipfs://default");
+        let image = Image { uri: "ipfs://default".into(), media_type: "image/svg+xml".into() };
+        let bytes = metadata_json(&ticket, "TKT", &image);
         assert_eq!(
             String::from_utf8(bytes).unwrap(),
             concat!(

@@ -19,9 +19,11 @@ use crate::{
     chain::{ChainError, NextStep},
     domain::{
         failure::FailureCode,
+        image::{ImageFault, MAX_IMAGE_BYTES},
         spending::Refusal,
         ticket::{Fault, cap},
     },
+    images::ImageError,
     metadata::PublishError,
     minting::AcceptError,
     reconcile::ReconcileError,
@@ -142,8 +144,8 @@ impl Problem {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, "idempotency_key_reused", detail)
     }
 
-    pub(super) fn body_too_large(most_bytes: usize) -> Self {
-        let detail = format!("the body is larger than {most_bytes} bytes; send the tickets in several batches");
+    pub(super) fn body_too_large(most_bytes: usize, remedy: &str) -> Self {
+        let detail = format!("the body is larger than {most_bytes} bytes; {remedy}");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
     }
 
@@ -365,6 +367,20 @@ impl From<ReconcileError> for Problem {
             ReconcileError::Store(cause) => cause.into(),
             ReconcileError::Content(cause) => cause.into(),
             ReconcileError::Chain(cause) => cause.into(),
+        }
+    }
+}
+
+impl From<ImageError> for Problem {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Image(ImageFault::TooLarge) => Self::body_too_large(MAX_IMAGE_BYTES, "make the image smaller"),
+            ImageError::Image(fault @ ImageFault::UnknownKind) => Self::unsupported_media_type(&fault.to_string()),
+            ImageError::Image(
+                fault @ (ImageFault::Empty | ImageFault::Damaged { .. } | ImageFault::Size { .. } | ImageFault::Svg(_)),
+            ) => Self::one_invalid("", fault.to_string()),
+            ImageError::Content(cause) => cause.into(),
+            ImageError::Store(cause) => cause.into(),
         }
     }
 }

@@ -99,7 +99,8 @@ fn complete(mut description: openapi::OpenApi) -> openapi::OpenApi {
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = (&mut Operation, bool)> {
     let reads = item.get.as_mut().into_iter().map(|operation| (operation, false));
-    let writes = item.post.as_mut().into_iter().chain(item.delete.as_mut()).map(|operation| (operation, true));
+    let writes = item.post.as_mut().into_iter().chain(item.put.as_mut()).chain(item.delete.as_mut());
+    let writes = writes.map(|operation| (operation, true));
     reads.chain(writes)
 }
 

@@ -64,15 +64,35 @@ pub(super) struct InFlight(Mutex<HashMap<(String, String), [u8; 32]>>);
 /// What [`routes!`](utoipa_axum::routes) makes: schemas, paths, handler.
 type Route = UtoipaMethodRouter<Api>;
 
-/// Has a route's requests carried out as this module says.
-pub(super) fn write(api: &Api, (schemas, paths, handler): Route) -> Route {
-    (schemas, paths, handler.route_layer(middleware::from_fn_with_state(api.clone(), carry_out)))
+/// Which bodies a route takes.
+#[derive(Clone, Copy, Debug)]
+struct Bodies {
+    max_bytes: usize,
+    /// JSON, and said to be.
+    json: bool,
+    /// What to do about one that is too large.
+    remedy: &'static str,
 }
 
-async fn carry_out(State(api): State<Api>, request: Request, next: Next) -> Response {
+/// Has a route's requests carried out as this module says.
+pub(super) fn write(api: &Api, route: Route) -> Route {
+    let remedy = "send the tickets in several batches";
+    carried_out(api, Bodies { max_bytes: MAX_BODY_BYTES, json: true, remedy }, route)
+}
+
+/// The same for a route that takes a file of any type. It must not be a POST: those could be sent by a form of another site.
+pub(super) fn upload(api: &Api, max_bytes: usize, route: Route) -> Route {
+    carried_out(api, Bodies { max_bytes, json: false, remedy: "make the file smaller" }, route)
+}
+
+fn carried_out(api: &Api, bodies: Bodies, (schemas, paths, handler): Route) -> Route {
+    (schemas, paths, handler.route_layer(middleware::from_fn_with_state((api.clone(), bodies), carry_out)))
+}
+
+async fn carry_out(State((api, bodies)): State<(Api, Bodies)>, request: Request, next: Next) -> Response {
     // Bodies that are being read take memory; more of them wait their turn.
     let Ok(reading) = Arc::clone(&api.bodies).acquire_owned().await else { return internal().into_response() };
-    let (request, fingerprint) = match read_whole(request).await {
+    let (request, fingerprint) = match read_whole(request, bodies).await {
         Ok(whole) => whole,
         Err(problem) => return problem.into_response(),
     };
@@ -107,26 +127,27 @@ pub(super) fn prefers_async(headers: &HeaderMap) -> bool {
     text(headers, "prefer").is_some_and(|prefer| prefer.split([',', ';']).any(is_async))
 }
 
-async fn read_whole(request: Request) -> Result<(Request, [u8; 32]), Problem> {
+async fn read_whole(request: Request, bodies: Bodies) -> Result<(Request, [u8; 32]), Problem> {
+    let Bodies { max_bytes, json, remedy } = bodies;
     let (parts, body) = request.into_parts();
     let kind = text(&parts.headers, "content-type").and_then(|kind| kind.split(';').next());
     let is_json = kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
     // Also what keeps a form of another web site from being taken for a request.
     let not_json = || Problem::unsupported_media_type("the body must be sent as content-type: application/json");
-    if parts.headers.contains_key(header::CONTENT_TYPE) && !is_json {
+    if json && parts.headers.contains_key(header::CONTENT_TYPE) && !is_json {
         return Err(not_json());
     }
     let length = text(&parts.headers, "content-length").and_then(|length| length.parse::<u64>().ok());
     // A client that asks first need not send it.
-    if length.is_some_and(|length| length > MAX_BODY_BYTES as u64) && parts.headers.contains_key(header::EXPECT) {
-        return Err(Problem::body_too_large(MAX_BODY_BYTES));
+    if length.is_some_and(|length| length > max_bytes as u64) && parts.headers.contains_key(header::EXPECT) {
+        return Err(Problem::body_too_large(max_bytes, remedy));
     }
-    let Ok(read) = timeout(BODY_TIMEOUT, read(body)).await else {
+    let Ok(read) = timeout(BODY_TIMEOUT, read(body, max_bytes)).await else {
         return Err(Problem::body_too_slow(BODY_TIMEOUT));
     };
     let broken = |_broken| Problem::bad_request("incomplete_body", "the body ended before it was complete");
-    let body = read.map_err(broken)?.ok_or_else(|| Problem::body_too_large(MAX_BODY_BYTES))?;
-    if !body.is_empty() && !is_json {
+    let body = read.map_err(broken)?.ok_or_else(|| Problem::body_too_large(max_bytes, remedy))?;
+    if json && !body.is_empty() && !is_json {
         return Err(not_json());
     }
     let request = Request::from_parts(parts, Body::empty());
@@ -137,13 +158,13 @@ async fn read_whole(request: Request) -> Result<(Request, [u8; 32]), Problem> {
 
 /// Reads a body; none if it is too large. What is too much is read and thrown away, within reason: a client that is still
 /// sending would lose the answer in the reset of its connection.
-async fn read(body: Body) -> Result<Option<Bytes>, axum::Error> {
+async fn read(body: Body, max_bytes: usize) -> Result<Option<Bytes>, axum::Error> {
     let mut frames = body.into_data_stream();
     let mut whole = BytesMut::new();
     let mut read = 0_usize;
     while let Some(frame) = frames.try_next().await? {
         read = read.saturating_add(frame.len());
-        if read <= MAX_BODY_BYTES {
+        if read <= max_bytes {
             whole.extend_from_slice(&frame);
         } else if read > MAX_DISCARDED_BYTES {
             break;
@@ -151,7 +172,7 @@ async fn read(body: Body) -> Result<Option<Bytes>, axum::Error> {
             whole = BytesMut::new();
         }
     }
-    Ok((read <= MAX_BODY_BYTES).then(|| whole.freeze()))
+    Ok((read <= max_bytes).then(|| whole.freeze()))
 }
 
 async fn audited(api: Api, request: Request, fingerprint: [u8; 32], next: Next) -> Response {

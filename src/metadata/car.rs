@@ -18,25 +18,55 @@ pub struct Written {
     pub bytes: u64,
 }
 
-/// Writes a CAR file: first its roots, then the blocks in their order.
+/// Writes a CAR file at once: first its roots, then the blocks in their order.
 ///
 /// # Errors
 /// When `out` cannot be written, or the first fault among the blocks; what was written is then worthless.
 pub fn write<E: From<io::Error>>(
-    out: &mut impl Write,
+    out: impl Write,
     roots: &[Cid],
     blocks: impl IntoIterator<Item = Result<Block, E>>,
 ) -> Result<Written, E> {
-    let mut written = Written::default();
-    let header = header(roots);
-    written.bytes = section(out, &[&header])?;
+    let mut writer = Writer::begin(out, roots)?;
     for block in blocks {
-        let block = block?;
-        let bytes = section(out, &[&block.cid.to_bytes(), &block.bytes])?;
-        written.blocks = written.blocks.saturating_add(1);
-        written.bytes = written.bytes.saturating_add(bytes);
+        writer.add(&block?)?;
     }
-    Ok(written)
+    Ok(writer.written())
+}
+
+/// A CAR file that is being written.
+#[derive(Debug)]
+pub struct Writer<W> {
+    out: W,
+    written: Written,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins with the roots: the addresses from which everything in the file can be reached.
+    ///
+    /// # Errors
+    /// When `out` cannot be written.
+    pub fn begin(mut out: W, roots: &[Cid]) -> io::Result<Self> {
+        let bytes = section(&mut out, &[&header(roots)])?;
+        Ok(Self { out, written: Written { blocks: 0, bytes } })
+    }
+
+    /// Adds a block; their order is free.
+    ///
+    /// # Errors
+    /// When the target cannot be written; what was written is then worthless.
+    pub fn add(&mut self, block: &Block) -> io::Result<()> {
+        let bytes = section(&mut self.out, &[&block.cid.to_bytes(), &block.bytes])?;
+        self.written.blocks = self.written.blocks.saturating_add(1);
+        self.written.bytes = self.written.bytes.saturating_add(bytes);
+        Ok(())
+    }
+
+    /// What was written so far.
+    #[must_use]
+    pub fn written(&self) -> Written {
+        self.written
+    }
 }
 
 /// Length and parts; tells how many bytes that were.
@@ -79,9 +109,9 @@ const ARRAY: u8 = 0x80;
 fn cbor(major: u8, count: usize) -> Vec<u8> {
     match count {
         0..=23 => vec![major | count.to_le_bytes()[0]],
-        24..=0xff => vec![major | 24, count.to_le_bytes()[0]],
-        0x100..=0xffff => [&[major | 25], &(count as u64).to_be_bytes()[6..]].concat(),
-        _ => [&[major | 26], &(count as u64).to_be_bytes()[4..]].concat(),
+        24..=0xff => vec![major | 0x18, count.to_le_bytes()[0]],
+        0x100..=0xffff => [&[major | 0x19], &(count as u64).to_be_bytes()[6..]].concat(),
+        _ => [&[major | 0x1a], &(count as u64).to_be_bytes()[4..]].concat(),
     }
 }
 
@@ -94,8 +124,7 @@ mod tests {
     fn the_bytes_are_those_of_the_format() {
         let file = unixfs::file(&bytes::Bytes::from_static(b"hello world"));
         let mut out = Vec::new();
-        let blocks = file.blocks.iter().cloned().map(Ok::<_, io::Error>);
-        let written = write(&mut out, &[file.root], blocks).unwrap();
+        let written = write(&mut out, &[file.root], file.blocks.into_iter().map(Ok::<_, io::Error>)).unwrap();
         let mut wanted = vec![58, 0xa2, 0x65];
         wanted.extend(b"roots\x81\xd8\x2a\x58\x25\0");
         wanted.extend(file.root.to_bytes());
@@ -116,11 +145,10 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_of_the_source_or_the_disk_ends_it() {
+    fn a_fault_of_the_source_or_of_the_disk_ends_it() {
         let faulty = [Err(io::Error::other("no more"))];
         assert_eq!(write(&mut Vec::new(), &[], faulty).unwrap_err().to_string(), "no more");
         let mut full: &mut [u8] = &mut [0; 4];
-        let nothing: [Result<Block, io::Error>; 0] = [];
-        assert_eq!(write(&mut full, &[], nothing).unwrap_err().kind(), io::ErrorKind::WriteZero);
+        assert_eq!(Writer::begin(&mut full, &[]).unwrap_err().kind(), io::ErrorKind::WriteZero);
     }
 }

@@ -275,6 +275,7 @@ fn new_ticket(venue: &VenueId, ticket: Ticket, authority: &Pubkey) -> Entry {
     };
     Entry::Ticket(NewTicket {
         content_digest: ticket.content_digest(),
+        has_image: ticket.image.is_some(),
         mint_address: mint_address(authority, venue, &ticket_id, Generation(0)).to_string(),
         ticket_id: ticket.id,
         event_id: ticket.event_id,

@@ -99,9 +99,10 @@ pub(super) async fn adopt(
         OnChain::Ticket(ticket) => failed(
             FailureCode::ChainConflict,
             format!(
-                "this ticket was minted before with other content: {mint} has the metadata {}, which these books did not \
-                 make; send it as it was sold then, or sell under a new id",
-                ticket.uri
+                "this ticket was minted before with other content: {mint} has the metadata {}, and these books would make \
+                 {}; send it as it was sold then, or sell under a new id. If it was sold with an image of its event, set \
+                 that image again (boxoffice image set), and then send the ticket again",
+                ticket.uri, published.uri
             ),
         ),
         OnChain::Foreign | OnChain::Absent { .. } => failed(

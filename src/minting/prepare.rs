@@ -1,6 +1,10 @@
 //! From pending to recorded: publish, look up, sign, write ahead.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
 
 use fail::fail_point;
 use tokio::{
@@ -22,7 +26,7 @@ use crate::{
         ticket::OnChain,
     },
     domain::{address::mint_seed, document::chain_name, ids::VenueId, lamports::Lamports},
-    metadata::Content,
+    metadata::{Content, ContentId},
     store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settlement, StoreError},
 };
 
@@ -118,7 +122,7 @@ impl Pace {
     fn publish_ahead(&mut self, shared: &Arc<Shared>, behind: &[PendingMint]) {
         while self.ahead.try_join_next().is_some() {}
         if !behind.is_empty() && self.ahead.is_empty() {
-            let documents = behind.iter().map(|mint| shared.document(&mint.ticket)).collect();
+            let documents = behind.iter().map(|mint| shared.document(&mint.ticket, mint.image.as_ref())).collect();
             let publisher = Arc::clone(&shared.publisher);
             self.ahead.spawn(async move { publisher.publish_ahead(documents).await });
         }
@@ -186,7 +190,8 @@ async fn affordable(shared: &Shared, wanted: usize, taken: usize) -> Result<usiz
 }
 
 async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Published>, StepError> {
-    let documents: Vec<Content> = pending.iter().map(|mint| shared.document(&mint.ticket)).collect();
+    let documents: Vec<Content> =
+        pending.iter().map(|mint| shared.document(&mint.ticket, mint.image.as_ref())).collect();
     let published = pending
         .iter()
         .zip(&documents)
@@ -194,8 +199,31 @@ async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Publish
     let published = published.collect();
     let mut contents = documents;
     contents.push(shared.default_image.clone());
+    let images = images_to_publish(shared, pending).await?;
+    contents.extend(images.iter().cloned());
     shared.publisher.publish(contents).await?;
+    let mut known = shared.published_images.lock().unwrap_or_else(PoisonError::into_inner);
+    known.extend(images.into_iter().map(|image| image.id));
     Ok(published)
+}
+
+/// Pictures that tickets got from their events and that this process has not published yet: each is large, and once is enough.
+async fn images_to_publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Content>, StepError> {
+    let uris = pending.iter().filter_map(|mint| mint.image.as_ref()?.uri.strip_prefix("ipfs://"));
+    let mut wanted: HashSet<ContentId> = uris.filter_map(ContentId::parse).collect();
+    wanted.retain(|id| !shared.published_images.lock().unwrap_or_else(PoisonError::into_inner).contains(id));
+    let mut images = Vec::new();
+    for id in wanted {
+        match shared.publisher.fetch(id).await? {
+            Some(image) if ContentId::of(&image.bytes) == id => images.push(image),
+            // What the tickets say is settled, and the people at the gate need them; the file can be brought back any time.
+            Some(_) | None => tracing::warn!(
+                image = %id,
+                "an event's image is not in the content store, or damaged there; set it again, or wallets cannot show it"
+            ),
+        }
+    }
+    Ok(images)
 }
 
 /// Asks the chain which of the tickets it holds already: those are settled, never minted again.

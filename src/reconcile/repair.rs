@@ -159,7 +159,7 @@ impl Reconciler {
 
     /// Publishes a ticket's metadata again, if it comes out as it was.
     async fn publish_again(&self, booked: &BookedMint) -> Result<bool, ReconcileError> {
-        let contents = self.shared.minter.contents_of(&booked.ticket);
+        let contents = self.shared.minter.contents_of(&booked.ticket, booked.image.as_ref());
         let is_the_same = contents.first().is_some_and(|document| Some(document.id.uri()) == booked.metadata_uri);
         if is_the_same {
             self.shared.content.publish(contents).await?;

@@ -1,9 +1,9 @@
 //! Acceptance: a batch becomes a promise in one transaction.
 
-use rusqlite::{Connection, OptionalExtension as _, params};
+use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use uuid::Uuid;
 
-use super::{BatchRecord, Store, StoreError, batches, spending};
+use super::{BatchRecord, Store, StoreError, batches, images, spending};
 use crate::domain::{
     failure::{Failure, FailureCode},
     ids::VenueId,
@@ -51,6 +51,8 @@ pub struct NewTicket {
     pub ticket: String,
     /// SHA-256 of it.
     pub content_digest: [u8; 32],
+    /// Whether it was sold with a picture of its own; otherwise it gets that of its event.
+    pub has_image: bool,
     /// Where it will live on the chain, base58.
     pub mint_address: String,
 }
@@ -144,18 +146,16 @@ impl Store {
                     Entry::Faulty { ticket_id, failure, faults } => {
                         preview.failed.push(failed(ticket_id, failure.clone(), faults));
                     }
-                    Entry::Ticket(ticket) => {
-                        match known_mint(connection, batch.venue_id.as_str(), &ticket.ticket_id)? {
-                            Some(mint) if mint.content_digest != ticket.content_digest => {
-                                preview.failed.push(failed(&ticket.ticket_id, content_conflict(), &[]));
-                            }
-                            Some(mint) if !mint.can_be_retried() => preview.known = preview.known.saturating_add(1),
-                            Some(_) | None => {
-                                preview.new = preview.new.saturating_add(1);
-                                preview.new_addresses.push(ticket.mint_address.clone());
-                            }
+                    Entry::Ticket(ticket) => match known_mint(connection, batch.venue_id.as_str(), ticket)? {
+                        Some(mint) if mint.content_digest != ticket.content_digest => {
+                            preview.failed.push(failed(&ticket.ticket_id, content_conflict(), &[]));
                         }
-                    }
+                        Some(mint) if !mint.can_be_retried() => preview.known = preview.known.saturating_add(1),
+                        Some(_) | None => {
+                            preview.new = preview.new.saturating_add(1);
+                            preview.new_addresses.push(ticket.mint_address.clone());
+                        }
+                    },
                 }
             }
             Ok((preview, batch))
@@ -241,23 +241,44 @@ struct KnownMint {
     content_digest: Vec<u8>,
     status: String,
     error_code: Option<String>,
+    /// Its event has another picture now than the ticket got.
+    image_changed: bool,
 }
 
 impl KnownMint {
     fn can_be_retried(&self) -> bool {
         let code = self.error_code.as_deref().and_then(FailureCode::parse);
-        self.status == MintStatus::Failed.as_str() && code.is_some_and(FailureCode::retryable)
+        let retryable = code.is_some_and(FailureCode::retryable) || self.gets_new_image();
+        self.status == MintStatus::Failed.as_str() && retryable
+    }
+
+    /// The chain holds the ticket with other metadata, and with the event's present picture it may be the same: books that
+    /// are rebuilt may have been told of the picture only after the ticket. These books have not minted it, so nothing that
+    /// follows from its picture is public yet.
+    fn gets_new_image(&self) -> bool {
+        self.image_changed && self.error_code.as_deref() == Some(FailureCode::ChainConflict.as_str())
     }
 }
 
-fn known_mint(connection: &Connection, venue_id: &str, ticket_id: &str) -> Result<Option<KnownMint>, StoreError> {
+fn known_mint(connection: &Connection, venue_id: &str, ticket: &NewTicket) -> Result<Option<KnownMint>, StoreError> {
+    let sql = format!(
+        "SELECT id, content_digest, status, error_code, image_uri IS NOT {} FROM mints
+         WHERE venue_id = :venue AND ticket_id = :ticket ORDER BY generation DESC LIMIT 1",
+        images::URI_NOW
+    );
+    let parameters = named_params! {
+        ":venue": venue_id, ":event": ticket.event_id, ":own": ticket.has_image, ":ticket": ticket.ticket_id
+    };
     let known = connection
-        .prepare_cached(
-            "SELECT id, content_digest, status, error_code FROM mints
-             WHERE venue_id = ? AND ticket_id = ? ORDER BY generation DESC LIMIT 1",
-        )?
-        .query_row([venue_id, ticket_id], |row| {
-            Ok(KnownMint { id: row.get(0)?, content_digest: row.get(1)?, status: row.get(2)?, error_code: row.get(3)? })
+        .prepare_cached(&sql)?
+        .query_row(parameters, |row| {
+            Ok(KnownMint {
+                id: row.get(0)?,
+                content_digest: row.get(1)?,
+                status: row.get(2)?,
+                error_code: row.get(3)?,
+                image_changed: row.get(4)?,
+            })
         })
         .optional()?;
     Ok(known)
@@ -324,12 +345,16 @@ fn take<'a>(
         failure: None,
         faults: &[],
     };
-    let Some(known) = known_mint(connection, venue_id.as_str(), &ticket.ticket_id)? else {
+    let Some(known) = known_mint(connection, venue_id.as_str(), ticket)? else {
         connection
             .prepare_cached(
+                // A ticket without a picture gets that of its event: as it is now, for ever.
                 "INSERT INTO mints
-                     (venue_id, ticket_id, event_id, ticket, content_digest, mint_address, lane, not_before, created_at)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                     (venue_id, ticket_id, event_id, ticket, content_digest, mint_address, lane, not_before, created_at,
+                      image_uri, image_type)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
+                     (SELECT 'ipfs://' || cid FROM event_images WHERE venue_id = ?1 AND event_id = ?3 AND NOT ?10),
+                     (SELECT media_type FROM event_images WHERE venue_id = ?1 AND event_id = ?3 AND NOT ?10))",
             )?
             .execute(params![
                 venue_id.as_str(),
@@ -340,7 +365,8 @@ fn take<'a>(
                 ticket.mint_address,
                 turn.lane,
                 turn.not_before_ms,
-                now_ms
+                now_ms,
+                ticket.has_image
             ])?;
         return Ok(link(connection.last_insert_rowid(), true, false));
     };
@@ -349,6 +375,9 @@ fn take<'a>(
         return Ok(Link { failure: Some(failure), mint_id: None, ..link(known.id, false, false) });
     }
     if known.can_be_retried() {
+        if known.gets_new_image() {
+            give_new_image(connection, venue_id, ticket, known.id)?;
+        }
         connection
             .prepare_cached(
                 "UPDATE mints SET status = 'pending', lane = ?, not_before = ?, attempts = 0, error_code = NULL,
@@ -363,4 +392,21 @@ fn take<'a>(
         .prepare_cached("UPDATE mints SET not_before = ?1 WHERE id = ?2 AND status = 'pending' AND not_before > ?1")?
         .execute(params![turn.not_before_ms, known.id])?;
     Ok(link(known.id, false, true))
+}
+
+/// Gives a ticket that has no picture the one that its event has now.
+fn give_new_image(
+    connection: &Connection,
+    venue_id: &VenueId,
+    ticket: &NewTicket,
+    mint_id: i64,
+) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE mints SET (image_uri, image_type) =
+                 (SELECT 'ipfs://' || cid, media_type FROM event_images WHERE venue_id = ? AND event_id = ? AND NOT ?)
+             WHERE id = ?",
+        )?
+        .execute(params![venue_id.as_str(), ticket.event_id, ticket.has_image, mint_id])?;
+    Ok(())
 }

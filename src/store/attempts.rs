@@ -6,9 +6,10 @@ use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
-use super::{BatchRecord, Store, StoreError, batches, spending, stats};
+use super::{BatchRecord, Store, StoreError, batches, images::read_image, spending, stats};
 use crate::domain::{
     address::Generation,
+    document::Image,
     failure::{Failure, FailureCode},
     lamports::Lamports,
     mint::AttemptState,
@@ -27,6 +28,8 @@ pub struct PendingMint {
     pub generation: Generation,
     /// What was sold.
     pub ticket: Ticket,
+    /// The picture that it got from its event.
+    pub image: Option<Image>,
     /// Where it will live.
     pub mint_address: Pubkey,
     /// Transactions signed for it so far, all of them dead or rejected.
@@ -148,7 +151,7 @@ impl Store {
     pub async fn next_pending(&self, limit: usize, now_ms: i64) -> Result<Vec<PendingMint>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, venue_id, generation, ticket, mint_address, attempts FROM mints
+                "SELECT id, venue_id, generation, ticket, mint_address, attempts, image_uri, image_type FROM mints
                  WHERE status = 'pending' AND not_before <= ? ORDER BY lane, id LIMIT ?",
             )?;
             let rows = statement.query_map(params![now_ms, limit], |row| {
@@ -157,6 +160,7 @@ impl Store {
                     venue_id: row.get(1)?,
                     generation: Generation(row.get(2)?),
                     ticket: read_ticket(row, 3)?,
+                    image: read_image(row, 6)?,
                     mint_address: parse(row, 4)?,
                     attempts: row.get(5)?,
                 })

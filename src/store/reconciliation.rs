@@ -7,8 +7,9 @@ use solana_signature::Signature;
 use super::{
     Store, StoreError,
     attempts::{parse, read_status, read_ticket},
+    images::read_image,
 };
-use crate::domain::{address::Generation, failure::FailureCode, mint::MintStatus, ticket::Ticket};
+use crate::domain::{address::Generation, document::Image, failure::FailureCode, mint::MintStatus, ticket::Ticket};
 
 /// A ticket as the books have it, with everything that can be compared.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub struct BookedMint {
     pub generation: Generation,
     /// What was sold.
     pub ticket: Ticket,
+    /// The picture that it got from its event.
+    pub image: Option<Image>,
     /// SHA-256 of what was sold, from when it was accepted.
     pub content_digest: Vec<u8>,
     /// Where it lives, base58.
@@ -379,7 +382,7 @@ fn correct(connection: &Connection, correction: &Correction) -> Result<usize, St
 }
 
 const COLUMNS: &str = "id, venue_id, ticket_id, generation, ticket, content_digest, mint_address, status, name,
-     metadata_uri, signature, slot, adopted, error_code, created_at, settled_at";
+     metadata_uri, signature, slot, adopted, error_code, created_at, settled_at, image_uri, image_type";
 
 fn read_booked(row: &Row<'_>) -> rusqlite::Result<BookedMint> {
     let failure: Option<String> = row.get(13)?;
@@ -389,6 +392,7 @@ fn read_booked(row: &Row<'_>) -> rusqlite::Result<BookedMint> {
         ticket_id: row.get(2)?,
         generation: Generation(row.get(3)?),
         ticket: read_ticket(row, 4)?,
+        image: read_image(row, 16)?,
         content_digest: row.get(5)?,
         mint_address: row.get(6)?,
         status: read_status(row, 7)?,

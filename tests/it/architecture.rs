@@ -7,7 +7,8 @@ use std::{
 };
 
 const ENTRANCES: [&str; 3] = ["cli", "http", "schedule"];
-const SERVICES: [&str; 8] = ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup", "publishing"];
+const SERVICES: [&str; 9] =
+    ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup", "images", "publishing"];
 const ADAPTERS: [&str; 7] = ["store", "chain", "metadata", "webhook", "folder", "clock", "telemetry"];
 
 /// The files of a module, those of its submodules too.

@@ -43,6 +43,10 @@ mod crash;
 #[cfg(feature = "localnet")]
 mod events;
 #[cfg(feature = "localnet")]
+mod export;
+#[cfg(feature = "localnet")]
+mod images;
+#[cfg(feature = "localnet")]
 mod interop;
 #[cfg(feature = "localnet")]
 mod openapi;

@@ -24,6 +24,7 @@ async fn the_description_and_the_handlers_agree() {
         "/admin/batches/{id}",
         "/admin/batches/{id}/events",
         "/admin/dashboard",
+        "/admin/events/{eventId}/image",
         "/admin/jobs",
         "/admin/jobs/{id}/run",
         "/admin/mints",

@@ -1,0 +1,148 @@
+//! SVG: a picture only as long as it runs nothing and fetches nothing.
+//!
+//! Wallets and markets show these pictures inside their own pages, and not all of them shut scripts out. Everything that
+//! could run or fetch is refused rather than cut out: the picture that is published is the one that was sent.
+
+use roxmltree::{Document, Node, ParsingOptions};
+use thiserror::Error;
+
+use super::{ImageFault, Picture};
+
+const SVG: &str = "http://www.w3.org/2000/svg";
+const XHTML: &str = "http://www.w3.org/1999/xhtml";
+/// Elements and texts: far more than drawings have, few enough for memory.
+const MAX_NODES: u32 = 200_000;
+/// What runs, or embeds what may run.
+const ACTIVE: [&str; 9] =
+    ["script", "handler", "foreignobject", "iframe", "embed", "object", "audio", "video", "listener"];
+/// What may stand in the place of a file: pixels and letters, which do nothing.
+const EMBEDDED: [&str; 6] =
+    ["data:image/png", "data:image/jpeg", "data:image/jpg", "data:image/gif", "data:image/webp", "data:font/"];
+
+/// What is wrong with an SVG.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum SvgFault {
+    /// No XML, or with a DTD.
+    #[error("cannot be read as plain XML without a DOCTYPE")]
+    Unreadable,
+    /// XML of another kind.
+    #[error("has no root element <svg> of the namespace {SVG}")]
+    Root,
+    /// Nothing says how large it is.
+    #[error("has neither width and height nor a viewBox")]
+    NoSize,
+    /// An element that runs, or embeds what may run.
+    #[error("has an element <{0}>, which may run something")]
+    Active(String),
+    /// An attribute that runs.
+    #[error("has an attribute {0}, which may run something")]
+    Handler(String),
+    /// Something outside of the file.
+    #[error("refers to something outside of it in {0}")]
+    Reference(String),
+}
+
+/// Tells how large an SVG is.
+pub(super) fn svg(bytes: &[u8]) -> Result<Picture, ImageFault> {
+    let text = str::from_utf8(bytes).map_err(|_binary| ImageFault::UnknownKind)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if !text.trim_start().starts_with('<') {
+        return Err(ImageFault::UnknownKind);
+    }
+    let (width, height) = look(text).map_err(ImageFault::Svg)?;
+    Ok(Picture { media_type: "image/svg+xml", width, height })
+}
+
+fn look(text: &str) -> Result<(u32, u32), SvgFault> {
+    let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
+    let document = Document::parse_with_options(text, options).map_err(|_malformed| SvgFault::Unreadable)?;
+    let root = document.root_element();
+    if !root.has_tag_name((SVG, "svg")) {
+        return Err(SvgFault::Root);
+    }
+    document.descendants().try_for_each(harmless)?;
+    sides(root).ok_or(SvgFault::NoSize)
+}
+
+fn harmless(node: Node<'_, '_>) -> Result<(), SvgFault> {
+    if let Some(instruction) = node.pi() {
+        // Style sheets of others.
+        return Err(SvgFault::Reference(format!("<?{}?>", instruction.target)));
+    }
+    if node.is_text() && node.parent().is_some_and(|parent| parent.tag_name().name().eq_ignore_ascii_case("style")) {
+        let text = node.text().unwrap_or_default();
+        return if is_local_style(text) { Ok(()) } else { Err(SvgFault::Reference("<style>".into())) };
+    }
+    if !node.is_element() {
+        return Ok(());
+    }
+    let tag = node.tag_name();
+    if tag.namespace() == Some(XHTML) || ACTIVE.contains(&tag.name().to_ascii_lowercase().as_str()) {
+        return Err(SvgFault::Active(tag.name().to_owned()));
+    }
+    for attribute in node.attributes() {
+        let (name, value) = (attribute.name().to_ascii_lowercase(), attribute.value().trim());
+        // An animation can set what it names.
+        let animated = if name == "attributename" { value.to_ascii_lowercase() } else { String::new() };
+        let animated = animated.rsplit(':').next().unwrap_or_default();
+        if name.starts_with("on") || animated.starts_with("on") {
+            return Err(SvgFault::Handler(attribute.name().to_owned()));
+        }
+        let refers = matches!(name.as_str(), "href" | "src") && !is_local(value);
+        let rebased = name == "base" && attribute.namespace().is_some();
+        if refers || rebased || animated == "href" || !is_local_style(value) {
+            return Err(SvgFault::Reference(format!("the attribute {}", attribute.name())));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an address leads to a part of the file, or is the thing itself.
+fn is_local(address: &str) -> bool {
+    let address = address.trim();
+    let embedded = |kind: &&str| address.get(..kind.len()).is_some_and(|start| start.eq_ignore_ascii_case(kind));
+    address.is_empty() || address.starts_with('#') || EMBEDDED.iter().any(embedded)
+}
+
+/// Whether a style, or an attribute that may be one, fetches nothing.
+fn is_local_style(style: &str) -> bool {
+    let style = style.to_ascii_lowercase();
+    // With a backslash, CSS can spell a word in a hundred ways.
+    let hidden = style.contains('\\') && style.contains(['(', '{', '@']);
+    let fetches = ["@import", "image-set(", "src(", "expression(", "javascript:"];
+    if hidden || fetches.iter().any(|word| style.contains(word)) {
+        return false;
+    }
+    style.split("url(").skip(1).all(|rest| is_local(rest.trim_start_matches(['"', '\'', ' ', '\t', '\n', '\r'])))
+}
+
+/// Its own size in pixels, or else that of its view.
+fn sides(root: Node<'_, '_>) -> Option<(u32, u32)> {
+    let side = |name| root.attribute(name).and_then(pixels);
+    if let (Some(width), Some(height)) = (side("width"), side("height")) {
+        return Some((width, height));
+    }
+    let view = root.attribute("viewBox")?;
+    let numbers: Vec<&str> = view.split([' ', ',', '\t', '\n', '\r']).filter(|number| !number.is_empty()).collect();
+    let [_, _, width, height] = numbers.as_slice() else { return None };
+    Some((pixels(width)?, pixels(height)?))
+}
+
+/// A length in pixels, rounded up. Source of the units: CSS Values 4, section 6.2.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "bounded by the checks")]
+fn pixels(length: &str) -> Option<u32> {
+    let length = length.trim();
+    let end = length.find(|c: char| c.is_ascii_alphabetic() && c != 'e' || c == '%').unwrap_or(length.len());
+    let (number, unit) = length.split_at_checked(end)?;
+    let factor = match unit {
+        "" | "px" => 1.0,
+        "pt" => 96.0 / 72.0,
+        "pc" => 16.0,
+        "in" => 96.0,
+        "cm" => 96.0 / 2.54,
+        "mm" => 96.0 / 25.4,
+        _ => return None,
+    };
+    let pixels = (number.trim().parse::<f64>().ok()? * factor).ceil();
+    (1.0..=f64::from(u32::MAX)).contains(&pixels).then_some(pixels as u32)
+}

@@ -30,8 +30,10 @@ use crate::{
     metadata::{
         PublishError, Publisher,
         local::{self, LocalContent},
+        replicated::Replicated,
     },
     minting::{Minter, MintingSettings},
+    publishing::Publishing,
     reconcile::Reconciler,
     schedule::{self, Scheduler, Services},
     store::{self, Identity, Store, StoreError},
@@ -128,6 +130,8 @@ pub struct App {
     pub cache: Caching,
     /// The Redis that boxes share; none for a box that is alone.
     pub fleet: Option<Fleet>,
+    /// Where else it is published.
+    pub publishing: Publishing,
     /// What tickets cost.
     pub prices: Arc<Prices>,
     /// Who is let in.
@@ -169,8 +173,13 @@ impl App {
     ///
     /// # Errors
     /// See [`StartError`]; each names the thing and the remedy.
-    #[expect(clippy::too_many_lines, reason = "the whole wiring, in the order in which things depend on each other")]
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        // Boxed: the wiring holds much across its waits, and whoever waits for it would hold that too.
+        Box::pin(Self::wire(config)).await
+    }
+
+    #[expect(clippy::too_many_lines, reason = "the whole wiring, in the order in which things depend on each other")]
+    async fn wire(config: Config) -> Result<Self, StartError> {
         let wallet = match &config.wallet_path {
             Some(path) => Wallet::load(path)?,
             // Only the embedded chain goes without a key file: the settings refuse it for every other network.
@@ -199,7 +208,11 @@ impl App {
         };
         let cache = Caching::new(cache, "local", &registry)?;
         let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
-        let publisher: Arc<dyn Publisher> = Arc::new(content.clone());
+        let now = Arc::clone(&clock);
+        let publish = config.publish.clone();
+        let replicated = Replicated::open(content.clone(), publish, move || now.now_ms(), &registry).await?;
+        let publishing = Publishing::new(replicated.clone(), config.verify_sample);
+        let publisher: Arc<dyn Publisher> = Arc::new(replicated);
         let minter = Minter::new(
             store.clone(),
             Arc::clone(&chain) as _,
@@ -236,6 +249,7 @@ impl App {
             chain: Arc::clone(&chain),
             minter: minter.clone(),
             balance: balance.clone(),
+            publishing: publishing.clone(),
             clock: Arc::clone(&clock),
             wallet: authority,
             folder: folder.path().to_owned(),
@@ -247,6 +261,7 @@ impl App {
             tasks.spawn(fleet.clone().run(shutdown.clone()));
         }
         tasks.spawn(balance.clone().run(shutdown.clone()));
+        tasks.spawn(publishing.clone().run(shutdown.clone()));
         tasks.spawn(alerts.clone().run(shutdown.clone()));
         tasks.spawn(watch.run(shutdown.clone()));
         let services = Services {
@@ -257,6 +272,7 @@ impl App {
             balance: balance.clone(),
             prices: Arc::clone(&prices),
             reconciler: reconciler.clone(),
+            publishing: publishing.clone(),
             alerts: alerts.clone(),
             backups: backups(&config, &folder),
             clock: Arc::clone(&clock),
@@ -275,6 +291,7 @@ impl App {
             content,
             cache,
             fleet,
+            publishing,
             prices,
             access,
             images,

@@ -207,7 +207,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Recover(args) => recover::run(args, settings).await,
         Command::Address(args) => address::run(args, settings),
         Command::Key(args) => key::run(args, settings).await,
-        Command::Cache(args) => cache::run(args, settings).await,
+        Command::Cache(args) => Box::pin(cache::run(args, settings)).await,
         Command::Alert(args) => alert::run(args, settings).await,
         Command::Keygen(args) => keygen::run(&args),
         Command::CheckConfig(args) => check_config::run(args, settings).await,

@@ -5,6 +5,7 @@
 
 mod alerts;
 mod cache;
+mod publishing;
 mod settings;
 mod sources;
 
@@ -34,6 +35,7 @@ use crate::{
         cron::Cron, document::MAX_SYMBOL_BYTES, lamports::Lamports, quiet_hours::QuietHours, spending::SpendingLimits,
     },
     estimate::Pacing,
+    metadata::replicated::PublishSettings,
     reconcile::ReconcileSettings,
 };
 use sources::Values;
@@ -175,6 +177,8 @@ pub struct Schedules {
     pub reconcile: Option<Cron>,
     /// `CACHE_WARM_SCHEDULE`.
     pub cache_warm: Option<Cron>,
+    /// `CONTENT_VERIFY_SCHEDULE`; off without a provider.
+    pub verify_content: Option<Cron>,
 }
 
 /// Every setting, checked.
@@ -216,6 +220,10 @@ pub struct Config {
     pub reconcile: ReconcileSettings,
     /// `CACHE_MAX_MB`, `REDIS_ENABLED`, `REDIS_URL`, `REDIS_PASSWORD`, `REDIS_KEY_PREFIX`.
     pub cache: CacheSettings,
+    /// `IPFS_PROVIDER`, `IPFS_SECOND_PROVIDER`, `MINT_UNPUBLISHED`, `IPFS_GATEWAYS`, and the providers' own settings.
+    pub publish: PublishSettings,
+    /// `CONTENT_VERIFY_SAMPLE`: published files that are looked at again each time.
+    pub verify_sample: usize,
     /// `ALERT_WEBHOOK_URL`, `ALERT_WEBHOOK_SECRET`, `ALERT_WEBHOOK_ALLOW_HTTP`, `ALERT_BATCH_FINISHED`.
     pub alerts: AlertSettings,
     /// The jobs, in the time zone `TIMEZONE`.
@@ -287,6 +295,7 @@ impl Config {
             retry: None,
             reconcile: None,
             cache_warm: None,
+            verify_content: None,
         };
         self
     }
@@ -362,14 +371,11 @@ impl Config {
         let allow_off_curve_owners = values.parse("ALLOW_OFF_CURVE_OWNERS", boolean);
         let keep_reports_days = values.parse("RECONCILIATION_KEEP_DAYS", |text| number::<u32>(text, 1, 36_500));
         let auto_fix_max_rate = values.parse("AUTO_FIX_MAX_RATE", share);
-        values.parse("IPFS_PROVIDER", |text| match text {
-            "local" => Ok(()),
-            "kubo" | "pinata" => Err("is not in this version yet; use local".into()),
-            _ => Err("must be local".into()),
-        });
         let cache = CacheSettings::read(values);
+        let publish = publishing::read(values);
+        let verify_sample = values.parse("CONTENT_VERIFY_SAMPLE", |text| number::<usize>(text, 1, 10_000));
         let alerts = AlertSettings::read(values);
-        let schedules = schedules(values);
+        let schedules = schedules(values, publish.as_ref().is_some_and(|publish| publish.first.is_some()));
         let backup_dir = values.optional("BACKUP_DIR", path);
         let backup_keep = values.parse("BACKUP_KEEP", |text| number::<usize>(text, 1, 10_000));
         let log_level = values.parse("LOG_LEVEL", log_level);
@@ -400,6 +406,8 @@ impl Config {
                 auto_fix_max_rate: auto_fix_max_rate?,
             },
             cache: cache?,
+            publish: publish?,
+            verify_sample: verify_sample?,
             alerts: alerts?,
             schedules: schedules?,
             backup_dir,
@@ -437,7 +445,7 @@ fn admin_api_key(values: &mut Values, network: Network) -> Option<Secret> {
     key
 }
 
-fn schedules(values: &mut Values) -> Option<Schedules> {
+fn schedules(values: &mut Values, has_provider: bool) -> Option<Schedules> {
     let zone = values.parse("TIMEZONE", |text| {
         TimeZone::get(text).map_err(|_unknown| "is no time zone such as UTC, Europe/Berlin or America/New_York".into())
     });
@@ -459,6 +467,7 @@ fn schedules(values: &mut Values) -> Option<Schedules> {
         retry: schedule("RETRY_SCHEDULE"),
         reconcile: schedule("RECONCILIATION_SCHEDULE"),
         cache_warm: schedule("CACHE_WARM_SCHEDULE"),
+        verify_content: schedule("CONTENT_VERIFY_SCHEDULE").filter(|_| has_provider),
     };
     zone.map(|_zone| schedules)
 }

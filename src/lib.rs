@@ -7,7 +7,7 @@
 //! wiring      app  config         builds everything once; the only reader of settings
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
 //!             reconcile  balance  access
-//!             alerts  backup  cache  images
+//!             alerts  backup  cache  images  publishing
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
 //!             metadata  fleet  webhook  folder  clock  telemetry
 //! below all   domain              pure and synchronous
@@ -40,6 +40,7 @@ pub mod images;
 mod kill_points;
 pub mod metadata;
 pub mod minting;
+pub mod publishing;
 pub mod reconcile;
 pub mod schedule;
 pub mod store;

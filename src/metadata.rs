@@ -1,20 +1,34 @@
 //! Published content: every byte has an address that is a hash of it.
 //!
 //! Services speak to the [`Publisher`] trait. The local store ([`local`]) keeps content in a database of its own and serves
-//! it over HTTP; pinning services come behind the same trait. [`unixfs`] knows the blocks and the address of a file of any
-//! size, [`car`] how blocks travel in one file, and [`export`] puts all that is published into one.
+//! it over HTTP, and records what was published where; [`replicated`] brings it from there to the providers of the settings,
+//! [`remote`] and behind it Kubo and Pinata. [`unixfs`] knows the blocks and the address of a file of any size, [`car`] how
+//! blocks travel in one file, and [`export`] puts all that is published into one.
 
 pub mod car;
+pub mod delivery;
+mod exchange;
 pub mod export;
+mod kubo;
 pub mod local;
+mod pinata;
+pub mod remote;
+pub mod replicated;
 pub mod unixfs;
+pub mod verify;
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use cid::Cid;
 use thiserror::Error;
+
+/// Bytes of a file that is published at most: Pinata's limit for one upload.
+pub const MOST_FILE_BYTES: usize = 100_000_000;
+
+/// Tells the time in Unix milliseconds; given from outside, for adapters do not know each other.
+type NowMs = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// The address of content: a `CIDv1` with sha2-256, as `ipfs add --cid-version=1 --raw-leaves` gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -71,6 +85,12 @@ impl Content {
         let bytes = bytes.into();
         Self { id: ContentId::of(&bytes), media_type: media_type.into(), bytes }
     }
+
+    /// Whether its bytes are those of its address.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        ContentId::of(&self.bytes) == self.id
+    }
 }
 
 /// Why content could not be published or read.
@@ -90,6 +110,20 @@ pub enum PublishError {
     /// The process is shutting down.
     #[error("the content store is closed")]
     Closed,
+    /// A provider.
+    #[error("metadata cannot be published by {provider}: {source}")]
+    Remote {
+        /// Its name.
+        provider: &'static str,
+        /// What is wrong with it.
+        source: remote::RemoteError,
+    },
+    /// No client for a provider.
+    #[error(transparent)]
+    Client(#[from] remote::RemoteError),
+    /// An instrument is registered twice: a bug.
+    #[error(transparent)]
+    Metrics(prometheus::Error),
 }
 
 /// A place where content can be fetched by its address.
@@ -99,6 +133,18 @@ pub trait Publisher: Send + Sync {
     async fn publish(&self, contents: Vec<Content>) -> Result<(), PublishError>;
     /// A file by its address, if it is kept here.
     async fn fetch(&self, id: ContentId) -> Result<Option<Content>, PublishError>;
+    /// Whether publishing waits for others, so that it pays to begin early.
+    fn waits_for_others(&self) -> bool {
+        false
+    }
+    /// Tells that somebody else may have published files already: they are looked for before they are sent.
+    fn may_be_there(&self, ids: Vec<ContentId>) {
+        drop(ids);
+    }
+    /// Begins early: publishes files that [`Publisher::publish`] will ask for soon. What goes wrong shows there.
+    async fn publish_ahead(&self, contents: Vec<Content>) {
+        drop(contents);
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod judge;
 mod lookup;
 mod meter;
 mod prepare;
+mod publish;
 mod remember;
 mod send;
 
@@ -54,9 +55,10 @@ use crate::{
     },
     estimate::{Pacing, Prices},
     metadata::{Content, ContentId, PublishError, Publisher},
-    store::{MintedTicket, Settlement, Store, StoreError},
+    store::{Settlement, Store, StoreError},
 };
 use meter::Meter;
+use remember::Remember;
 
 /// Transactions that may be under way at once: bounds memory, and what a status poll has to ask for.
 const MAX_IN_FLIGHT: usize = 1_024;
@@ -132,7 +134,7 @@ enum StepError {
 pub struct Minter {
     shared: Arc<Shared>,
     /// Taken by the start.
-    to_remember: Arc<Mutex<Option<mpsc::Receiver<Vec<MintedTicket>>>>>,
+    remembering: Arc<Mutex<Option<mpsc::Receiver<Remember>>>>,
 }
 
 /// What the tasks of the engine share.
@@ -157,7 +159,7 @@ struct Shared {
     in_flight: Arc<Semaphore>,
     meter: Meter,
     /// What the cache is to be told.
-    minted: remember::Minted,
+    to_remember: mpsc::Sender<Remember>,
 }
 
 impl fmt::Debug for Minter {
@@ -185,7 +187,7 @@ impl Minter {
     ) -> Result<Self, prometheus::Error> {
         let meter = Meter::new()?;
         meter.register(registry)?;
-        let (minted, to_remember) = remember::channel();
+        let (to_remember, remembering) = remember::channel();
         let shared = Shared {
             store,
             chain,
@@ -202,10 +204,10 @@ impl Minter {
             held: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             meter,
-            minted,
+            to_remember,
         };
-        let to_remember = Arc::new(Mutex::new(Some(to_remember)));
-        Ok(Self { shared: Arc::new(shared), to_remember })
+        let remembering = Arc::new(Mutex::new(Some(remembering)));
+        Ok(Self { shared: Arc::new(shared), remembering })
     }
 
     /// Starts the engine's tasks. They begin with what an earlier process left open.
@@ -223,8 +225,8 @@ impl Minter {
         let (to_resend, resend_queue) = mpsc::unbounded_channel();
 
         let left_open = flight::recover(shared).await?;
-        if let Some(minted) = self.to_remember.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            tasks.spawn(remember::run(shared.cache.clone(), minted, shutdown.clone()));
+        if let Some(waiting) = self.remembering.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            tasks.spawn(remember::run(shared.cache.clone(), waiting, shutdown.clone()));
         }
         tasks.spawn(prepare::run(Arc::clone(shared), to_send, to_confirm, shutdown.clone()));
         tasks.spawn(send::run(Arc::clone(shared), send_queue, resend_queue, shutdown.clone()));
@@ -320,10 +322,14 @@ impl Shared {
     async fn settle(&self, progress: Vec<(i64, AttemptState)>, settlements: Vec<Settlement>) -> Result<(), StoreError> {
         let settled = self.store.settle(progress, settlements, self.now_ms()).await?;
         self.meter.settled(&settled);
-        // A cache that cannot keep up misses it.
-        drop(self.minted.try_send(settled.minted));
+        self.remember(Remember::Minted(settled.minted));
         self.settled.send_modify(|count| *count = count.wrapping_add(1));
         Ok(())
+    }
+
+    /// Has the cache told of something, unless it cannot keep up.
+    fn remember(&self, what: Remember) {
+        drop(self.to_remember.try_send(what));
     }
 
     fn free(&self, part: Part) {

@@ -21,7 +21,9 @@ use crate::{
         mint::MintStatus,
     },
     folder,
+    metadata::replicated::CopyStatus,
     minting::{Condition, Minter},
+    publishing::Publishing,
     store::{AlertFilter, BatchRecord, Store, StoreError},
 };
 
@@ -60,7 +62,8 @@ pub struct Watch {
     pub minter: Minter,
     /// The wallet's balance.
     pub balance: BalanceMonitor,
-    /// What a ticket costs.
+    /// Where metadata is published.
+    pub publishing: Publishing,
     /// The time.
     pub clock: SharedClock,
     /// The wallet.
@@ -81,12 +84,14 @@ impl Watch {
             let mut settled = self.minter.settlements();
             let mut held = Lasting::default();
             let mut down = BTreeMap::new();
+            let mut not_published = BTreeMap::new();
             loop {
                 tokio::select! {
                     _ = tick.tick() => {
                         self.look_at_balance().await;
                         self.look_at_minting(&mut held).await;
                         self.look_at_endpoints(&mut down).await;
+                        self.look_at_publishers(&mut not_published).await;
                         self.look_at_disk().await;
                         self.look_at_batches().await;
                     }
@@ -174,6 +179,30 @@ impl Watch {
         }
     }
 
+    async fn look_at_publishers(&self, down: &mut BTreeMap<&'static str, Lasting>) {
+        for status in self.publishing.status().await.unwrap_or_default() {
+            let CopyStatus { provider, host, required, health, unpublished, .. } = status;
+            // A fault without anything to publish keeps nobody waiting.
+            let fault = health.error.filter(|_| unpublished > 0);
+            let lasting = down.entry(provider).or_default();
+            match (lasting.see(fault.is_some(), Instant::now(), self.rules.patience), fault) {
+                (Some(true), Some(fault)) => {
+                    let severity = if required { Severity::Critical } else { Severity::Warning };
+                    let waiting = if required { "are not minted before" } else { "are published later" };
+                    let summary = format!("{provider} does not take metadata: {fault}; {unpublished} files {waiting}");
+                    let alert = Alert::new(AlertKind::PublisherDown, severity, Some(provider), summary);
+                    let data =
+                        json!({ "host": host, "fault": fault, "unpublished": unpublished, "required": required });
+                    self.alerts.raise(alert.with(data)).await;
+                }
+                (Some(false), _) => {
+                    self.alerts.resolve(&alert_key(AlertKind::PublisherDown, Some(provider))).await;
+                }
+                (Some(true), None) | (None, _) => {}
+            }
+        }
+    }
+
     async fn look_at_disk(&self) {
         let free_bytes = match folder::free_bytes(&self.folder) {
             Ok(free_bytes) => free_bytes,
@@ -191,13 +220,27 @@ impl Watch {
         self.alerts.raise(alert.with(json!({ "freeBytes": free_bytes }))).await;
     }
 
-    /// An endpoint that the settings no longer name will not come back.
+    /// An endpoint or a provider that the settings no longer name will not come back.
     async fn forget_former_endpoints(&self) {
         let names: Vec<String> = self.chain.health().into_iter().map(|health| health.endpoint).collect();
+        let Ok(providers) = self.publishing.status().await else { return };
         let filter = AlertFilter { open: Some(true), after: None };
         for incident in self.store.alerts(filter, MOST_OPEN).await.unwrap_or_default() {
-            let is_former = incident.subject.as_ref().is_some_and(|subject| !names.contains(subject));
-            if incident.kind == AlertKind::EndpointDown && is_former {
+            let Some(subject) = &incident.subject else { continue };
+            let is_former = match incident.kind {
+                AlertKind::EndpointDown => !names.contains(subject),
+                AlertKind::PublisherDown | AlertKind::ContentMissing => {
+                    !providers.iter().any(|provider| provider.provider == subject)
+                }
+                AlertKind::Discrepancies
+                | AlertKind::LowBalance
+                | AlertKind::MintingHeld
+                | AlertKind::BatchFailing
+                | AlertKind::BackupFailed
+                | AlertKind::JobFailed
+                | AlertKind::DiskLow => false,
+            };
+            if is_former {
                 self.alerts.resolve(&incident.key).await;
             }
         }

@@ -9,6 +9,7 @@ use crate::{
     app::App,
     chain::wallet::Wallet,
     config::{Config, ConfigErrors, ConfigFault, Network, describe},
+    metadata::replicated::CopyStatus,
     store,
 };
 
@@ -41,7 +42,14 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
     if args.online {
         let app = App::start(config.for_one_command()).await?;
         let balance = crate::chain::Chain::balance(app.chain.as_ref(), &app.authority).await;
+        let publishers = match app.publishing.check().await {
+            Ok(()) => app.publishing.status().await,
+            Err(error) => Err(error),
+        };
         app.stop().await;
+        for CopyStatus { provider, host, .. } in publishers? {
+            println!("{provider} at {host} answers and lets the box in");
+        }
         println!("the chain answers, books and wallet belong to it; the wallet holds {}", balance?);
     }
     println!("the settings are in order");

@@ -281,7 +281,7 @@ pub(super) struct OwnServer {
 impl OwnServer {
     /// Starts a box for this process alone: nobody needs to be kept from asking too often.
     pub(super) async fn start(config: Config, listener: tokio::net::TcpListener) -> anyhow::Result<Self> {
-        let app = Box::pin(App::start(config.for_one_command())).await?;
+        let app = App::start(config.for_one_command()).await?;
         let url: Url = format!("http://{}", listener.local_addr()?).parse()?;
         let client = Client::new(url, app.config.admin_api_key.clone())?;
         let (app, stop) = (Arc::new(app), CancellationToken::new());

@@ -52,10 +52,14 @@ impl AlertSettings {
 fn receiver_url(text: &str, allow_http: bool) -> Result<Url, String> {
     let url = text.parse::<Url>().ok().filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
     let url = url.ok_or("is not an http:// or https:// address")?;
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let is_here = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
-    if url.scheme() == "https" || is_here || allow_http {
+    if url.scheme() == "https" || is_here(&url) || allow_http {
         return Ok(url);
     }
     Err("is http://, which others can read on the way; use https://, or set ALERT_WEBHOOK_ALLOW_HTTP=true".into())
+}
+
+/// Whether an address leads to this machine.
+pub(super) fn is_here(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }

@@ -45,6 +45,16 @@ pub const SETTINGS: &[Setting] = &[
     setting("reconciliation", "AUTO_FIX_MAX_RATE", "0.05"),
     setting("reconciliation", "RECONCILIATION_KEEP_DAYS", "365"),
     setting("metadata", "IPFS_PROVIDER", "local"),
+    setting("metadata", "IPFS_SECOND_PROVIDER", ""),
+    setting("metadata", "MINT_UNPUBLISHED", "false"),
+    // Such addresses may hold a user and a password, or a gateway's token.
+    Setting { secret: true, ..setting("metadata", "KUBO_API_URL", "http://127.0.0.1:5001") },
+    Setting { secret: true, ..setting("metadata", "KUBO_API_TOKEN", "") },
+    Setting { secret: true, ..setting("metadata", "PINATA_JWT", "") },
+    setting("metadata", "PINATA_API_URL", "https://api.pinata.cloud"),
+    setting("metadata", "PINATA_UPLOAD_URL", "https://uploads.pinata.cloud"),
+    Setting { secret: true, ..setting("metadata", "IPFS_GATEWAYS", "") },
+    setting("metadata", "CONTENT_VERIFY_SAMPLE", "50"),
     setting("cache", "CACHE_MAX_MB", "64"),
     setting("cache", "REDIS_ENABLED", "false"),
     // Such addresses may hold a password.
@@ -64,6 +74,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("schedule", "RETRY_SCHEDULE", ""),
     setting("schedule", "RECONCILIATION_SCHEDULE", "0 2 * * *"),
     setting("schedule", "CACHE_WARM_SCHEDULE", ""),
+    setting("schedule", "CONTENT_VERIFY_SCHEDULE", "45 4 * * *"),
     setting("backup", "BACKUP_SCHEDULE", ""),
     setting("backup", "BACKUP_DIR", ""),
     setting("backup", "BACKUP_KEEP", "7"),
@@ -73,4 +84,4 @@ pub const SETTINGS: &[Setting] = &[
 
 /// Names that users of this kind of service know, and that have no effect in this version: they are told so, and the box
 /// starts.
-pub(super) const WITHOUT_EFFECT: &[&str] = &["SOLANA_WS_URL", "KUBO_API_URL", "PINATA_JWT"];
+pub(super) const WITHOUT_EFFECT: &[&str] = &["SOLANA_WS_URL"];

@@ -62,6 +62,10 @@ alert_kinds! {
     BackupFailed = "backup_failed";
     /// A job of the scheduler failed.
     JobFailed = "job_failed";
+    /// A provider does not take what is to be published.
+    PublisherDown = "publisher_down";
+    /// A provider has lost published files.
+    ContentMissing = "content_missing";
     /// The disk is nearly full.
     DiskLow = "disk_low";
 }

@@ -13,6 +13,7 @@ use crate::{
     clock::rfc3339,
     domain::{lamports::Lamports, mint::MintStatus},
     fleet::Fleet,
+    metadata::replicated::CopyStatus,
     minting::Condition,
 };
 
@@ -26,6 +27,8 @@ pub(super) struct SystemStatus {
     /// The RPC endpoints, in the order of the settings.
     rpc: Vec<EndpointStatus>,
     queue: QueueStatus,
+    /// Where metadata is published besides this box, in the order of the settings; empty for `IPFS_PROVIDER=local`.
+    publisher: Vec<PublisherStatus>,
     scheduler: SchedulerStatus,
     version: &'static str,
     network: &'static str,
@@ -110,6 +113,24 @@ pub(super) struct QueueStatus {
     held: Option<String>,
 }
 
+/// A provider that metadata is published by.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PublisherStatus {
+    /// `kubo` or `pinata`.
+    provider: &'static str,
+    /// Scheme, host and port.
+    host: String,
+    /// Nothing is minted before it has confirmed its metadata.
+    required: bool,
+    /// It answered when it was last asked; null if it never was.
+    reachable: Option<bool>,
+    /// What went wrong when it was last asked.
+    last_error: Option<String>,
+    /// Files that it has not confirmed yet.
+    unpublished: u64,
+}
+
 /// What the box does by itself; `/admin/jobs` has more.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -131,7 +152,8 @@ pub(super) struct SchedulerStatus {
 #[utoipa::path(get, path = "/system/status", operation_id = "getSystemStatus", tag = "system", responses((status = 200, body = SystemStatus)))]
 pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
     let app = &api.app;
-    let (known, counts, cache) = tokio::join!(app.balance.current(), app.store.counts(None), app.cache.stats());
+    let asked = tokio::join!(app.balance.current(), app.store.counts(None), app.cache.stats(), app.publishing.status());
+    let (known, counts, cache, publishers) = asked;
     let connected = counts.is_ok();
     let counts = counts.unwrap_or_default();
     let (pending, minting) = (counts.of(MintStatus::Pending), counts.of(MintStatus::Minting));
@@ -161,6 +183,7 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
                 Condition::Held { reason } => Some(reason),
             },
         },
+        publisher: publishers.unwrap_or_default().into_iter().map(PublisherStatus::from).collect(),
         scheduler: SchedulerStatus {
             running: app.scheduler.is_alive(),
             leads: app.fleet.as_ref().map(Fleet::leads),
@@ -173,6 +196,19 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
         uptime_seconds: api.started.elapsed().as_secs(),
         timestamp: rfc3339(app.clock.now_ms()),
     })
+}
+
+impl From<CopyStatus> for PublisherStatus {
+    fn from(status: CopyStatus) -> Self {
+        Self {
+            provider: status.provider,
+            host: status.host,
+            required: status.required,
+            reachable: status.health.reachable,
+            last_error: status.health.error,
+            unpublished: status.unpublished,
+        }
+    }
 }
 
 impl From<EndpointHealth> for EndpointStatus {

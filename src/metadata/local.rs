@@ -1,5 +1,7 @@
 //! The local content store: a SQLite file of blobs, for small files are quicker there than one by one on a file system, and
-//! a thousand of them cost one fsync.
+//! a thousand of them cost one fsync. Beside them it records what was published where (`publications`).
+
+pub(super) mod publications;
 
 use std::{
     fmt,
@@ -8,10 +10,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use fail::fail_point;
-use rusqlite::{Connection, ErrorCode, OptionalExtension as _, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension as _, Transaction, params};
 
 use super::{Content, ContentId, PublishError, Publisher};
+use publications::PublisherRow;
 
 /// Name of the store inside the data folder.
 pub const FILE_NAME: &str = "content.db";
@@ -31,6 +33,8 @@ pub struct LocalContent {
     path: PathBuf,
     writer: Arc<Mutex<Connection>>,
     reader: Arc<Mutex<Connection>>,
+    /// The providers for which every file that comes in is registered.
+    registered: Arc<Mutex<Vec<PublisherRow>>>,
 }
 
 impl fmt::Debug for LocalContent {
@@ -50,11 +54,37 @@ impl LocalContent {
             let connection = Connection::open(&path)?;
             connection.busy_timeout(std::time::Duration::from_secs(5))?;
             connection.execute_batch(SCHEMA)?;
+            connection.execute_batch(publications::SCHEMA)?;
             Ok(Arc::new(Mutex::new(connection)))
         };
         let connect = || connect().map_err(|source| fault(&path, source));
         let (writer, reader) = (connect()?, connect()?);
-        Ok(Self { path, writer, reader })
+        Ok(Self { path, writer, reader, registered: Arc::default() })
+    }
+
+    fn registered(&self) -> Vec<PublisherRow> {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&mut Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, PublishError> {
+        self.with(&self.reader, work).await
+    }
+
+    /// Does some work in one commit.
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, PublishError> {
+        let work = |connection: &mut Connection| {
+            let transaction = connection.transaction()?;
+            let result = work(&transaction)?;
+            transaction.commit()?;
+            Ok(result)
+        };
+        self.with(&self.writer, work).await
     }
 
     /// Lets SQLite refresh what it knows of its table, and empties the write-ahead log if nobody reads just now.
@@ -81,6 +111,13 @@ impl LocalContent {
     }
 }
 
+/// Takes a file in. What was damaged is mended; what is there as it should be costs nothing.
+fn insert(transaction: &Transaction<'_>, cid: &str, content: &Content) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO content VALUES (?, ?, ?)
+               ON CONFLICT (cid) DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes";
+    transaction.prepare_cached(sql)?.execute(params![cid, content.media_type, content.bytes.as_ref()]).map(drop)
+}
+
 fn fault(path: &Path, source: rusqlite::Error) -> PublishError {
     match source.sqlite_error_code() {
         Some(ErrorCode::DiskFull) => PublishError::DiskFull,
@@ -91,22 +128,7 @@ fn fault(path: &Path, source: rusqlite::Error) -> PublishError {
 #[async_trait]
 impl Publisher for LocalContent {
     async fn publish(&self, contents: Vec<Content>) -> Result<(), PublishError> {
-        self.with(&self.writer, move |connection| {
-            let transaction = connection.transaction()?;
-            for content in contents {
-                transaction
-                    // What was damaged is mended; what is there as it should be costs nothing.
-                    .prepare_cached(
-                        "INSERT INTO content VALUES (?, ?, ?)
-                         ON CONFLICT (cid) DO UPDATE SET bytes = excluded.bytes WHERE bytes <> excluded.bytes",
-                    )?
-                    .execute(params![content.id.to_string(), content.media_type, content.bytes.as_ref()])?;
-            }
-            transaction.commit()?;
-            fail_point!("publish.after_commit");
-            Ok(())
-        })
-        .await
+        self.keep(contents, None).await.map(drop)
     }
 
     async fn fetch(&self, id: ContentId) -> Result<Option<Content>, PublishError> {

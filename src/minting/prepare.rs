@@ -1,10 +1,6 @@
 //! From pending to recorded: publish, look up, sign, write ahead.
 
-use std::{
-    collections::HashSet,
-    sync::{Arc, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use fail::fail_point;
 use tokio::{
@@ -17,6 +13,7 @@ use super::{
     Backoff, Part, Shared, StepError,
     flight::{Flight, Tracked},
     lookup::{Subject, adopt, look_up},
+    publish::{Pace, publish},
     remember,
 };
 use crate::{
@@ -26,8 +23,7 @@ use crate::{
         instructions::{TicketMint, mint_tickets},
         ticket::OnChain,
     },
-    domain::{address::mint_seed, document::chain_name, ids::VenueId, lamports::Lamports},
-    metadata::{Content, ContentId},
+    domain::{address::mint_seed, ids::VenueId, lamports::Lamports},
     store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settlement, StoreError},
 };
 
@@ -44,9 +40,9 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) {
     let work = async {
-        let (mut backoff, mut looked_behind) = (Backoff::default(), None);
+        let (mut backoff, mut pace, mut looked_behind) = (Backoff::default(), Pace::new(&shared), None);
         loop {
-            match prepare_chunk(&shared, &mut looked_behind).await {
+            match prepare_chunk(&shared, &mut pace, &mut looked_behind).await {
                 Ok(flights) if flights.is_empty() => {
                     backoff.reset();
                     shared.free(Part::Prepare);
@@ -94,11 +90,15 @@ struct Prepared {
 /// Takes the next pending tickets as far as they go: those that the chain has already are settled, the others recorded.
 /// Empty only if nothing is pending. Where money is missing for the first of them, those behind are settled all the same, as far
 /// as the chain has them.
-async fn prepare_chunk(shared: &Arc<Shared>, looked_behind: &mut Option<Instant>) -> Result<Vec<Tracked>, StepError> {
+async fn prepare_chunk(
+    shared: &Arc<Shared>,
+    pace: &mut Pace,
+    looked_behind: &mut Option<Instant>,
+) -> Result<Vec<Tracked>, StepError> {
     // Tickets that wait for money, and what is missing.
     let (mut unpaid, mut low_balance) = (0_usize, None);
     loop {
-        let pending = shared.store.next_pending(unpaid, shared.chunk_size(), shared.now_ms()).await?;
+        let (pending, behind) = pace.take(shared, unpaid).await?;
         if pending.is_empty() {
             return low_balance.map_or_else(|| Ok(Vec::new()), Err);
         }
@@ -107,7 +107,12 @@ async fn prepare_chunk(shared: &Arc<Shared>, looked_behind: &mut Option<Instant>
         let places = Arc::clone(&shared.in_flight).acquire_many_owned(wanted).await;
         let places = places.map_err(|_closed| StoreError::Closed)?;
 
-        let published = publish(shared, &pending).await?;
+        let began = Instant::now();
+        let published = publish(shared, &pending).await;
+        pace.note(began.elapsed());
+        let published = published?;
+        // Only now: what is needed next should not wait for what is needed later.
+        pace.publish_ahead(shared, &behind);
         fail_point!("prepare.published");
         let (mut prepared, settlements) = look_up_and_adopt(shared, pending, published).await?;
         fail_point!("prepare.looked_up");
@@ -152,43 +157,6 @@ async fn affordable(shared: &Shared, wanted: usize, taken: usize) -> Result<usiz
         }
         affordable => Ok(affordable),
     }
-}
-
-async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Published>, StepError> {
-    let documents: Vec<Content> =
-        pending.iter().map(|mint| shared.document(&mint.ticket, mint.image.as_ref())).collect();
-    let published = pending
-        .iter()
-        .zip(&documents)
-        .map(|(mint, document)| Published { name: chain_name(&mint.ticket.ticket_data), uri: document.id.uri() });
-    let published = published.collect();
-    let mut contents = documents;
-    contents.push(shared.default_image.clone());
-    let images = images_to_publish(shared, pending).await?;
-    contents.extend(images.iter().cloned());
-    shared.publisher.publish(contents).await?;
-    let mut known = shared.published_images.lock().unwrap_or_else(PoisonError::into_inner);
-    known.extend(images.into_iter().map(|image| image.id));
-    Ok(published)
-}
-
-/// Pictures that tickets got from their events and that this process has not published yet: each is large, and once is enough.
-async fn images_to_publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Content>, StepError> {
-    let uris = pending.iter().filter_map(|mint| mint.image.as_ref()?.uri.strip_prefix("ipfs://"));
-    let mut wanted: HashSet<ContentId> = uris.filter_map(ContentId::parse).collect();
-    wanted.retain(|id| !shared.published_images.lock().unwrap_or_else(PoisonError::into_inner).contains(id));
-    let mut images = Vec::new();
-    for id in wanted {
-        match shared.publisher.fetch(id).await? {
-            Some(image) if ContentId::of(&image.bytes) == id => images.push(image),
-            // What the tickets say is settled, and the people at the gate need them; the file can be brought back any time.
-            Some(_) | None => tracing::warn!(
-                image = %id,
-                "an event's image is not in the content store, or damaged there; set it again, or wallets cannot show it"
-            ),
-        }
-    }
-    Ok(images)
 }
 
 /// Asks the chain which of the tickets it holds already: those are settled, never minted again.

@@ -14,24 +14,33 @@ use crate::{
     store::MintedTicket,
 };
 
-/// Settlements that may wait to be told.
+/// Pieces of news that may wait to be told.
 const QUEUE: usize = 256;
 
-/// Where settlements are handed over.
-pub(super) type Minted = mpsc::Sender<Vec<MintedTicket>>;
+/// What the cache is told.
+pub(super) enum Remember {
+    /// Tickets' metadata was published at these URIs.
+    Published(Vec<(TicketKey, String)>),
+    /// Tickets were minted.
+    Minted(Vec<MintedTicket>),
+}
 
-pub(super) fn channel() -> (Minted, mpsc::Receiver<Vec<MintedTicket>>) {
+pub(super) fn channel() -> (mpsc::Sender<Remember>, mpsc::Receiver<Remember>) {
     mpsc::channel(QUEUE)
 }
 
-/// Tells the cache which transactions minted tickets, until the shutdown.
-pub(super) async fn run(cache: Caching, mut minted: mpsc::Receiver<Vec<MintedTicket>>, shutdown: CancellationToken) {
+/// Tells the cache until the shutdown.
+pub(super) async fn run(cache: Caching, mut news: mpsc::Receiver<Remember>, shutdown: CancellationToken) {
     let tell = async {
-        while let Some(tickets) = minted.recv().await {
-            let signatures = tickets
-                .into_iter()
-                .filter_map(|ticket| Some((TicketKey::new(&ticket.venue_id, &ticket.ticket_id), ticket.signature?)));
-            cache.remember_signatures(signatures).await;
+        while let Some(some) = news.recv().await {
+            match some {
+                Remember::Published(uris) => cache.remember_uris(uris).await,
+                Remember::Minted(tickets) => {
+                    let key = |ticket: &MintedTicket| TicketKey::new(&ticket.venue_id, &ticket.ticket_id);
+                    let signatures = tickets.into_iter().filter_map(|ticket| Some((key(&ticket), ticket.signature?)));
+                    cache.remember_signatures(signatures).await
+                }
+            };
         }
     };
     shutdown.run_until_cancelled(tell).await;

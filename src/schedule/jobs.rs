@@ -20,8 +20,9 @@ use crate::{
         mint::MintStatus,
     },
     estimate::Prices,
-    metadata::{PublishError, local::LocalContent},
+    metadata::{PublishError, local::LocalContent, verify::Verified},
     minting::{AcceptError, Minter},
+    publishing::Publishing,
     reconcile::{Nightly, ReconcileError, Reconciler},
     store::{Store, StoreError, backup::BackupError},
 };
@@ -69,7 +70,9 @@ pub struct Services {
     pub prices: Arc<Prices>,
     /// Compares books and chain.
     pub reconciler: Reconciler,
-    /// Who is told what it finds.
+    /// Where metadata is published.
+    pub publishing: Publishing,
+    /// Who is told what jobs find.
     pub alerts: Alerts,
     /// Where backups go.
     pub backups: Backups,
@@ -105,7 +108,14 @@ pub fn table(services: &Services, schedules: &Schedules) -> Vec<Job> {
             reconcile,
             reconcile
         ),
-        job!("cache-warm", "Puts what the books know of coming events' tickets into the cache", cache_warm, cache_warm),
+        job!("cache-warm", "Puts what the books know of coming events' tickets into the cache", cache_warm, cache_warm)
+            .for_the_fleet(),
+        job!(
+            "verify-content",
+            "Looks at some published files again, publishes anew what is missing, and what is left to publish",
+            verify_content,
+            verify_content
+        ),
     ]
 }
 
@@ -221,4 +231,34 @@ async fn reconcile(services: Services) -> Result<String, JobError> {
         services.alerts.raise(Alert::new(AlertKind::Discrepancies, severity, venue, text).with(details)).await;
     }
     Ok(format!("{checked} tickets of {} venues compared: {different} differences", nights.len()))
+}
+
+/// Everyone is told what was missing; it is repaired where the provider takes it.
+async fn verify_content(services: Services) -> Result<String, JobError> {
+    let verified = services.publishing.verify().await?;
+    let mut told = Vec::new();
+    for Verified { provider, host, checked, missing, repaired, unreachable, reason, .. } in verified {
+        let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let text = format!(
+            "of {checked} published files that were looked at again at {provider} ({host}), {missing} were missing, {repaired} of \
+             them are published anew, and nothing can be said of {unreachable}{reason}"
+        );
+        let key = alert_key(AlertKind::ContentMissing, Some(provider));
+        if missing > 0 {
+            let details = json!({
+                "provider": provider, "host": host, "checked": checked,
+                "missing": missing, "repaired": repaired, "unreachable": unreachable,
+            });
+            let alert = Alert::new(AlertKind::ContentMissing, Severity::Warning, Some(provider), text.clone());
+            services.alerts.raise(alert.with(details)).await;
+        } else if unreachable == 0 {
+            services.alerts.resolve(&key).await;
+        }
+        told.push(text);
+    }
+    Ok(if told.is_empty() {
+        "everything stays on this box; there is nothing to look at".into()
+    } else {
+        told.join("; ")
+    })
 }

@@ -7,8 +7,8 @@ use std::{
 };
 
 const ENTRANCES: [&str; 3] = ["cli", "http", "schedule"];
-const SERVICES: [&str; 9] =
-    ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup", "cache", "images"];
+const SERVICES: [&str; 10] =
+    ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup", "cache", "images", "publishing"];
 const ADAPTERS: [&str; 8] = ["store", "chain", "metadata", "fleet", "webhook", "folder", "clock", "telemetry"];
 
 /// The files of a module, those of its submodules too.
@@ -79,7 +79,7 @@ fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
     for service in SERVICES {
         let also: &[&str] = match service {
             // Alerts watch the other services; none of them knows it.
-            "alerts" => &["webhook", "folder", "minting", "balance"],
+            "alerts" => &["webhook", "folder", "minting", "balance", "publishing"],
             // Repair mints nothing: it hands tickets back to the engine.
             "reconcile" => &["minting"],
             // What was found out before is asked by whoever would find it out.

@@ -186,3 +186,34 @@ fn a_webhook_needs_a_secret_and_a_way_that_nobody_reads_along() {
     let shown = format!("{:?}", load(&[("ALERT_WEBHOOK_URL", "https://hooks.example/hunter2"), secret]).unwrap());
     assert!(!shown.contains("hunter2") && !shown.contains("C2FV"), "{shown}");
 }
+
+#[test]
+fn providers_need_what_lets_the_box_in() {
+    let folder = tempfile::tempdir().unwrap();
+    let load = |pairs: &[(&str, &str)]| Config::load(&sources(folder.path(), "", "", pairs, &[]));
+    let config = load(&[]).unwrap();
+    assert!(config.publish.first.is_none() && config.schedules.verify_content.is_none(), "everything stays on the box");
+    let kubo = ("IPFS_PROVIDER", "kubo");
+    let config = load(&[kubo]).unwrap();
+    assert_eq!(format!("{:?}", config.publish.first.unwrap()), "kubo at http://127.0.0.1:5001");
+    assert_eq!(config.schedules.verify_content.unwrap().to_string(), "45 4 * * * UTC");
+    let own = [kubo, ("KUBO_API_URL", "https://me:hunter2@node.example/kubo"), ("KUBO_API_TOKEN", "hunter2")];
+    let shown = format!("{:?}", load(&own).unwrap());
+    assert!(shown.contains("kubo at https://node.example") && !shown.contains("hunter2"), "{shown}");
+    let pinata = ("IPFS_PROVIDER", "pinata");
+    let jwt = ("PINATA_JWT", "hunter2");
+    for (pairs, fault) in [
+        (&[("IPFS_PROVIDER", "filebase")][..], "IPFS_PROVIDER must be local, kubo or pinata, not \"filebase\""),
+        (&[pinata][..], "PINATA_JWT is missing"),
+        (&[pinata, ("PINATA_JWT", "hunter2\nX: y")], "PINATA_JWT must be plain ASCII"),
+        (&[pinata, jwt, ("PINATA_API_URL", "http://pinata.example")], "PINATA_API_URL is http://"),
+        (&[kubo, ("KUBO_API_URL", "hunter2")], "KUBO_API_URL is not an http:// or https:// address"),
+        (&[kubo, ("IPFS_SECOND_PROVIDER", "kubo")], "IPFS_SECOND_PROVIDER is the same as IPFS_PROVIDER"),
+        (&[jwt, ("IPFS_SECOND_PROVIDER", "pinata")], "IPFS_SECOND_PROVIDER has no first one beside it"),
+        (&[kubo, ("IPFS_GATEWAYS", "https://ipfs.io, hunter2")], "IPFS_GATEWAYS entry 2 is no address"),
+        (&[("CONTENT_VERIFY_SAMPLE", "0")], "CONTENT_VERIFY_SAMPLE must be a whole number from 1 to 10000"),
+    ] {
+        let told = load(pairs).unwrap_err().to_string();
+        assert!(told.contains(fault) && !told.contains("hunter2"), "{told}");
+    }
+}

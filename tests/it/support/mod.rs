@@ -1,6 +1,10 @@
 //! Builders that tests share.
 
 #[cfg(feature = "localnet")]
+pub mod ipfs;
+#[cfg(feature = "localnet")]
+pub mod ipfs_daemon;
+#[cfg(feature = "localnet")]
 pub mod proxy;
 #[cfg(feature = "localnet")]
 pub mod receiver;

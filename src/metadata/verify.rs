@@ -1,0 +1,211 @@
+//! Looking at published files again: what a provider has lost is published again, and what cannot be told is not called lost.
+
+use std::{fmt, time::Duration};
+
+use futures_util::{StreamExt as _, stream};
+use reqwest::Url;
+
+use super::{
+    Content, ContentId, MOST_FILE_BYTES, PublishError, Publisher as _,
+    replicated::{Copy, Replicated, Shared},
+};
+
+/// Files that are looked at at once.
+const AT_ONCE: usize = 8;
+/// A gateway may take this long: a file that nobody asked for lately has to be found first.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A public gateway, as a template of addresses.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Gateway(String);
+
+impl Gateway {
+    /// Where a file's address goes in a template.
+    pub const CID: &'static str = "{cid}";
+
+    /// Reads a template such as `https://{cid}.ipfs.dweb.link`, or a base such as `https://ipfs.io`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let base = text.trim_end_matches('/');
+        let template = match text.contains(Self::CID) {
+            true => text.to_owned(),
+            false if base.ends_with("/ipfs") => format!("{base}/{}", Self::CID),
+            false => format!("{base}/ipfs/{}", Self::CID),
+        };
+        let gateway = Self(template);
+        let url = gateway.url("bafkqaaa")?;
+        (matches!(url.scheme(), "http" | "https") && url.has_host()).then_some(gateway)
+    }
+
+    fn url(&self, cid: &str) -> Option<Url> {
+        self.0.replace(Self::CID, cid).parse().ok()
+    }
+}
+
+impl fmt::Debug for Gateway {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.url("cid").map(|url| url.origin().ascii_serialization());
+        f.debug_tuple("Gateway").field(&host.unwrap_or_default()).finish()
+    }
+}
+
+/// What looking again came to at one provider.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// The provider's name.
+    pub provider: &'static str,
+    /// Scheme, host and port.
+    pub host: String,
+    /// Files that were looked at.
+    pub checked: u64,
+    /// The provider has them and, where their bytes could be read, they are right.
+    pub sound: u64,
+    /// The provider does not have them, or has something else.
+    pub missing: u64,
+    /// Those that it has confirmed anew.
+    pub repaired: u64,
+    /// Nothing can be said of them.
+    pub unreachable: u64,
+    /// Why not.
+    pub reason: Option<String>,
+}
+
+/// What was seen of a file.
+enum Sight {
+    Sound,
+    Missing,
+    Unknown(String),
+}
+
+impl Replicated {
+    /// Looks at some published files of every provider, at random, and publishes again what is missing.
+    ///
+    /// # Errors
+    /// When the store cannot be used. A provider or a gateway that does not answer makes files unreachable.
+    pub async fn verify(&self, sample: usize) -> Result<Vec<Verified>, PublishError> {
+        let mut verified = Vec::new();
+        for copy in &self.shared.copies {
+            verified.push(self.shared.verify(copy, sample).await?);
+        }
+        Ok(verified)
+    }
+}
+
+impl Shared {
+    async fn verify(&self, copy: &Copy, sample: usize) -> Result<Verified, PublishError> {
+        let remote = &copy.delivery.remote;
+        let ids = self.local.sample(copy.row, sample).await?;
+        let mut result = Verified {
+            provider: remote.provider(),
+            host: remote.host().to_owned(),
+            checked: ids.len() as u64,
+            ..Verified::default()
+        };
+        let held = match copy.delivery.asked(remote.held(&ids)).await {
+            Ok(held) => held,
+            Err(error) => {
+                result.unreachable = result.checked;
+                result.reason = Some(error.to_string());
+                return Ok(result);
+            }
+        };
+        let http = reqwest::Client::builder().timeout(TIMEOUT).build().ok();
+        let sights = stream::iter(ids).map(|id| {
+            let (held, http) = (held.contains(&id), http.as_ref());
+            async move { (id, if held { self.look(copy, http, id).await } else { Sight::Missing }) }
+        });
+        let sights: Vec<(ContentId, Sight)> = sights.buffer_unordered(AT_ONCE).collect().await;
+        let (mut sound, mut missing) = (Vec::new(), Vec::new());
+        for (id, sight) in sights {
+            match sight {
+                Sight::Sound => sound.push(id),
+                Sight::Missing => missing.push(id),
+                Sight::Unknown(reason) => {
+                    result.unreachable = result.unreachable.saturating_add(1);
+                    result.reason.get_or_insert(reason);
+                }
+            }
+        }
+        (result.sound, result.missing) = (sound.len() as u64, missing.len() as u64);
+        self.local.seen(copy.row, sound, missing.clone(), (self.now_ms)()).await?;
+        self.repair(copy, missing, &mut result).await?;
+        Ok(result)
+    }
+
+    /// Looks at a file that the provider says it has.
+    async fn look(&self, copy: &Copy, http: Option<&reqwest::Client>, id: ContentId) -> Sight {
+        if let Some(http) = http.filter(|_| !self.gateways.is_empty()) {
+            let mut reason = String::new();
+            for gateway in &self.gateways {
+                match fetch(http, gateway, id).await {
+                    Ok(true) => return Sight::Sound,
+                    Ok(false) => reason = format!("{gateway:?} hands out other bytes"),
+                    Err(why) => reason = format!("{gateway:?} {why}"),
+                }
+            }
+            // A gateway that does not find it proves nothing: the provider says that it is there.
+            return Sight::Unknown(reason);
+        }
+        let remote = &copy.delivery.remote;
+        if !remote.can_read() {
+            return Sight::Sound;
+        }
+        match copy.delivery.asked(remote.read(id)).await {
+            Ok(Some(bytes)) if ContentId::of(&bytes) == id => Sight::Sound,
+            Ok(Some(_) | None) => Sight::Missing,
+            Err(error) => Sight::Unknown(error.to_string()),
+        }
+    }
+
+    /// Publishes again what is missing; what does not work now is caught up later.
+    async fn repair(&self, copy: &Copy, missing: Vec<ContentId>, result: &mut Verified) -> Result<(), PublishError> {
+        let mut files = Vec::new();
+        for id in self.local.open_among(copy.row, missing).await? {
+            files.extend(self.local.fetch(id).await?.filter(Content::is_sound));
+        }
+        let ids: Vec<ContentId> = files.iter().map(|file| file.id).collect();
+        if let Err(error) = self.bring(copy, files).await {
+            let PublishError::Remote { .. } = error else { return Err(error) };
+            result.reason.get_or_insert(error.to_string());
+        }
+        let left = self.local.open_among(copy.row, ids.clone()).await?.len();
+        result.repaired = ids.len().saturating_sub(left) as u64;
+        Ok(())
+    }
+}
+
+/// Fetches a file through a gateway: whether its bytes are right, or why nothing can be said.
+async fn fetch(http: &reqwest::Client, gateway: &Gateway, id: ContentId) -> Result<bool, String> {
+    let url = gateway.url(&id.to_string()).ok_or("has no such address")?;
+    let said = |error: reqwest::Error| format!("does not answer: {}", error.without_url());
+    let mut response = http.get(url).send().await.map_err(said)?;
+    if !response.status().is_success() {
+        return Err(format!("answers {}", response.status()));
+    }
+    let mut bytes = Vec::new();
+    while let Some(part) = response.chunk().await.map_err(said)? {
+        bytes.extend_from_slice(&part);
+        if bytes.len() > MOST_FILE_BYTES {
+            return Ok(false);
+        }
+    }
+    Ok(ContentId::of(&bytes) == id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gateway_is_a_template_or_a_base() {
+        let url = |text| Gateway::parse(text).and_then(|gateway| gateway.url("bafy")).map(|url| url.to_string());
+        assert_eq!(url("https://ipfs.io").as_deref(), Some("https://ipfs.io/ipfs/bafy"));
+        assert_eq!(url("https://ipfs.io/ipfs/").as_deref(), Some("https://ipfs.io/ipfs/bafy"));
+        assert_eq!(url("https://{cid}.ipfs.dweb.link").as_deref(), Some("https://bafy.ipfs.dweb.link/"));
+        let own = "https://me.mypinata.cloud/ipfs/{cid}?pinataGatewayToken=secret";
+        assert_eq!(url(own).as_deref(), Some("https://me.mypinata.cloud/ipfs/bafy?pinataGatewayToken=secret"));
+        assert!(!format!("{:?}", Gateway::parse(own)).contains("secret"));
+        assert_eq!(url("ftp://ipfs.io"), None);
+        assert_eq!(url("nonsense"), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! Publishing what the chain will name, before anything is signed.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, PoisonError},
+    time::Duration,
+};
+
+use tokio::task::JoinSet;
+
+use super::{Shared, StepError, remember::Remember};
+use crate::{
+    cache::TicketKey,
+    domain::document::chain_name,
+    metadata::{Content, ContentId},
+    store::{PendingMint, Published, StoreError},
+};
+
+/// How many tickets are prepared at once, and what is published ahead of them.
+///
+/// A provider may take minutes for what the chain takes in a second. A ticket sold at the door must not be stuck behind that,
+/// so chunks shrink until their metadata is published within [`Pace::LONG`]. Meanwhile the next chunk's is under way.
+pub(super) struct Pace {
+    chunk: usize,
+    most: usize,
+    ahead: JoinSet<()>,
+}
+
+impl Pace {
+    const LONG: Duration = Duration::from_secs(2);
+    const SHORT: Duration = Duration::from_millis(500);
+    const LEAST: usize = 16;
+
+    pub(super) fn new(shared: &Shared) -> Self {
+        let most = shared.chunk_size();
+        Self { chunk: most, most, ahead: JoinSet::new() }
+    }
+
+    pub(super) fn note(&mut self, took: Duration) {
+        if took > Self::LONG {
+            self.chunk = self.chunk.div_ceil(2).max(Self::LEAST).min(self.most);
+        } else if took < Self::SHORT {
+            self.chunk = self.chunk.saturating_mul(2).min(self.most);
+        }
+    }
+
+    /// The next tickets and, if publishing takes time, those behind them.
+    pub(super) async fn take(
+        &self,
+        shared: &Shared,
+        skip: usize,
+    ) -> Result<(Vec<PendingMint>, Vec<PendingMint>), StoreError> {
+        let more = if shared.publisher.waits_for_others() { self.chunk } else { 0 };
+        let mut pending = shared.store.next_pending(skip, self.chunk.saturating_add(more), shared.now_ms()).await?;
+        let behind = pending.split_off(self.chunk.min(pending.len()));
+        Ok((pending, behind))
+    }
+
+    /// Publishes in the background, until the engine ends.
+    pub(super) fn publish_ahead(&mut self, shared: &Arc<Shared>, behind: &[PendingMint]) {
+        while self.ahead.try_join_next().is_some() {}
+        if !behind.is_empty() && self.ahead.is_empty() {
+            let documents = behind.iter().map(|mint| shared.document(&mint.ticket, mint.image.as_ref())).collect();
+            let publisher = Arc::clone(&shared.publisher);
+            self.ahead.spawn(async move { publisher.publish_ahead(documents).await });
+        }
+    }
+}
+
+/// Publishes what the chain will name, and says how it will be named there. With several boxes, what another one has published
+/// is looked for rather than sent again.
+pub(super) async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Published>, StepError> {
+    let documents: Vec<Content> =
+        pending.iter().map(|mint| shared.document(&mint.ticket, mint.image.as_ref())).collect();
+    let published = pending
+        .iter()
+        .zip(&documents)
+        .map(|(mint, document)| Published { name: chain_name(&mint.ticket.ticket_data), uri: document.id.uri() });
+    let published: Vec<Published> = published.collect();
+    let keys = pending.iter().map(|mint| TicketKey::new(&mint.venue_id, &mint.ticket.id)).collect::<Vec<_>>();
+    let others = shared.publisher.waits_for_others();
+    if others {
+        let told = shared.cache.published_uris(&keys).await;
+        let known = told.into_iter().zip(&documents).filter(|(told, document)| *told == Some(document.id.uri()));
+        shared.publisher.may_be_there(known.map(|(_, document)| document.id).collect());
+    }
+    let mut contents = documents;
+    contents.push(shared.default_image.clone());
+    let images = images_to_publish(shared, pending).await?;
+    contents.extend(images.iter().cloned());
+    shared.publisher.publish(contents).await?;
+    if others {
+        let uris = published.iter().map(|published| published.uri.clone());
+        shared.remember(Remember::Published(keys.into_iter().zip(uris).collect()));
+    }
+    let mut known = shared.published_images.lock().unwrap_or_else(PoisonError::into_inner);
+    known.extend(images.into_iter().map(|image| image.id));
+    Ok(published)
+}
+
+/// Pictures that tickets got from their events and that this process has not published yet: each is large, and once is enough.
+async fn images_to_publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Content>, StepError> {
+    let uris = pending.iter().filter_map(|mint| mint.image.as_ref()?.uri.strip_prefix("ipfs://"));
+    let mut wanted: HashSet<ContentId> = uris.filter_map(ContentId::parse).collect();
+    wanted.retain(|id| !shared.published_images.lock().unwrap_or_else(PoisonError::into_inner).contains(id));
+    let mut images = Vec::new();
+    for id in wanted {
+        match shared.publisher.fetch(id).await? {
+            Some(image) if ContentId::of(&image.bytes) == id => images.push(image),
+            // What the tickets say is settled, and the people at the gate need them; the file can be brought back any time.
+            Some(_) | None => tracing::warn!(
+                image = %id,
+                "an event's image is not in the content store, or damaged there; set it again, or wallets cannot show it"
+            ),
+        }
+    }
+    Ok(images)
+}

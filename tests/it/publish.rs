@@ -44,7 +44,7 @@ async fn watched(ipfs: &Ipfs, settings: Vec<(&'static str, String)>) -> Watched 
     let premature: Arc<Mutex<Vec<String>>> = Arc::default();
     let (seen, places) = (Arc::clone(&premature), ipfs.clone());
     let proxy = Proxy::start(chain().rpc_url(), move |call| {
-        if call.method == "sendTransaction" && !places.holds(&cid_in(call)) {
+        if call.method == "sendTransaction" && !places.holds_all_of(&cid_in(call)) {
             seen.lock().unwrap().push(cid_in(call));
         }
         Fate::Pass
@@ -272,6 +272,23 @@ async fn neither_a_restart_nor_a_second_batch_uploads_again() {
     other.assert_once();
     office.finish().await;
     ipfs.assert_once();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_image_of_an_event_is_published_before_its_tickets_are_minted() {
+    for settings in [Ipfs::kubo as fn(&Ipfs) -> _, Ipfs::pinata] {
+        let ipfs = Ipfs::start(bad_morning).await;
+        let watched = watched(&ipfs, settings(&ipfs)).await;
+        let image = crate::images::png(8, 600_000);
+        let request = watched.office.request(reqwest::Method::PUT, "/admin/events/event-1/image?venueId=v");
+        let (status, set) = answer(request.body(image.clone())).await;
+        assert!(status.is_success(), "{set}");
+        assert_eq!(watched.office.mint("v", &tickets("i", 20)).await["summary"]["succeeded"], 20);
+        let cid = set["uri"].as_str().unwrap().strip_prefix("ipfs://").unwrap().to_owned();
+        assert_eq!(ipfs.stored()[&cid].bytes, image);
+        ipfs.assert_once();
+        watched.finish(&ipfs).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

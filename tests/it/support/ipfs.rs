@@ -152,6 +152,14 @@ impl Ipfs {
         self.shared.stored.lock().unwrap().contains_key(cid)
     }
 
+    /// Whether it has a ticket's metadata, and the picture that this names.
+    pub fn holds_all_of(&self, cid: &str) -> bool {
+        let stored = self.shared.stored.lock().unwrap();
+        let Some(document) = stored.get(cid) else { return false };
+        let document: Value = serde_json::from_slice(&document.bytes).unwrap();
+        stored.contains_key(document["image"].as_str().unwrap().strip_prefix("ipfs://").unwrap())
+    }
+
     /// Loses a file.
     pub fn lose(&self, cid: &str) {
         assert!(self.shared.stored.lock().unwrap().remove(cid).is_some());

@@ -202,15 +202,15 @@ impl App {
         store.close_audit().await?;
 
         let registry = instruments(&store, &chain)?;
-        let cache = match &fleet {
-            Some(fleet) => Cache::Redis(fleet.clone()),
-            None => Cache::in_memory(config.cache.max_bytes),
-        };
-        let cache = Caching::new(cache, "local", &registry)?;
         let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
         let now = Arc::clone(&clock);
         let publish = config.publish.clone();
         let replicated = Replicated::open(content.clone(), publish, move || now.now_ms(), &registry).await?;
+        let cache = match &fleet {
+            Some(fleet) => Cache::Redis(fleet.clone()),
+            None => Cache::in_memory(config.cache.max_bytes),
+        };
+        let cache = Caching::new(cache, replicated.account().unwrap_or("local"), &registry)?;
         let publishing = Publishing::new(replicated.clone(), config.verify_sample);
         let publisher: Arc<dyn Publisher> = Arc::new(replicated);
         let minter = Minter::new(

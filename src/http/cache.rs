@@ -13,7 +13,10 @@ use super::{
     error::{Outcome, Problem, ProblemBody},
     writes::IdempotencyHeader,
 };
-use crate::cache::{CacheStats, WarmFilter};
+use crate::{
+    cache::{CacheStats, WarmFilter},
+    publishing::Savings,
+};
 
 /// How the cache fares.
 #[derive(Debug, Serialize, ToSchema)]
@@ -40,12 +43,42 @@ pub(super) struct CacheAnswer {
     errors: u64,
     /// Why the last one failed; null while all is well.
     last_error: Option<String>,
+    /// What uploading came to, and what needed none. Null when the content store cannot be read.
+    uploads: Option<Uploads>,
 }
 
-/// How the cache fares.
+/// What uploading to providers came to, since the content store was begun.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Uploads {
+    /// Requests that uploaded; one may carry many files.
+    requests: u64,
+    /// Files in them.
+    files: u64,
+    /// Bytes in those files.
+    bytes: u64,
+    /// Files that were to be published and were there already.
+    saved_files: u64,
+    /// Bytes in those files.
+    saved_bytes: u64,
+}
+
+impl From<Savings> for Uploads {
+    fn from(savings: Savings) -> Self {
+        Self {
+            requests: savings.uploads,
+            files: savings.uploaded_files,
+            bytes: savings.uploaded_bytes,
+            saved_files: savings.saved_files,
+            saved_bytes: savings.saved_bytes,
+        }
+    }
+}
+
+/// How the cache fares, and what uploads it and the record of what was published have saved.
 #[utoipa::path(get, path = "/cache/stats", operation_id = "getCacheStats", tag = "cache", responses((status = 200, body = CacheAnswer)))]
 pub(super) async fn stats(State(api): State<Api>) -> Json<CacheAnswer> {
-    let stats = api.app.cache.stats().await;
+    let (stats, savings) = tokio::join!(api.app.cache.stats(), api.app.publishing.savings());
     let hit_rate = stats.hit_rate();
     let CacheStats { backend, connected, keys, bytes, hits, misses, errors, fault } = stats;
     Json(CacheAnswer {
@@ -60,6 +93,7 @@ pub(super) async fn stats(State(api): State<Api>) -> Json<CacheAnswer> {
         hit_rate,
         errors,
         last_error: fault,
+        uploads: savings.ok().map(Uploads::from),
     })
 }
 

@@ -109,6 +109,12 @@ impl Replicated {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// The provider that must confirm what is minted, with its endpoint and account; none when everything stays on this box.
+    #[must_use]
+    pub fn account(&self) -> Option<&str> {
+        self.shared.copies.first().map(|copy| copy.delivery.remote.account())
+    }
+
     /// How many providers there are.
     #[must_use]
     pub fn providers(&self) -> usize {

@@ -9,7 +9,11 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{redis::RedisServer, *};
+use crate::support::{
+    ipfs::{Deed, Ipfs},
+    redis::RedisServer,
+    *,
+};
 
 async fn start(folder: &Path, wallet: &Path, redis: &RedisServer) -> TestBox {
     BoxOptions::new(folder, wallet).set("REDIS_ENABLED", "true").set("REDIS_URL", redis.url()).start().await
@@ -58,6 +62,34 @@ async fn two_boxes_with_one_wallet_mint_each_ticket_once_and_answer_alike() {
     first.finish().await;
     until(async || leads(&second).await).await;
     second.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_box_has_published_the_other_looks_up() {
+    let redis = RedisServer::start(&[]);
+    let ipfs = Ipfs::start(|_| Deed::Well).await;
+    let folder = tempfile::tempdir().unwrap();
+    let (key_file, address) = wallet(folder.path(), 100 * SOL);
+    let start = async |name: &str| {
+        let options = BoxOptions::new(&folder.path().join(name), &key_file);
+        let mut options = options.set("REDIS_ENABLED", "true").set("REDIS_URL", redis.url());
+        options.settings.extend(ipfs.kubo());
+        options.start().await
+    };
+    let (a, b) = (start("a").await, start("b").await);
+    let minted = signatures(&a.mint("v", &tickets("P", 20)).await);
+    let key = boxoffice::cache::TicketKey::new("v", "P-19");
+    until(async || b.app.cache.published_uris(std::slice::from_ref(&key)).await[0].is_some()).await;
+    // The other box has neither books nor content of them. All it sends is the picture, which is no ticket's.
+    let sent = ipfs.stored().len();
+    assert_eq!(signatures(&b.mint("v", &tickets("P", 20)).await), minted);
+    assert_eq!(ipfs.stored().len(), sent);
+    assert!(ipfs.stored().values().filter(|stored| stored.uploads > 1).count() <= 1, "{:?}", ipfs.stored().len());
+    let (_, stats) = b.get("/admin/cache/stats").await;
+    assert!(stats["uploads"]["files"].as_u64().unwrap() <= 1, "{stats}");
+    assert_eq!(nfts_of(chain().rpc_url(), &address).await, 20);
+    a.finish().await;
+    b.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

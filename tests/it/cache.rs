@@ -409,3 +409,62 @@ mod over_http {
         office.finish().await;
     }
 }
+
+/// What a cache saves, in one run: a query of books with a million tickets, and the answer that the API makes of it.
+#[cfg(all(feature = "localnet", feature = "redis"))]
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn what_a_cache_saves() {
+    use std::time::Instant;
+
+    use boxoffice::store::{Step, Store};
+
+    use crate::support::{redis::RedisServer, *};
+
+    const ROUNDS: usize = 500;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    let store = Store::open(&folder.path().join("data")).unwrap();
+    let now_ms = jiff::Timestamp::now().as_millisecond();
+    store.fill_with_samples(1_000_000, 10, now_ms).await.unwrap();
+    let query = async || {
+        store.counts(Some("venue-3".into())).await.unwrap();
+        let stats = store.venue_stats("venue-3".into(), now_ms - 365 * 86_400_000, Step::Day).await.unwrap();
+        Ok::<_, StoreError>(stats.series.len())
+    };
+    let median = |mut times: Vec<Duration>| {
+        times.sort_unstable();
+        times[times.len() / 2].as_secs_f64() * 1_000.0
+    };
+    let redis = RedisServer::start(&[]);
+    let memory = caching(Cache::in_memory(64 << 20));
+    let shared = caching(Cache::Redis(redis.fleet("a").await));
+    for (name, cache) in [("without", None), ("memory", Some(&memory)), ("redis", Some(&shared))] {
+        let mut times = Vec::new();
+        for _ in 0..ROUNDS {
+            let began = Instant::now();
+            match cache {
+                None => _ = query().await.unwrap(),
+                Some(cache) => _ = cache.get_or_set("stats", MINUTE, query()).await.unwrap(),
+            }
+            times.push(began.elapsed());
+        }
+        println!("database query, {name}: {:.3} ms", median(times));
+    }
+    store.close().await;
+    let (key_file, _) = wallet(folder.path(), SOL);
+    let office = BoxOptions::new(folder.path(), &key_file).start().await;
+    for cached in [false, true] {
+        let mut times = Vec::new();
+        for _ in 0..ROUNDS {
+            if !cached {
+                office.app.cache.clear().await.unwrap();
+            }
+            let began = Instant::now();
+            office.get("/admin/stats/venue-3?range=365d").await;
+            times.push(began.elapsed());
+        }
+        println!("API response, {}: {:.3} ms", if cached { "with" } else { "without" }, median(times));
+    }
+    office.abandon().await;
+}

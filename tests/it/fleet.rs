@@ -184,3 +184,46 @@ async fn garbage_from_redis_mints_nothing_twice_and_nothing_wrong() {
     assert_eq!(nfts_of(chain().rpc_url(), &address).await, 6);
     second.finish().await;
 }
+
+/// Tickets a second with a Redis that is there, away, held, or comes and goes, in one run.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a measurement"]
+async fn speed_with_and_without_redis() {
+    const COUNT: usize = 1_000;
+    for kind in ["none", "up", "down", "paused", "flapping", "none again"] {
+        let mut redis = RedisServer::start(&[]);
+        let folder = tempfile::tempdir().unwrap();
+        let (key_file, _) = wallet(folder.path(), 100 * SOL);
+        let mut options = BoxOptions::new(folder.path(), &key_file);
+        if !kind.starts_with("none") {
+            options = options.set("REDIS_ENABLED", "true").set("REDIS_URL", redis.url());
+        }
+        let office = options.start().await;
+        let began = std::time::Instant::now();
+        let minting = async {
+            let result = office.mint("v", &tickets(kind, COUNT)).await;
+            assert_eq!(result["summary"]["succeeded"], COUNT);
+            began.elapsed().as_secs_f64()
+        };
+        let trouble = async {
+            match kind {
+                "down" => redis.kill(),
+                "paused" => redis.pause(),
+                "flapping" => loop {
+                    redis.pause();
+                    tokio::time::sleep(Duration::from_millis(300)).await;
+                    redis.resume();
+                    tokio::time::sleep(Duration::from_millis(700)).await;
+                },
+                _ => {}
+            }
+            std::future::pending::<()>().await;
+        };
+        let seconds = tokio::select! {
+            seconds = minting => seconds,
+            () = trouble => unreachable!(),
+        };
+        println!("Redis {kind}: {:.0} tickets/s", COUNT as f64 / seconds);
+        office.finish().await;
+    }
+}

@@ -13,6 +13,7 @@
     clippy::missing_panics_doc,
     clippy::must_use_candidate,
     clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
     clippy::disallowed_methods,
     reason = "a test that goes wrong should panic where it does"
 )]

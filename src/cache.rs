@@ -6,6 +6,7 @@
 //! decides about money rests on it alone.
 
 mod memory;
+mod sealed;
 mod tickets;
 mod warm;
 
@@ -28,6 +29,7 @@ pub use warm::{WarmFilter, Warmed};
 
 use crate::fleet::Fleet;
 use memory::Memory;
+use sealed::Sealed;
 
 /// How long a published metadata URI is remembered: it never changes, but what pins it might be told to forget it.
 pub const URI_TTL: Duration = Duration::from_hours(24);
@@ -40,16 +42,14 @@ const FLIGHT: Duration = Duration::from_secs(5);
 const FLIGHT_LOOK: Duration = Duration::from_millis(20);
 /// How long values in Redis are counted: it may serve others, and hold millions.
 const COUNTING: Duration = Duration::from_secs(1);
-/// What the keys of values begin with in Redis, which holds more than values.
-const VALUES: &str = "c:";
 
 /// Where values are kept.
 #[derive(Clone, Debug)]
 pub enum Cache {
     /// In this process.
     Memory(Memory),
-    /// In the Redis that boxes share.
-    Redis(Fleet),
+    /// In the Redis that boxes share, sealed.
+    Redis(Sealed),
 }
 
 impl Cache {
@@ -59,10 +59,16 @@ impl Cache {
         Self::Memory(Memory::new(max_bytes))
     }
 
+    /// In the Redis that boxes share; `secret` is what only boxes with the same wallet know.
+    #[must_use]
+    pub fn in_redis(fleet: Fleet, secret: [u8; 32]) -> Self {
+        Self::Redis(Sealed::new(fleet, secret))
+    }
+
     async fn get_many(&self, keys: &[String]) -> Option<Vec<Option<Vec<u8>>>> {
         match self {
             Self::Memory(memory) => Some(memory.get_many(keys).await),
-            Self::Redis(fleet) => fleet.get_many(&in_redis(keys)).await,
+            Self::Redis(redis) => redis.get_many(keys).await,
         }
     }
 
@@ -72,34 +78,23 @@ impl Cache {
                 memory.set_many(entries).await;
                 true
             }
-            Self::Redis(fleet) => {
-                let entries: Vec<_> =
-                    entries.into_iter().map(|(key, value, ttl)| (VALUES.to_owned() + &key, value, ttl)).collect();
-                fleet.set_many(&entries).await
-            }
+            Self::Redis(redis) => redis.set_many(entries).await,
         }
     }
 
     async fn remove(&self, keys: &[String]) -> Option<u64> {
         match self {
             Self::Memory(memory) => Some(memory.remove(keys).await),
-            Self::Redis(fleet) => fleet.remove(&in_redis(keys)).await,
+            Self::Redis(redis) => redis.remove(keys).await,
         }
     }
 
     async fn keys_with(&self, beginning: &str) -> Option<Vec<String>> {
         match self {
             Self::Memory(memory) => Some(memory.keys_with(beginning).await),
-            Self::Redis(fleet) => {
-                let keys = fleet.keys_with(&format!("{VALUES}{beginning}")).await?;
-                Some(keys.iter().filter_map(|key| key.strip_prefix(VALUES)).map(str::to_owned).collect())
-            }
+            Self::Redis(redis) => redis.keys_with(beginning).await,
         }
     }
-}
-
-fn in_redis(keys: &[String]) -> Vec<String> {
-    keys.iter().map(|key| format!("{VALUES}{key}")).collect()
 }
 
 /// The cache does not answer.
@@ -264,7 +259,7 @@ impl Caching {
 
     /// Waits while another box finds a value out.
     async fn turn<T: DeserializeOwned>(&self, key: &str) -> Turn<T> {
-        let Cache::Redis(fleet) = &self.cache else { return Turn::Ours(None) };
+        let Cache::Redis(Sealed { fleet, .. }) = &self.cache else { return Turn::Ours(None) };
         let (lock, token, begun) = (format!("flight:{key}"), Uuid::now_v7().to_string(), Instant::now());
         while begun.elapsed() < FLIGHT {
             match fleet.set_if_absent(&lock, &token, FLIGHT).await {
@@ -297,7 +292,7 @@ impl Caching {
     fn fault(&self) -> Option<String> {
         match &self.cache {
             Cache::Memory(_) => None,
-            Cache::Redis(fleet) => fleet.fault(),
+            Cache::Redis(redis) => redis.fleet.fault(),
         }
     }
 
@@ -305,15 +300,15 @@ impl Caching {
     pub async fn stats(&self) -> CacheStats {
         let (backend, connected, refusals) = match &self.cache {
             Cache::Memory(_) => ("memory", true, 0),
-            Cache::Redis(fleet) => ("redis", fleet.is_connected(), fleet.refusals()),
+            Cache::Redis(redis) => ("redis", redis.fleet.is_connected(), redis.fleet.refusals()),
         };
         let (keys, bytes) = match &self.cache {
             Cache::Memory(memory) => {
                 let (keys, bytes) = memory.size().await;
                 (Some(keys), Some(bytes))
             }
-            Cache::Redis(fleet) => {
-                let keys = tokio::time::timeout(COUNTING, fleet.keys_with(VALUES)).await.ok().flatten();
+            Cache::Redis(redis) => {
+                let keys = tokio::time::timeout(COUNTING, redis.keys_with("")).await.ok().flatten();
                 (keys.map(|keys| keys.len() as u64), None)
             }
         };

@@ -67,6 +67,8 @@ pub struct Job {
     pub scope: Scope,
     work: Work,
     running: AtomicBool,
+    /// The due time that this box has claimed for the fleet and not begun yet, Unix milliseconds.
+    claimed_ms: Mutex<Option<i64>>,
     /// Due times up to here are dealt with, Unix milliseconds; none before the scheduler starts.
     done_until_ms: Mutex<Option<i64>>,
 }
@@ -95,6 +97,7 @@ impl Job {
             scope: Scope::Box,
             work: Box::new(move || Box::pin(work())),
             running: AtomicBool::new(false),
+            claimed_ms: Mutex::new(None),
             done_until_ms: Mutex::new(None),
         }
     }
@@ -300,7 +303,18 @@ impl Scheduler {
     /// Whose a run is that is due.
     async fn claim(&self, job: &Job, due_ms: i64) -> Claim {
         match &self.shared.fleet {
-            Some(fleet) if job.scope == Scope::Fleet => fleet.claim(job.id, due_ms).await,
+            Some(fleet) if job.scope == Scope::Fleet => {
+                let claimed = || job.claimed_ms.lock().unwrap_or_else(PoisonError::into_inner);
+                // Claimed at an earlier look, when the books could not be written.
+                if *claimed() == Some(due_ms) {
+                    return Claim::Ours;
+                }
+                let claim = fleet.claim(job.id, due_ms).await;
+                if claim == Claim::Ours {
+                    *claimed() = Some(due_ms);
+                }
+                claim
+            }
             _ => Claim::Ours,
         }
     }

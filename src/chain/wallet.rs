@@ -6,6 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest as _, Sha256};
 use solana_hash::Hash;
 use solana_instruction::Instruction;
 use solana_keypair::Keypair;
@@ -135,6 +136,17 @@ impl Wallet {
     #[must_use]
     pub fn address(&self) -> Pubkey {
         self.keypair.pubkey()
+    }
+
+    /// A secret that everyone with this key, and nobody else, can derive: SHA-256 of a tag, the purpose and the private half.
+    #[must_use]
+    pub fn secret_for(&self, purpose: &str) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(b"boxoffice-secret-v1\0");
+        hash.update(purpose);
+        hash.update([0]);
+        hash.update(self.keypair.secret_bytes());
+        hash.finalize().into()
     }
 
     /// Signs a transaction that this wallet pays for.

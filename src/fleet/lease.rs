@@ -27,13 +27,14 @@ static CAMPAIGN: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
         local holder = redis.call('GET', KEYS[1])
-        if holder == ARGV[1] then
+        local known = redis.call('GET', KEYS[2])
+        if holder == ARGV[1] and known then
             redis.call('PEXPIRE', KEYS[1], ARGV[2])
-            return {1, redis.call('GET', KEYS[2]) or '0', holder}
+            return {1, known, holder}
         end
-        if holder then return {0, '0', holder} end
+        if holder and holder ~= ARGV[1] then return {0, '0', holder} end
         local now = redis.call('TIME')
-        local token = math.max(now[1] * 1000000 + now[2], tonumber(redis.call('GET', KEYS[2]) or '0') + 1)
+        local token = math.max(now[1] * 1000000 + now[2], (tonumber(known or '0') or 0) + 1)
         token = string.format('%.0f', token)
         redis.call('SET', KEYS[2], token)
         redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])

@@ -1,19 +1,23 @@
 //! `/ipfs/{cid}`: published content by its address, as an IPFS gateway serves it.
 
 use axum::{
+    body::Body,
     extract::{Path, State},
     http::{HeaderMap, HeaderName, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
+use futures_util::{Stream, stream};
 
 use super::{
     Api,
     error::{Problem, ProblemBody},
 };
-use crate::metadata::{ContentId, Publisher as _};
+use crate::metadata::{ContentId, PublishError, local::LocalContent};
 
 /// Content never changes under its address; gateways say 29 weeks for historical reasons, a year is the longest that counts.
 const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// Bytes of a file that are in memory for one client.
+const PIECE_BYTES: u64 = 256 * 1024;
 /// Content is other people's: it must not run anything in this origin.
 const SANDBOX: &str = "default-src 'none'; style-src 'unsafe-inline'; sandbox";
 
@@ -30,7 +34,7 @@ pub(super) async fn by_cid(
 ) -> Result<Response, Problem> {
     let missing = || Problem::not_found("this box has not published anything under this CID");
     let id = ContentId::parse(&cid).ok_or_else(missing)?;
-    let content = api.app.content.fetch(id).await?.ok_or_else(missing)?;
+    let (media_type, size) = api.app.content.describe(id).await?.ok_or_else(missing)?;
     let etag = format!("\"{id}\"");
     let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
     let mut tags = tags.flat_map(|tags| tags.split(',')).map(str::trim);
@@ -47,5 +51,19 @@ pub(super) async fn by_cid(
     if known {
         return Ok((StatusCode::NOT_MODIFIED, fixed).into_response());
     }
-    Ok((fixed, [(header::CONTENT_TYPE, content.media_type)], content.bytes).into_response())
+    let told = [(header::CONTENT_TYPE, media_type), (header::CONTENT_LENGTH, size.to_string())];
+    Ok((fixed, told, Body::from_stream(pieces(api.app.content.clone(), id, size))).into_response())
+}
+
+/// A file piece by piece, each read when the client has taken the one before: whoever is slow holds one of them.
+fn pieces(content: LocalContent, id: ContentId, size: u64) -> impl Stream<Item = Result<Vec<u8>, PublishError>> {
+    stream::try_unfold((content, 0_u64), move |(content, from)| async move {
+        if from >= size {
+            return Ok(None);
+        }
+        let piece = content.piece(id, from, PIECE_BYTES).await?;
+        let next = from.saturating_add(piece.len() as u64);
+        // An empty one would be asked for again and again; a body that is too short is noticed by the client.
+        Ok((!piece.is_empty()).then_some((piece, (content, next))))
+    })
 }

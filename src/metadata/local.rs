@@ -87,6 +87,36 @@ impl LocalContent {
         self.with(&self.writer, work).await
     }
 
+    /// The media type of a file, and its bytes in number; none if it is not kept here.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn describe(&self, id: ContentId) -> Result<Option<(String, u64)>, PublishError> {
+        self.read(move |connection| {
+            connection
+                .prepare_cached("SELECT media_type, length(bytes) FROM content WHERE cid = ?")?
+                .query_row([id.to_string()], |row| Ok((row.get(0)?, row.get(1)?)))
+                .optional()
+        })
+        .await
+    }
+
+    /// A piece of a file: at most `length` bytes from `from` on; empty beyond its end.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub async fn piece(&self, id: ContentId, from: u64, length: u64) -> Result<Vec<u8>, PublishError> {
+        self.read(move |connection| {
+            // Counted from 1.
+            let piece = connection
+                .prepare_cached("SELECT substr(bytes, ? + 1, ?) FROM content WHERE cid = ?")?
+                .query_row(params![from, length, id.to_string()], |row| row.get(0))
+                .optional()?;
+            Ok(piece.unwrap_or_default())
+        })
+        .await
+    }
+
     /// Lets SQLite refresh what it knows of its table, and empties the write-ahead log if nobody reads just now.
     ///
     /// # Errors

@@ -138,8 +138,12 @@ mod redis {
     use super::*;
     use crate::support::redis::RedisServer;
 
+    fn in_redis(fleet: boxoffice::fleet::Fleet) -> Cache {
+        Cache::in_redis(fleet, [7; 32])
+    }
+
     async fn shared(server: &RedisServer, id: &str) -> Caching {
-        caching(Cache::Redis(server.fleet(id).await))
+        caching(in_redis(server.fleet(id).await))
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -183,9 +187,15 @@ mod redis {
         assert_eq!(cache.published_uris(&[TicketKey::new("v", "t")]).await, [None]);
         assert_eq!(cache.get_or_set("list", MINUTE, async { Ok::<_, StoreError>(1) }).await.unwrap(), 1);
         assert_eq!(cache.get::<u32>("list").await, Some(1));
+        // Nor is what somebody else has written, even what was ours under another key.
+        cache.set("mine", &7, MINUTE).await;
+        server.cli(&["COPY", "test:box:c:mine", "test:box:c:other"]);
+        let stranger = caching(Cache::in_redis(server.fleet("s").await, [8; 32]));
+        stranger.set("theirs", &7, MINUTE).await;
+        assert_eq!(cache.get_many::<u32>(&keys(&["mine", "other", "theirs"])).await, [Some(7), None, None]);
         assert!(cache.stats().await.connected);
         // What another provider holds does not count.
-        let elsewhere = Caching::new(Cache::Redis(server.fleet("b").await), "elsewhere", &Registry::new()).unwrap();
+        let elsewhere = Caching::new(in_redis(server.fleet("b").await), "elsewhere", &Registry::new()).unwrap();
         elsewhere.remember_uris([(TicketKey::new("v", "t"), "ipfs://x".to_owned())]).await;
         assert_eq!(cache.published_uris(&[TicketKey::new("v", "t")]).await, [None]);
     }
@@ -221,7 +231,7 @@ mod redis {
         let fleet = server.fleet("a").await;
         let stop = tokio_util::sync::CancellationToken::new();
         let watch = tokio::spawn(fleet.clone().run(stop.clone()));
-        let cache = caching(Cache::Redis(fleet.clone()));
+        let cache = caching(in_redis(fleet.clone()));
         for kind in ["paused", "killed"] {
             cache.set("k", &1, MINUTE).await;
             if kind == "paused" {
@@ -313,6 +323,10 @@ mod redis {
         assert_eq!(b.claim("job", 2_000).await, Claim::Ours);
         a.campaign().await;
         assert!(!a.leads());
+        // An evicted token is made anew, larger than all before.
+        server.cli(&["DEL", "test:box:lease-token"]);
+        b.campaign().await;
+        assert_eq!(b.claim("job", 2_500).await, Claim::Ours);
         // Even were the lease its own again by name, an older token would not do: a later one has been seen.
         server.cli(&["HSET", "test:box:job:job", "token", "99999999999999999"]);
         assert_eq!(b.claim("job", 3_000).await, Claim::NotOurs);
@@ -438,7 +452,7 @@ async fn what_a_cache_saves() {
     };
     let redis = RedisServer::start(&[]);
     let memory = caching(Cache::in_memory(64 << 20));
-    let shared = caching(Cache::Redis(redis.fleet("a").await));
+    let shared = caching(Cache::in_redis(redis.fleet("a").await, [7; 32]));
     for (name, cache) in [("without", None), ("memory", Some(&memory)), ("redis", Some(&shared))] {
         let mut times = Vec::new();
         for _ in 0..ROUNDS {

@@ -178,6 +178,8 @@ async fn garbage_from_redis_mints_nothing_twice_and_nothing_wrong() {
     redis.cli(&["SET", keys[2], &format!("\"{}\"", solana_signature::Signature::from([7; 64]))]);
     redis.cli(&["DEL", keys[3]]);
     redis.cli(&["LPUSH", keys[3], "x"]);
+    // That of another ticket, which has landed too.
+    redis.cli(&["COPY", keys[5], keys[4], "REPLACE"]);
     // A box with books of its own adopts all of them, and writes down what the chain says.
     let second = start(&folder.path().join("b"), &key_file, &redis).await;
     assert_eq!(signatures(&second.mint("v", &tickets("G", 6)).await), minted);

@@ -229,3 +229,48 @@ async fn speed_with_and_without_redis() {
         office.finish().await;
     }
 }
+
+/// Over TLS, with a certificate of an authority that the system is told of, and not otherwise.
+#[tokio::test(flavor = "multi_thread")]
+async fn redis_is_reached_over_tls() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key_file, _) = wallet(folder.path(), SOL);
+    let certificate = std::process::Command::new("openssl")
+        .args(
+            "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost".split(' '),
+        )
+        .args(["-addext", "subjectAltName=DNS:localhost", "-addext", "basicConstraints=critical,CA:FALSE"])
+        .args(["-keyout", "key.pem", "-out", "certificate.pem"])
+        .current_dir(folder.path())
+        .output()
+        .expect("this test needs openssl; tests/run installs it");
+    assert!(certificate.status.success(), "{}", stderr(&certificate));
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let (cert, key) = (file("certificate.pem"), file("key.pem"));
+    let _redis = RedisServer::start(&[
+        "--tls-port",
+        &port,
+        "--tls-cert-file",
+        &cert,
+        "--tls-key-file",
+        &key,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    let said = |trusted: &str| {
+        let url = format!("rediss://localhost:{port}");
+        let environment = [
+            ("NETWORK", "localnet"),
+            ("SOLANA_RPC_URLS", chain().rpc_url().as_str()),
+            ("WALLET_PATH", key_file.to_str().unwrap()),
+            ("DATA_DIR", &file("data")),
+            ("REDIS_ENABLED", "true"),
+            ("REDIS_URL", &url),
+            ("SSL_CERT_FILE", trusted),
+        ];
+        stdout(&run(folder.path(), &["cache", "stats"], &environment))
+    };
+    assert!(said(&cert).starts_with("redis: answers"), "{}", said(&cert));
+    assert!(said("/etc/ssl/certs/ca-certificates.crt").starts_with("redis: does not answer"));
+}

@@ -151,6 +151,8 @@ async fn a_redis_that_comes_and_goes_is_not_felt() {
     assert_eq!(result["summary"]["succeeded"], 1_000, "{}", result["summary"]);
     assert_eq!(nfts_of(chain().rpc_url(), &address).await, 1_000);
     // It is there again by itself, and says so; and it knows what comes now.
+    let metrics = office.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("\nboxoffice_redis_connected "), "{metrics}");
     until(async || office.get("/admin/system/status").await.1["cache"]["connected"] == true).await;
     office.mint("v", &tickets("D", 1)).await;
     let key = boxoffice::cache::TicketKey::new("v", "D-0");

@@ -3,7 +3,7 @@
 use std::{fmt, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use reqwest::Url;
+use reqwest::{Url, redirect};
 
 use super::{
     Content, ContentId, MOST_FILE_BYTES, PublishError, Publisher as _,
@@ -14,6 +14,9 @@ use super::{
 const AT_ONCE: usize = 8;
 /// A gateway may take this long: a file that nobody asked for lately has to be found first.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Redirects of a gateway that are followed, from one form of its address to another.
+const MOST_REDIRECTS: usize = 3;
 
 /// A public gateway, as a template of addresses.
 #[derive(Clone, PartialEq, Eq)]
@@ -109,7 +112,7 @@ impl Shared {
                 return Ok(result);
             }
         };
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build().ok();
+        let http = client().ok();
         let sights = stream::iter(ids).map(|id| {
             let (held, http) = (held.contains(&id), http.as_ref());
             async move { (id, if held { self.look(copy, http, id).await } else { Sight::Missing }) }
@@ -172,6 +175,17 @@ impl Shared {
         result.repaired = ids.len().saturating_sub(left) as u64;
         Ok(())
     }
+}
+
+/// A client of gateways. Their addresses may hold a token, which goes to nobody else; and where they redirect to, only what
+/// they themselves could be may answer.
+fn client() -> reqwest::Result<reqwest::Client> {
+    let policy = redirect::Policy::custom(|attempt| {
+        let scheme = attempt.previous().last().map(|url| url.scheme().to_owned());
+        let is_as_safe = attempt.url().scheme() == "https" || scheme.as_deref() == Some(attempt.url().scheme());
+        if attempt.previous().len() > MOST_REDIRECTS || !is_as_safe { attempt.stop() } else { attempt.follow() }
+    });
+    reqwest::Client::builder().timeout(TIMEOUT).referer(false).redirect(policy).build()
 }
 
 /// Fetches a file through a gateway: whether its bytes are right, or why nothing can be said.

@@ -12,7 +12,7 @@ use super::{Shared, StepError, remember::Remember};
 use crate::{
     cache::TicketKey,
     domain::document::chain_name,
-    metadata::{Content, ContentId},
+    metadata::{Content, ContentId, PublishError},
     store::{PendingMint, Published, StoreError},
 };
 
@@ -67,9 +67,21 @@ impl Pace {
     }
 }
 
+/// What publishing came to.
+pub(super) struct Publication {
+    /// Tickets whose files are all where wallets look for them.
+    pub(super) ready: Vec<(PendingMint, Published)>,
+    /// How many others there are.
+    pub(super) waiting: usize,
+    /// Why they wait.
+    pub(super) cause: Option<PublishError>,
+}
+
 /// Publishes what the chain will name, and says how it will be named there. With several boxes, what another one has published
 /// is looked for rather than sent again.
-pub(super) async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Published>, StepError> {
+///
+/// A ticket one of whose files a provider does not take waits alone: it is not among those returned, and why is told.
+pub(super) async fn publish(shared: &Shared, pending: Vec<PendingMint>) -> Result<Publication, StepError> {
     let documents: Vec<Content> =
         pending.iter().map(|mint| shared.document(&mint.ticket, mint.image.as_ref())).collect();
     let published = pending
@@ -86,16 +98,33 @@ pub(super) async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<
     }
     let mut contents = documents;
     contents.push(shared.default_image.clone());
-    let images = images_to_publish(shared, pending).await?;
+    let images = images_to_publish(shared, &pending).await?;
     contents.extend(images.iter().cloned());
-    shared.publisher.publish(contents).await?;
+    let (missing, cause): (HashSet<String>, _) = match shared.publisher.publish(contents).await {
+        Ok(()) => (HashSet::new(), None),
+        Err(error) => {
+            let PublishError::Unpublished { missing, .. } = &error else { return Err(error.into()) };
+            (missing.iter().map(ContentId::uri).collect(), Some(error))
+        }
+    };
+    let mut known = shared.published_images.lock().unwrap_or_else(PoisonError::into_inner);
+    known.extend(images.into_iter().map(|image| image.id).filter(|id| !missing.contains(&id.uri())));
+    drop(known);
+
+    let all = pending.len();
+    let drawn = shared.default_image.id.uri();
+    let is_there = |mint: &PendingMint, published: &Published| {
+        let image = mint.image.as_ref().map_or(&drawn, |image| &image.uri);
+        !missing.contains(&published.uri) && !missing.contains(image)
+    };
+    let ready = pending.into_iter().zip(published).zip(keys);
+    let ready = ready.filter(|((mint, published), _)| is_there(mint, published));
+    let (ready, keys): (Vec<_>, Vec<_>) = ready.unzip();
     if others {
-        let uris = published.iter().map(|published| published.uri.clone());
+        let uris = ready.iter().map(|(_, published)| published.uri.clone());
         shared.remember(Remember::Published(keys.into_iter().zip(uris).collect()));
     }
-    let mut known = shared.published_images.lock().unwrap_or_else(PoisonError::into_inner);
-    known.extend(images.into_iter().map(|image| image.id));
-    Ok(published)
+    Ok(Publication { waiting: all.saturating_sub(ready.len()), ready, cause })
 }
 
 /// Pictures that tickets got from their events and that this process has not published yet: each is large, and once is enough.

@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use boxoffice::{
     domain::alert::AlertKind,
-    metadata::{Content, Publisher as _, local::LocalContent, replicated::Replicated},
+    metadata::{Content, ContentId, Publisher as _, local::LocalContent, replicated::Replicated},
 };
 use serde_json::{Value, json};
 
@@ -288,6 +288,64 @@ async fn the_image_of_an_event_is_published_before_its_tickets_are_minted() {
         assert_eq!(ipfs.stored()[&cid].bytes, image);
         ipfs.assert_once();
         watched.finish(&ipfs).await;
+    }
+}
+
+/// One file that is refused keeps its own tickets waiting, and nobody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_refused_holds_only_the_tickets_that_name_it() {
+    for (settings, status) in [(Ipfs::kubo as fn(&Ipfs) -> _, 413), (Ipfs::pinata, 413), (Ipfs::kubo, 400)] {
+        let ipfs = Ipfs::start(|_| Deed::Well).await;
+        let watched = watched(&ipfs, settings(&ipfs)).await;
+        let image = crate::images::png(8, 300_000);
+        let request = watched.office.request(reqwest::Method::PUT, "/admin/events/event-9/image?venueId=v");
+        assert!(answer(request.body(image.clone())).await.0.is_success());
+        // The picture of six tickets, which stand first.
+        ipfs.refuse(Some((&image[image.len() - 200_000..][..64], status)));
+        let mut some = tickets("f", 40);
+        for ticket in &mut some[0..6] {
+            ticket["eventId"] = json!("event-9");
+        }
+        let batch = watched.queue(&some).await;
+        watched.until_minted(&batch, 34).await;
+        let reason = watched.until_held("is not taken").await;
+        assert!(reason.contains(&format!("HTTP {status}")), "{reason}");
+        assert!(reason.contains(&ContentId::of(&image).to_string()), "{reason}");
+        // Tickets that are sold meanwhile are not kept either.
+        assert_eq!(watched.office.mint("v", &tickets("later", 5)).await["summary"]["succeeded"], 5);
+        assert!(watched.held().await.is_some());
+        let uploads = ipfs.calls("v3/files") + ipfs.calls("api/v0/dag/import");
+        assert!(uploads < 100, "{uploads} uploads");
+        ipfs.refuse(None);
+        watched.until_minted(&batch, 40).await;
+        until(async || watched.held().await.is_none()).await;
+        ipfs.assert_once();
+        watched.finish(&ipfs).await;
+    }
+}
+
+/// What is refused on an early page does not end catching up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_refused_does_not_keep_later_ones_from_being_caught_up() {
+    for settings in [Ipfs::kubo as fn(&Ipfs) -> _, Ipfs::pinata] {
+        let ipfs = Ipfs::start(|_| Deed::Well).await;
+        ipfs.go_down();
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = publisher(folder.path(), settings(&ipfs)).await;
+        let mut some = files(600, 100);
+        some.sort_by_key(|file| file.id.to_string());
+        publisher.publish(some.clone()).await.unwrap_err();
+        ipfs.come_back().await;
+        ipfs.refuse(Some((&some[3].bytes, 422)));
+        until(async || {
+            // The provider may still be left alone for a moment.
+            publisher.catch_up(0).await.unwrap_err().to_string().contains(&some[3].id.to_string())
+        })
+        .await;
+        assert_eq!(ipfs.stored().len(), 599);
+        ipfs.refuse(None);
+        until(async || publisher.catch_up(0).await.is_ok_and(|files| files == 1)).await;
+        ipfs.assert_once();
     }
 }
 

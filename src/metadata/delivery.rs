@@ -38,6 +38,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const RATE_WAIT: Duration = Duration::from_secs(2);
 /// How long a remote is left alone that refuses.
 const LEAVE_ALONE: Duration = Duration::from_secs(10);
+/// Bytes of the files in all requests under way, unless a single file has more: bounds memory.
+const MOST_BYTES_AT_ONCE: usize = 32 << 20;
 /// Times that a parcel is cut in two to find the files that are refused; what is left then waits for the next time.
 const MOST_CUTS: u32 = 64;
 /// A remote that refuses so many files in parcels of which it takes nothing, one after the other, is not sent more for now.
@@ -134,8 +136,8 @@ impl Delivery {
         let parcels = stream::iter(pack(items, parcel.files, parcel.bytes)).map(move |items| {
             let (stopped, refused) = (Arc::clone(&stopped), Arc::clone(&refused));
             async move {
-                // It is never closed.
-                let _turn = self.requests.acquire().await;
+                // It is never closed. Each request holds its files a few times over, so large ones go fewer at once.
+                let _turn = self.requests.acquire_many(weight(&items, parcel.at_once)).await;
                 if stopped.load(Ordering::Relaxed) {
                     return Delivered::default();
                 }
@@ -287,6 +289,14 @@ fn pause_after(error: &RemoteError) -> Option<Duration> {
     }
 }
 
+/// How many of the requests that a remote takes at once a parcel stands for.
+fn weight(items: &[Item], at_once: usize) -> u32 {
+    let bytes = items.iter().fold(0_usize, |bytes, item| bytes.saturating_add(item.content.bytes.len()));
+    let share = MOST_BYTES_AT_ONCE.checked_div(at_once).unwrap_or_default();
+    let weight = bytes.checked_div(share).unwrap_or_default().saturating_add(1).min(at_once.max(1));
+    u32::try_from(weight).unwrap_or(u32::MAX)
+}
+
 /// Moves what was confirmed from what is left to what is delivered.
 fn take(left: &mut Vec<Item>, confirmed: &HashSet<ContentId>, sent: bool, delivered: &mut Delivered) {
     left.retain(|item| {
@@ -329,6 +339,14 @@ fn pack(mut items: Vec<Item>, most_files: usize, most_bytes: usize) -> Vec<Vec<I
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_files_go_fewer_at_once() {
+        let weight =
+            |size, at_once| weight(&[Item { content: Content::new("x", vec![0; size]), may_be_there: false }], at_once);
+        assert_eq!([weight(500, 32), weight(8 << 20, 32), weight(100 << 20, 32)], [1, 9, 32]);
+        assert_eq!([weight(8 << 20, 2), weight(40 << 20, 2)], [1, 2]);
+    }
 
     #[test]
     fn parcels_are_neither_too_many_files_nor_too_many_bytes() {

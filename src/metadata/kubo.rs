@@ -258,10 +258,11 @@ impl Remote for Kubo {
         true
     }
 
-    async fn read(&self, id: ContentId) -> Result<Option<Vec<u8>>, RemoteError> {
+    async fn read(&self, id: ContentId, size: usize) -> Result<Option<Vec<u8>>, RemoteError> {
         // What is pinned is there at once; without `offline` a node would search the network for what it lost.
         let query = [("arg", id.to_string()), ("offline", "true".to_owned()), ("timeout", "10s".to_owned())];
-        match self.call("cat", &query, super::MOST_FILE_BYTES).await {
+        // What it says instead of a small file is larger.
+        match self.call("cat", &query, size.max(MOST_BYTES)).await {
             Ok(bytes) => Ok(Some(bytes)),
             // In its words alone is the difference between what it lost and what took it too long.
             Err(RemoteError::Unwell { status: 500, message, .. }) if is_absence(&message) => Ok(None),

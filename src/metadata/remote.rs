@@ -107,8 +107,8 @@ pub trait Remote: Send + Sync + fmt::Debug {
     async fn held(&self, ids: &[ContentId]) -> Result<HashSet<ContentId>, RemoteError>;
     /// Whether [`Remote::read`] reads anything.
     fn can_read(&self) -> bool;
-    /// A file's bytes from its own store; none when it does not have them at once.
-    async fn read(&self, id: ContentId) -> Result<Option<Vec<u8>>, RemoteError>;
+    /// The bytes of a file of `size` from its own store; none when it does not have them at once.
+    async fn read(&self, id: ContentId, size: usize) -> Result<Option<Vec<u8>>, RemoteError>;
     /// A cheap call that needs what uploads need.
     async fn check(&self) -> Result<(), RemoteError>;
 }

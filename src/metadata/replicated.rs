@@ -307,28 +307,39 @@ impl Shared {
         let (mut after, mut brought, mut refused) = (String::new(), 0_u64, None);
         loop {
             let open = self.local.next_open(copy.row, after, CATCH_UP).await?;
-            if open.is_empty() {
-                return refused.map_or(Ok(brought), Err);
-            }
+            let Some(last) = open.last() else { return refused.map_or(Ok(brought), Err) };
+            after = last.to_string();
+            let (more, fault) = self.bring_kept(copy, open).await?;
+            brought = brought.saturating_add(more);
+            refused = refused.or(fault);
+        }
+    }
+
+    /// Brings files of the local store, a few of them at a time. Those behind one that is refused are none the worse for it:
+    /// its fault is told when they are there.
+    pub(super) async fn bring_kept(
+        &self,
+        copy: &Copy,
+        ids: Vec<ContentId>,
+    ) -> Result<(u64, Option<PublishError>), PublishError> {
+        let (mut brought, mut refused) = (0_u64, None);
+        let mut ids = ids.into_iter().peekable();
+        while ids.peek().is_some() {
             let (mut files, mut bytes) = (Vec::new(), 0_usize);
-            after = String::new();
-            for id in open {
+            while bytes < CATCH_UP_BYTES {
+                let Some(id) = ids.next() else { break };
                 // A file that is lost here too cannot be sent; reconciliation tells of it.
-                let file = self.local.fetch(id).await?.filter(Content::is_sound);
-                bytes = bytes.saturating_add(file.as_ref().map_or(0, |file| file.bytes.len()));
-                files.extend(file);
-                after = id.to_string();
-                if bytes >= CATCH_UP_BYTES {
-                    break;
-                }
+                let Some(file) = self.local.fetch(id).await?.filter(Content::is_sound) else { continue };
+                bytes = bytes.saturating_add(file.bytes.len());
+                files.push(file);
             }
             match self.bring(copy, files).await {
                 Ok(more) => brought = brought.saturating_add(more),
-                // The files behind it are none the worse for it.
-                Err(error @ PublishError::Remote { .. }) if error.is_of_files() => refused = refused.or(Some(error)),
+                Err(error) if error.is_of_files() => refused = refused.or(Some(error)),
                 Err(error) => return Err(error),
             }
         }
+        Ok((brought, refused))
     }
 
     /// Counts what was there already when it was asked for.

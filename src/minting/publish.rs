@@ -67,6 +67,9 @@ impl Pace {
     }
 }
 
+/// Pictures in memory at once, each of ten megabytes at most.
+const IMAGES_AT_ONCE: usize = 3;
+
 /// What publishing came to.
 pub(super) struct Publication {
     /// Tickets whose files are all where wallets look for them.
@@ -98,17 +101,15 @@ pub(super) async fn publish(shared: &Shared, pending: Vec<PendingMint>) -> Resul
     }
     let mut contents = documents;
     contents.push(shared.default_image.clone());
-    let images = images_to_publish(shared, &pending).await?;
-    contents.extend(images.iter().cloned());
-    let (missing, cause): (HashSet<String>, _) = match shared.publisher.publish(contents).await {
-        Ok(()) => (HashSet::new(), None),
-        Err(error) => {
-            let PublishError::Unpublished { missing, .. } = &error else { return Err(error.into()) };
-            (missing.iter().map(ContentId::uri).collect(), Some(error))
-        }
-    };
+    let images = images_to_publish(shared, &pending);
+    let (mut missing, mut cause) = (HashSet::new(), None);
+    for group in images.chunks(IMAGES_AT_ONCE) {
+        let images = read_images(shared, group).await?;
+        note(shared.publisher.publish(images).await, &mut missing, &mut cause)?;
+    }
+    note(shared.publisher.publish(contents).await, &mut missing, &mut cause)?;
     let mut known = shared.published_images.lock().unwrap_or_else(PoisonError::into_inner);
-    known.extend(images.into_iter().map(|image| image.id).filter(|id| !missing.contains(&id.uri())));
+    known.extend(images.into_iter().filter(|id| !missing.contains(&id.uri())));
     drop(known);
 
     let all = pending.len();
@@ -127,15 +128,34 @@ pub(super) async fn publish(shared: &Shared, pending: Vec<PendingMint>) -> Resul
     Ok(Publication { waiting: all.saturating_sub(ready.len()), ready, cause })
 }
 
+/// Notes which files are not published, and why; the cause that concerns more is kept.
+fn note(
+    published: Result<(), PublishError>,
+    unpublished: &mut HashSet<String>,
+    cause: &mut Option<PublishError>,
+) -> Result<(), StepError> {
+    let Err(error) = published else { return Ok(()) };
+    let PublishError::Unpublished { missing, .. } = &error else { return Err(error.into()) };
+    unpublished.extend(missing.iter().map(ContentId::uri));
+    if cause.as_ref().is_none_or(|earlier| earlier.is_of_files() && !error.is_of_files()) {
+        *cause = Some(error);
+    }
+    Ok(())
+}
+
 /// Pictures that tickets got from their events and that this process has not published yet: each is large, and once is enough.
-async fn images_to_publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Content>, StepError> {
+fn images_to_publish(shared: &Shared, pending: &[PendingMint]) -> Vec<ContentId> {
     let uris = pending.iter().filter_map(|mint| mint.image.as_ref()?.uri.strip_prefix("ipfs://"));
     let mut wanted: HashSet<ContentId> = uris.filter_map(ContentId::parse).collect();
     wanted.retain(|id| !shared.published_images.lock().unwrap_or_else(PoisonError::into_inner).contains(id));
+    wanted.into_iter().collect()
+}
+
+async fn read_images(shared: &Shared, ids: &[ContentId]) -> Result<Vec<Content>, StepError> {
     let mut images = Vec::new();
-    for id in wanted {
-        match shared.publisher.fetch(id).await? {
-            Some(image) if ContentId::of(&image.bytes) == id => images.push(image),
+    for id in ids {
+        match shared.publisher.fetch(*id).await? {
+            Some(image) if image.is_sound() => images.push(image),
             // What the tickets say is settled, and the people at the gate need them; the file can be brought back any time.
             Some(_) | None => tracing::warn!(
                 image = %id,

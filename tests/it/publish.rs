@@ -420,6 +420,70 @@ async fn a_lost_pin_is_found_and_published_again() {
     watched.finish(&ipfs).await;
 }
 
+/// A sample shows only what it looks at: a provider that lost much is believed no more, and gets everything again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_lost_everything_gets_everything_again() {
+    for settings in [Ipfs::kubo as fn(&Ipfs) -> _, Ipfs::pinata] {
+        let ipfs = Ipfs::start(|_| Deed::Well).await;
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = publisher(folder.path(), settings(&ipfs)).await;
+        publisher.publish(files(40, 100)).await.unwrap();
+        let lost: Vec<String> = ipfs.stored().into_keys().take(35).collect();
+        lost.iter().for_each(|cid| ipfs.lose(cid));
+        let verified = publisher.verify(20).await.unwrap().remove(0);
+        assert!(verified.missing >= 15 && verified.repaired == verified.missing, "{verified:?}");
+        assert_eq!(verified.missing + verified.forgotten, 40, "{verified:?}");
+        publisher.catch_up(0).await.unwrap();
+        assert_eq!(ipfs.stored().len(), 40);
+        // What it still had is looked for and not sent.
+        ipfs.assert_once();
+        assert_eq!(publisher.status().await.unwrap()[0].unpublished, 0);
+        // A few are repaired one by one.
+        ipfs.lose(&lost[0]);
+        let verified = publisher.verify(40).await.unwrap().remove(0);
+        assert_eq!((verified.missing, verified.repaired, verified.forgotten), (1, 1, 0), "{verified:?}");
+    }
+}
+
+/// The address of a gateway may hold a token; where it redirects to is not told of it, and it does not lead on for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_gateway_redirects_to_does_not_learn_its_token() {
+    use axum::{Router, http::HeaderMap, response::Redirect, routing::get};
+
+    let ipfs = Ipfs::start(|_| Deed::Well).await;
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (seen, target) = (Arc::clone(&told), format!("{}ipfs/", ipfs.url));
+    let once = move |headers: HeaderMap, cid: axum::extract::Path<String>| async move {
+        seen.lock().unwrap().push(format!("{headers:?}"));
+        Redirect::temporary(&format!("{target}{}", *cid))
+    };
+    let router = Router::new()
+        .route(
+            "/first/{cid}",
+            get(|cid: axum::extract::Path<String>| async move { Redirect::temporary(&format!("/second/{}", *cid)) }),
+        )
+        .route("/second/{cid}", get(once))
+        .route(
+            "/round/{cid}",
+            get(|cid: axum::extract::Path<String>| async move { Redirect::temporary(&format!("/round/{}", *cid)) }),
+        );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    for (path, sound, unreachable) in [("first", 4, 0), ("round", 0, 4)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = ipfs.pinata();
+        settings.push(("IPFS_GATEWAYS", format!("{gateway}/{path}/{{cid}}?token=hunter2")));
+        let publisher = publisher(folder.path(), settings).await;
+        publisher.publish(files(4, 100)).await.unwrap();
+        let verified = publisher.verify(4).await.unwrap().remove(0);
+        assert_eq!((verified.sound, verified.unreachable), (sound, unreachable), "{verified:?}");
+    }
+    let told = told.lock().unwrap();
+    assert!(told.len() == 4 && told.iter().all(|headers| !headers.contains("hunter2")), "{told:?}");
+    server.abort();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn gateways_are_asked_and_their_silence_proves_nothing() {
     let ipfs = Ipfs::start(|_| Deed::Well).await;

@@ -102,14 +102,15 @@ pub(super) async fn publish(shared: &Shared, pending: Vec<PendingMint>) -> Resul
     let mut contents = documents;
     contents.push(shared.default_image.clone());
     let images = images_to_publish(shared, &pending);
-    let (mut missing, mut cause) = (HashSet::new(), None);
+    let (mut missing, mut cause, mut found) = (HashSet::new(), None, Vec::new());
     for group in images.chunks(IMAGES_AT_ONCE) {
         let images = read_images(shared, group).await?;
+        found.extend(images.iter().map(|image| image.id));
         note(shared.publisher.publish(images).await, &mut missing, &mut cause)?;
     }
     note(shared.publisher.publish(contents).await, &mut missing, &mut cause)?;
     let mut known = shared.published_images.lock().unwrap_or_else(PoisonError::into_inner);
-    known.extend(images.into_iter().filter(|id| !missing.contains(&id.uri())));
+    known.extend(found.into_iter().filter(|id| !missing.contains(&id.uri())));
     drop(known);
 
     let all = pending.len();

@@ -118,6 +118,16 @@ pub enum PublishError {
         /// What is wrong with it.
         source: remote::RemoteError,
     },
+    /// A provider has not confirmed all of what was to be published.
+    #[error("metadata cannot be published by {provider}: {source}")]
+    Unpublished {
+        /// Its name.
+        provider: &'static str,
+        /// What is wrong.
+        source: remote::RemoteError,
+        /// The files that it has not confirmed; it has all others.
+        missing: Vec<ContentId>,
+    },
     /// No client for a provider.
     #[error(transparent)]
     Client(#[from] remote::RemoteError),
@@ -126,10 +136,21 @@ pub enum PublishError {
     Metrics(prometheus::Error),
 }
 
+impl PublishError {
+    /// Whether it lies in single files, so that others may well be published.
+    pub(crate) fn is_of_files(&self) -> bool {
+        match self {
+            Self::Remote { source, .. } | Self::Unpublished { source, .. } => source.is_of_files(),
+            Self::Store { .. } | Self::DiskFull | Self::Closed | Self::Client(_) | Self::Metrics(_) => false,
+        }
+    }
+}
+
 /// A place where content can be fetched by its address.
 #[async_trait]
 pub trait Publisher: Send + Sync {
-    /// Publishes files; when it returns, each is durable and can be fetched. What is there already costs nothing.
+    /// Publishes files; when it returns, each is durable and can be fetched. What is there already costs nothing. After
+    /// [`PublishError::Unpublished`] this holds for those that are not named there.
     async fn publish(&self, contents: Vec<Content>) -> Result<(), PublishError>;
     /// A file by its address, if it is kept here.
     async fn fetch(&self, id: ContentId) -> Result<Option<Content>, PublishError>;

@@ -103,6 +103,8 @@ pub enum Condition {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Part {
     Prepare,
+    /// Only those tickets wait whose files are not taken.
+    Publish,
     Send,
     Confirm,
 }
@@ -336,6 +338,11 @@ impl Shared {
         if let Some(held) = self.held.lock().unwrap_or_else(PoisonError::into_inner).get_mut(&part) {
             held.reason = None;
         }
+    }
+
+    fn is_held(&self, part: Part) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(&part).is_some_and(|held| held.reason.is_some())
     }
 
     fn hold(&self, part: Part, cause: &StepError) {

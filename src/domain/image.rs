@@ -224,6 +224,8 @@ mod tests {
             ("<g fill='url(x.svg#a)'/>", reference("the attribute fill")),
             ("<style>@import 'x.css';</style>", reference("<style>")),
             ("<style><![CDATA[a{b:image-set('x')}]]></style>", reference("<style>")),
+            ("<style>@imp<!-- -->ort 'x.css';</style>", reference("<style>")),
+            ("<style>a{b:u<g/>rl<!-- -->(//x.example)}</style>", reference("<style>")),
             ("<?xml-stylesheet href='x.css'?>", reference("<?xml-stylesheet?>")),
             ("<g>", ImageFault::Svg(SvgFault::Unreadable)),
             ("&entity;", ImageFault::Svg(SvgFault::Unreadable)),
@@ -237,9 +239,21 @@ mod tests {
         assert_eq!(recognize(b"<html xmlns='http://www.w3.org/1999/xhtml'/>"), Err(ImageFault::Svg(SvgFault::Root)));
         let bomb = b"<!DOCTYPE svg [<!ENTITY a 'b'>]><svg xmlns='http://www.w3.org/2000/svg'/>";
         assert_eq!(recognize(bomb), Err(ImageFault::Svg(SvgFault::Unreadable)));
+        // What a reader would compare with all others.
+        let too_much = Err(ImageFault::Svg(SvgFault::TooMuch));
+        let many = |count: usize, attribute: &str| -> String {
+            (0..count).map(|number| attribute.replace('N', &number.to_string())).collect()
+        };
+        let element = |attributes: &str| svg(r#"viewBox="0 0 2 2""#, &format!("<!-- '> --><g {attributes}/>"));
+        assert!(element(&many(400, " aN='>'")).is_ok());
+        assert_eq!(element(&many(100_000, " aN='>'")), too_much);
+        assert_eq!(element(&many(101, " xmlns:aN='urn:N'")), too_much);
+        let nested = many(10_000, "<g xmlns:aN=\"urn:N\">") + &"</g>".repeat(10_000);
+        assert_eq!(svg(r#"viewBox="0 0 2 2""#, &nested), too_much);
+        assert_eq!(svg(r#"viewBox="0 0 2 2""#, &" ".repeat(1 << 20)), too_much);
         // Deeper than any stack, and more than memory should hold.
-        let deep = format!("{}{}", "<g>".repeat(150_000), "</g>".repeat(150_000));
+        let deep = format!("{}{}", "<g>".repeat(145_000), "</g>".repeat(145_000));
         drop(svg(r#"viewBox="0 0 2 2""#, &deep));
-        assert_eq!(svg(r#"viewBox="0 0 2 2""#, &"<g/>".repeat(300_000)), Err(ImageFault::Svg(SvgFault::Unreadable)));
+        assert_eq!(svg(r#"viewBox="0 0 2 2""#, &"<g/>".repeat(250_000)), Err(ImageFault::Svg(SvgFault::Unreadable)));
     }
 }

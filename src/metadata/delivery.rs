@@ -1,14 +1,17 @@
 //! Getting files to a remote: in parcels, with patience, and never twice because an answer was lost.
 //!
-//! What may have arrived is asked for before it is sent again. Faults that pass are tried again within seconds; all others make
-//! the remote be left alone for a while, and the caller is told. It records nothing.
+//! What may have arrived is asked for before it is sent again. Faults that pass are tried again within seconds. A file that is
+//! refused for what it is ([`refusals`]) is put aside for a while, and the others of its parcel go on without it; all other
+//! faults make the remote be left alone for a while. The caller is told. It records nothing.
+
+mod refusals;
 
 use std::{
     collections::HashSet,
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -18,6 +21,8 @@ use tokio::{
     sync::Semaphore,
     time::{Instant, sleep, sleep_until},
 };
+
+use refusals::Refusals;
 
 use super::{
     Content, ContentId,
@@ -31,8 +36,14 @@ const FIRST_WAIT: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(5);
 /// A remote that limits the rate without saying for how long.
 const RATE_WAIT: Duration = Duration::from_secs(2);
-/// How long a remote is left alone that refuses, or stores something else than it was sent.
+/// How long a remote is left alone that refuses.
 const LEAVE_ALONE: Duration = Duration::from_secs(10);
+/// Bytes of the files in all requests under way, unless a single file has more: bounds memory.
+const MOST_BYTES_AT_ONCE: usize = 32 << 20;
+/// Times that a parcel is cut in two to find the files that are refused; what is left then waits for the next time.
+const MOST_CUTS: u32 = 64;
+/// A remote that refuses so many files in parcels of which it takes nothing, one after the other, is not sent more for now.
+const MOST_REFUSED: usize = 16;
 /// The longest that a remote may ask to be left alone.
 const LONGEST: Duration = Duration::from_mins(15);
 
@@ -53,6 +64,23 @@ pub(super) struct Delivered {
     pub(super) requests: u64,
     /// Why the others are not.
     pub(super) fault: Option<RemoteError>,
+    /// Files that it was sent and refused.
+    refused: usize,
+}
+
+impl Delivered {
+    /// Of two faults the one that concerns more.
+    fn note(&mut self, fault: RemoteError) {
+        self.fault = Some(graver(self.fault.take(), fault));
+    }
+}
+
+/// Of two faults the one that concerns more.
+pub(super) fn graver(earlier: Option<RemoteError>, later: RemoteError) -> RemoteError {
+    match earlier {
+        Some(earlier) if later.is_of_files() || !earlier.is_of_files() => earlier,
+        Some(_) | None => later,
+    }
 }
 
 /// What is known of a remote's health.
@@ -69,6 +97,7 @@ struct State {
     health: Health,
     /// It is left alone until then, and why.
     paused: Option<(Instant, String)>,
+    refusals: Refusals,
 }
 
 /// The way to one remote.
@@ -99,43 +128,84 @@ impl Delivery {
         self.state().health.clone()
     }
 
-    /// Sends files, parcel by parcel; each parcel's outcome comes as soon as it is known. After a fault no parcel is begun.
+    /// Sends files, parcel by parcel; each parcel's outcome comes as soon as it is known. After a fault that is not a single
+    /// file's no parcel is begun.
     pub(super) fn send(&self, items: Vec<Item>) -> impl Stream<Item = Delivered> + '_ {
-        let stopped = Arc::new(AtomicBool::new(false));
+        let (stopped, refused) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let parcel = self.remote.parcel();
         let parcels = stream::iter(pack(items, parcel.files, parcel.bytes)).map(move |items| {
-            let stopped = Arc::clone(&stopped);
+            let (stopped, refused) = (Arc::clone(&stopped), Arc::clone(&refused));
             async move {
-                // It is never closed.
-                let _turn = self.requests.acquire().await;
+                // It is never closed. Each request holds its files a few times over, so large ones go fewer at once.
+                let _turn = self.requests.acquire_many(weight(&items, parcel.at_once)).await;
                 if stopped.load(Ordering::Relaxed) {
                     return Delivered::default();
                 }
                 let delivered = self.send_parcel(items).await;
-                stopped.fetch_or(delivered.fault.is_some(), Ordering::Relaxed);
+                if !delivered.confirmed.is_empty() {
+                    refused.store(0, Ordering::Relaxed);
+                }
+                let refused = refused.fetch_add(delivered.refused, Ordering::Relaxed).saturating_add(delivered.refused);
+                let is_remotes = delivered.fault.as_ref().is_some_and(|fault| !fault.is_of_files());
+                stopped.fetch_or(is_remotes || refused >= MOST_REFUSED, Ordering::Relaxed);
                 delivered
             }
         });
         parcels.buffer_unordered(parcel.at_once)
     }
 
-    async fn send_parcel(&self, items: Vec<Item>) -> Delivered {
+    /// Sends a parcel; where something in it is refused, the parts of it, until it is known which files it is.
+    async fn send_parcel(&self, mut items: Vec<Item>) -> Delivered {
         let mut delivered = Delivered::default();
-        let mut left = items;
+        items.retain(|item| {
+            let known = self.state().refusals.of(item.content.id);
+            let is_new = known.is_none();
+            known.into_iter().for_each(|fault| delivered.note(fault));
+            is_new
+        });
+        let (mut parts, mut cuts) = (vec![items], 0_u32);
+        while let Some(mut part) = parts.pop() {
+            let Err(fault) = self.send_part(&mut part, &mut delivered).await else { continue };
+            if !fault.is_of_files() {
+                delivered.note(fault);
+                break;
+            }
+            if part.len() > 1 {
+                cuts = cuts.saturating_add(1);
+                if cuts > MOST_CUTS {
+                    delivered.note(fault);
+                    break;
+                }
+                let second = part.split_off(part.len().div_ceil(2));
+                parts.extend([second, part]);
+                continue;
+            }
+            for item in part {
+                delivered.refused = delivered.refused.saturating_add(1);
+                delivered.note(self.state().refusals.note(item.content.id, &fault));
+            }
+        }
+        delivered
+    }
+
+    /// Sends a part of a parcel until all of it is confirmed or a fault does not pass; what is not confirmed is left.
+    async fn send_part(&self, left: &mut Vec<Item>, delivered: &mut Delivered) -> Result<(), RemoteError> {
         for attempt in 1.. {
-            let Err(fault) = self.attempt(&mut left, &mut delivered).await else { break };
+            if left.is_empty() {
+                break;
+            }
+            let Err(fault) = self.attempt(left, delivered).await else { break };
             if fault.may_have_arrived() {
-                doubt(&mut left, true);
+                doubt(left, true);
             }
             if attempt >= ATTEMPTS || !fault.is_passing() {
-                delivered.fault = Some(fault);
-                break;
+                return Err(fault);
             }
             if !matches!(fault, RemoteError::RateLimited { .. }) {
                 sleep(FIRST_WAIT.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)))).await;
             }
         }
-        delivered
+        Ok(())
     }
 
     /// Asks for what may be there, and sends the rest.
@@ -206,14 +276,25 @@ fn pause_after(error: &RemoteError) -> Option<Duration> {
         RemoteError::RateLimited { retry_after, .. } => {
             Some(retry_after.unwrap_or(RATE_WAIT).clamp(FIRST_WAIT, LONGEST))
         }
-        RemoteError::Refused { .. } | RemoteError::WrongAddress { .. } => Some(LEAVE_ALONE),
-        RemoteError::Setup(_)
+        RemoteError::Refused { .. } if !error.is_of_files() => Some(LEAVE_ALONE),
+        RemoteError::Refused { .. }
+        | RemoteError::WrongAddress { .. }
+        | RemoteError::File { .. }
+        | RemoteError::Setup(_)
         | RemoteError::Unreachable { .. }
         | RemoteError::Unwell { .. }
         | RemoteError::Garbled { .. }
         | RemoteError::Unconfirmed { .. }
         | RemoteError::Paused { .. } => None,
     }
+}
+
+/// How many of the requests that a remote takes at once a parcel stands for.
+fn weight(items: &[Item], at_once: usize) -> u32 {
+    let bytes = items.iter().fold(0_usize, |bytes, item| bytes.saturating_add(item.content.bytes.len()));
+    let share = MOST_BYTES_AT_ONCE.checked_div(at_once).unwrap_or_default();
+    let weight = bytes.checked_div(share).unwrap_or_default().saturating_add(1).min(at_once.max(1));
+    u32::try_from(weight).unwrap_or(u32::MAX)
 }
 
 /// Moves what was confirmed from what is left to what is delivered.
@@ -258,6 +339,14 @@ fn pack(mut items: Vec<Item>, most_files: usize, most_bytes: usize) -> Vec<Vec<I
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_files_go_fewer_at_once() {
+        let weight =
+            |size, at_once| weight(&[Item { content: Content::new("x", vec![0; size]), may_be_there: false }], at_once);
+        assert_eq!([weight(500, 32), weight(8 << 20, 32), weight(100 << 20, 32)], [1, 9, 32]);
+        assert_eq!([weight(8 << 20, 2), weight(40 << 20, 2)], [1, 2]);
+    }
 
     #[test]
     fn parcels_are_neither_too_many_files_nor_too_many_bytes() {

@@ -22,6 +22,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{RequestBuilder, Url};
+use sha2::{Digest as _, Sha256};
 
 use super::{
     Content, ContentId, NowMs, car,
@@ -76,7 +77,7 @@ impl Kubo {
         base.set_fragment(None);
         let path = base.path().trim_end_matches('/').trim_end_matches("/api/v0").to_owned();
         base.set_path(&format!("{path}/api/v0/"));
-        let account = format!("kubo {}{path}", exchange.host);
+        let account = format!("kubo {}{path}{}", exchange.host, entry_of(user.as_ref(), token.as_ref()));
         Ok(Self { exchange, base, user, token, account, no_import: AtomicBool::new(false) })
     }
 
@@ -257,12 +258,14 @@ impl Remote for Kubo {
         true
     }
 
-    async fn read(&self, id: ContentId) -> Result<Option<Vec<u8>>, RemoteError> {
+    async fn read(&self, id: ContentId, size: usize) -> Result<Option<Vec<u8>>, RemoteError> {
         // What is pinned is there at once; without `offline` a node would search the network for what it lost.
         let query = [("arg", id.to_string()), ("offline", "true".to_owned()), ("timeout", "10s".to_owned())];
-        match self.call("cat", &query, super::MOST_FILE_BYTES).await {
+        // What it says instead of a small file is larger.
+        match self.call("cat", &query, size.max(MOST_BYTES)).await {
             Ok(bytes) => Ok(Some(bytes)),
-            Err(RemoteError::Unwell { status: 500, .. }) => Ok(None),
+            // In its words alone is the difference between what it lost and what took it too long.
+            Err(RemoteError::Unwell { status: 500, message, .. }) if is_absence(&message) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -285,6 +288,21 @@ pub(super) fn car_of(files: &[Content]) -> Bytes {
     car.into()
 }
 
+/// Whether a node says that it does not have something, rather than that it could not look.
+fn is_absence(message: &str) -> bool {
+    ["not found", "could not find", "not have"].iter().any(|words| message.contains(words))
+}
+
+/// Who is let in, without anything secret: several may share a node's address and see different pins.
+fn entry_of(user: Option<&(String, Option<Token>)>, token: Option<&Token>) -> String {
+    let hashed = |token: &Token| format!("{:x}", Sha256::digest(token.expose())).chars().take(12).collect::<String>();
+    match (token, user) {
+        (_, Some((user, _))) => format!(" user {user}"),
+        (Some(token), None) => format!(" token {}", hashed(token)),
+        (None, None) => String::new(),
+    }
+}
+
 /// User names and passwords stand percent-encoded in addresses.
 fn percent_decoded(text: &str) -> String {
     let mut bytes = text.as_bytes().iter();
@@ -300,4 +318,26 @@ fn percent_decoded(text: &str) -> String {
         }
     }
     String::from_utf8_lossy(&decoded).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn an_account_is_of_whom_the_node_lets_in_and_tells_no_secret() {
+        let account = |url: &str, token: Option<&str>| {
+            let kubo = Kubo::new(&url.parse().unwrap(), token.map(Token::new), Arc::new(|| 0)).unwrap();
+            kubo.account().to_owned()
+        };
+        assert_eq!(account("http://node:5001", None), "kubo http://node:5001");
+        assert_eq!(account("http://ann:hunter2@node:5001/x", None), "kubo http://node:5001/x user ann");
+        assert_eq!(account("http://ann:other@node:5001/x", None), account("http://ann:hunter2@node:5001/x", None));
+        assert_ne!(account("http://bob:hunter2@node:5001/x", None), account("http://ann:hunter2@node:5001/x", None));
+        let (one, other) = (account("http://node:5001", Some("hunter2")), account("http://node:5001", Some("hunter3")));
+        assert_ne!(one, other);
+        assert!(!one.contains("hunter2") && one.starts_with("kubo http://node:5001 token "), "{one}");
+    }
 }

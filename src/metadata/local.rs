@@ -117,14 +117,15 @@ impl LocalContent {
         .await
     }
 
-    /// Lets SQLite refresh what it knows of its table, and empties the write-ahead log if nobody reads just now.
+    /// Lets SQLite refresh what it knows of its table, and brings over from the write-ahead log what nobody reads just now:
+    /// publishing waits meanwhile, so it waits for nobody.
     ///
     /// # Errors
     /// When the file cannot be written.
     pub async fn keep_house(&self) -> Result<(), PublishError> {
         let tidy = |connection: &mut Connection| {
             connection.execute_batch("PRAGMA optimize")?;
-            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()))
+            connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_row| Ok(()))
         };
         self.with(&self.writer, tidy).await
     }

@@ -161,7 +161,7 @@ impl Remote for Pinata {
         false
     }
 
-    async fn read(&self, _id: ContentId) -> Result<Option<Vec<u8>>, RemoteError> {
+    async fn read(&self, _id: ContentId, _size: usize) -> Result<Option<Vec<u8>>, RemoteError> {
         // Only gateways hand files out.
         Ok(None)
     }

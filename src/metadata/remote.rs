@@ -107,8 +107,8 @@ pub trait Remote: Send + Sync + fmt::Debug {
     async fn held(&self, ids: &[ContentId]) -> Result<HashSet<ContentId>, RemoteError>;
     /// Whether [`Remote::read`] reads anything.
     fn can_read(&self) -> bool;
-    /// A file's bytes from its own store; none when it does not have them at once.
-    async fn read(&self, id: ContentId) -> Result<Option<Vec<u8>>, RemoteError>;
+    /// The bytes of a file of `size` from its own store; none when it does not have them at once.
+    async fn read(&self, id: ContentId, size: usize) -> Result<Option<Vec<u8>>, RemoteError>;
     /// A cheap call that needs what uploads need.
     async fn check(&self) -> Result<(), RemoteError>;
 }
@@ -179,7 +179,7 @@ pub enum RemoteError {
     },
     /// It stored something else than what was sent.
     #[error(
-        "{host} stored {ours} under the address {theirs}: wallets would not find it, so nothing is minted; let it use CIDv1 with \
+        "{host} stored {ours} under the address {theirs}: wallets would not find it, so nothing is minted that names it; let it use CIDv1 with \
          raw leaves and pieces of 262,144 bytes, or publish elsewhere"
     )]
     WrongAddress {
@@ -189,6 +189,14 @@ pub enum RemoteError {
         ours: String,
         /// Its address, in its own spelling.
         theirs: String,
+    },
+    /// It refuses a file for what it is; the others are none the worse for it.
+    #[error("the file {file} is not taken: {reason}")]
+    File {
+        /// Its address.
+        file: String,
+        /// What the remote said of it.
+        reason: String,
     },
     /// It is left alone after an earlier fault.
     #[error("{reason} (it is asked again in {seconds} s)")]
@@ -201,12 +209,31 @@ pub enum RemoteError {
 }
 
 impl RemoteError {
+    /// Whether it lies in what was sent, so that other files may well be taken.
+    pub(super) fn is_of_files(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } => matches!(status, 400 | 413 | 415 | 422),
+            Self::WrongAddress { .. } | Self::File { .. } => true,
+            Self::Setup(_)
+            | Self::Unreachable { .. }
+            | Self::RateLimited { .. }
+            | Self::Unwell { .. }
+            | Self::Garbled { .. }
+            | Self::Unconfirmed { .. }
+            | Self::Paused { .. } => false,
+        }
+    }
+
     /// Whether what was sent may have arrived all the same.
     pub(super) fn may_have_arrived(&self) -> bool {
         match self {
             Self::Unreachable { source, .. } => !source.is_connect(),
             Self::Unwell { .. } | Self::Garbled { .. } | Self::Unconfirmed { .. } | Self::WrongAddress { .. } => true,
-            Self::Setup(_) | Self::RateLimited { .. } | Self::Refused { .. } | Self::Paused { .. } => false,
+            Self::Setup(_)
+            | Self::RateLimited { .. }
+            | Self::Refused { .. }
+            | Self::File { .. }
+            | Self::Paused { .. } => false,
         }
     }
 
@@ -218,7 +245,11 @@ impl RemoteError {
             | Self::Unwell { .. }
             | Self::Garbled { .. }
             | Self::Unconfirmed { .. } => true,
-            Self::Setup(_) | Self::Refused { .. } | Self::WrongAddress { .. } | Self::Paused { .. } => false,
+            Self::Setup(_)
+            | Self::Refused { .. }
+            | Self::WrongAddress { .. }
+            | Self::File { .. }
+            | Self::Paused { .. } => false,
         }
     }
 }

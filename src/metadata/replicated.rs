@@ -27,7 +27,7 @@ pub use copy::CopyStatus;
 
 use super::{
     Content, ContentId, NowMs, PublishError, Publisher,
-    delivery::{Delivery, Item},
+    delivery::{Delivery, Item, graver},
     kubo::Kubo,
     local::LocalContent,
     pinata::Pinata,
@@ -38,8 +38,9 @@ use copy::{Claim, Meter};
 
 /// Files that others may have published, remembered at most; beyond it they are sent once more.
 const MAX_TOLD: usize = 10_000;
-/// Files that are caught up in one go: bounds memory.
+/// Files that are caught up in one go, and bytes, beyond which no further file is added: bounds memory.
 const CATCH_UP: usize = 256;
+const CATCH_UP_BYTES: usize = 32 << 20;
 
 /// What the venue chose.
 #[derive(Clone, Debug, Default)]
@@ -192,7 +193,13 @@ impl Publisher for Replicated {
         let Some(copy) = copy else { return Ok(()) };
         copy.expect(&open);
         if !shared.mint_unpublished {
-            shared.bring(copy, among(&open, contents.clone())).await?;
+            match shared.bring(copy, among(&open, contents.clone())).await {
+                Err(PublishError::Remote { provider, source }) => {
+                    let missing = shared.local.open_among(copy.row, open).await?;
+                    return Err(PublishError::Unpublished { provider, source, missing });
+                }
+                brought => drop(brought?),
+            }
         }
         for copy in shared.copies.iter().skip(usize::from(!shared.mint_unpublished)) {
             copy.work.notify_one();
@@ -210,9 +217,11 @@ impl Publisher for Replicated {
 
     fn may_be_there(&self, ids: Vec<ContentId>) {
         let mut told = self.shared.told.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.len().saturating_add(ids.len()) <= MAX_TOLD {
-            told.extend(ids);
+        // Some may be confirmed already, and are never asked for again.
+        if told.len() > MAX_TOLD {
+            told.clear();
         }
+        told.extend(ids.into_iter().take(MAX_TOLD));
     }
 
     async fn publish_ahead(&self, contents: Vec<Content>) {
@@ -233,21 +242,27 @@ fn among(open: &[ContentId], mut contents: Vec<Content>) -> Vec<Content> {
 }
 
 impl Shared {
-    /// Sees to it that a provider confirms some files, and records it. Files that somebody else is sending are waited for.
+    /// Sees to it that a provider confirms some files, and records it. Files that somebody else is sending are waited for. A
+    /// file that is refused is told of when all others are there.
     pub(super) async fn bring(&self, copy: &Copy, files: Vec<Content>) -> Result<u64, PublishError> {
         let mut wanted = files;
-        let mut brought = 0_u64;
+        let (mut brought, mut refused) = (0_u64, None);
         loop {
             let landed = copy.landed.notified();
             tokio::pin!(landed);
             landed.as_mut().enable();
             let (claim, others) = copy.claim(wanted);
             if !claim.files.is_empty() {
-                brought = brought.saturating_add(self.send(copy, &claim).await?);
+                let (sent, fault) = self.send(copy, &claim).await?;
+                brought = brought.saturating_add(sent);
+                refused = fault.map(|fault| graver(refused.take(), fault)).or(refused);
             }
             drop(claim);
-            if others.is_empty() {
-                return Ok(brought);
+            if others.is_empty() || refused.as_ref().is_some_and(|fault| !fault.is_of_files()) {
+                return match refused {
+                    Some(source) => Err(PublishError::Remote { provider: copy.delivery.remote.provider(), source }),
+                    None => Ok(brought),
+                };
             }
             landed.await;
             let ids = others.iter().map(|file| file.id).collect();
@@ -255,7 +270,8 @@ impl Shared {
         }
     }
 
-    async fn send(&self, copy: &Copy, claim: &Claim<'_>) -> Result<u64, PublishError> {
+    /// How many files a provider has confirmed, and why not the others.
+    async fn send(&self, copy: &Copy, claim: &Claim<'_>) -> Result<(u64, Option<RemoteError>), PublishError> {
         let ids = claim.files.iter().map(|file| file.id).collect();
         let begun = self.local.begin(copy.row, ids).await?;
         let items = {
@@ -274,7 +290,7 @@ impl Shared {
             for delivered in some {
                 confirmed.extend(delivered.confirmed);
                 requests = requests.saturating_add(delivered.requests);
-                fault = fault.or(delivered.fault);
+                fault = delivered.fault.map(|later| graver(fault.take(), later)).or(fault);
             }
             brought = brought.saturating_add(confirmed.len() as u64);
             copy.meter.confirmed(&confirmed, requests);
@@ -283,26 +299,47 @@ impl Shared {
                 self.local.confirm(copy.row, confirmed, requests, (self.now_ms)()).await?;
             }
         }
-        match fault {
-            None => Ok(brought),
-            Some(source) => Err(PublishError::Remote { provider: copy.delivery.remote.provider(), source }),
-        }
+        Ok((brought, fault))
     }
 
     async fn catch_up(&self, copy: &Copy) -> Result<u64, PublishError> {
         self.local.register_all(copy.row).await?;
-        let (mut after, mut brought) = (String::new(), 0_u64);
+        let (mut after, mut brought, mut refused) = (String::new(), 0_u64, None);
         loop {
             let open = self.local.next_open(copy.row, after, CATCH_UP).await?;
-            let Some(last) = open.last() else { return Ok(brought) };
+            let Some(last) = open.last() else { return refused.map_or(Ok(brought), Err) };
             after = last.to_string();
-            let mut files = Vec::new();
-            for id in open {
-                // A file that is lost here too cannot be sent; reconciliation tells of it.
-                files.extend(self.local.fetch(id).await?.filter(Content::is_sound));
-            }
-            brought = brought.saturating_add(self.bring(copy, files).await?);
+            let (more, fault) = self.bring_kept(copy, open).await?;
+            brought = brought.saturating_add(more);
+            refused = refused.or(fault);
         }
+    }
+
+    /// Brings files of the local store, a few of them at a time. Those behind one that is refused are none the worse for it:
+    /// its fault is told when they are there.
+    pub(super) async fn bring_kept(
+        &self,
+        copy: &Copy,
+        ids: Vec<ContentId>,
+    ) -> Result<(u64, Option<PublishError>), PublishError> {
+        let (mut brought, mut refused) = (0_u64, None);
+        let mut ids = ids.into_iter().peekable();
+        while ids.peek().is_some() {
+            let (mut files, mut bytes) = (Vec::new(), 0_usize);
+            while bytes < CATCH_UP_BYTES {
+                let Some(id) = ids.next() else { break };
+                // A file that is lost here too cannot be sent; reconciliation tells of it.
+                let Some(file) = self.local.fetch(id).await?.filter(Content::is_sound) else { continue };
+                bytes = bytes.saturating_add(file.bytes.len());
+                files.push(file);
+            }
+            match self.bring(copy, files).await {
+                Ok(more) => brought = brought.saturating_add(more),
+                Err(error) if error.is_of_files() => refused = refused.or(Some(error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((brought, refused))
     }
 
     /// Counts what was there already when it was asked for.

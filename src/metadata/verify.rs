@@ -3,10 +3,11 @@
 use std::{fmt, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
-use reqwest::Url;
+use reqwest::{Url, redirect};
+use tokio::sync::Semaphore;
 
 use super::{
-    Content, ContentId, MOST_FILE_BYTES, PublishError, Publisher as _,
+    ContentId, PublishError,
     replicated::{Copy, Replicated, Shared},
 };
 
@@ -14,6 +15,13 @@ use super::{
 const AT_ONCE: usize = 8;
 /// A gateway may take this long: a file that nobody asked for lately has to be found first.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// MiB of files that are looked at at once.
+const MOST_MIB_AT_ONCE: u32 = 32;
+/// With so many files missing, and a tenth of those looked at, the others are doubted as well.
+const GREAT_LOSS: u64 = 3;
+/// Redirects of a gateway that are followed, from one form of its address to another.
+const MOST_REDIRECTS: usize = 3;
 
 /// A public gateway, as a template of addresses.
 #[derive(Clone, PartialEq, Eq)]
@@ -64,6 +72,9 @@ pub struct Verified {
     pub missing: u64,
     /// Those that it has confirmed anew.
     pub repaired: u64,
+    /// So many of them are missing that nothing is believed of so many others any more: each is looked for, and published
+    /// again if it is not there.
+    pub forgotten: u64,
     /// Nothing can be said of them.
     pub unreachable: u64,
     /// Why not.
@@ -94,7 +105,8 @@ impl Replicated {
 impl Shared {
     async fn verify(&self, copy: &Copy, sample: usize) -> Result<Verified, PublishError> {
         let remote = &copy.delivery.remote;
-        let ids = self.local.sample(copy.row, sample).await?;
+        let files = self.local.sample(copy.row, sample).await?;
+        let ids: Vec<ContentId> = files.iter().map(|(id, _)| *id).collect();
         let mut result = Verified {
             provider: remote.provider(),
             host: remote.host().to_owned(),
@@ -109,10 +121,16 @@ impl Shared {
                 return Ok(result);
             }
         };
-        let http = reqwest::Client::builder().timeout(TIMEOUT).build().ok();
-        let sights = stream::iter(ids).map(|id| {
-            let (held, http) = (held.contains(&id), http.as_ref());
-            async move { (id, if held { self.look(copy, http, id).await } else { Sight::Missing }) }
+        let http = client().ok();
+        let memory = Semaphore::new(MOST_MIB_AT_ONCE as usize);
+        let sights = stream::iter(files).map(|(id, bytes)| {
+            let (held, http, memory) = (held.contains(&id), http.as_ref(), &memory);
+            async move {
+                let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX).saturating_add(1).min(MOST_MIB_AT_ONCE);
+                // It is never closed.
+                let _turn = memory.acquire_many(mib).await;
+                (id, if held { self.look(copy, http, id, bytes).await } else { Sight::Missing })
+            }
         });
         let sights: Vec<(ContentId, Sight)> = sights.buffer_unordered(AT_ONCE).collect().await;
         let (mut sound, mut missing) = (Vec::new(), Vec::new());
@@ -128,16 +146,20 @@ impl Shared {
         }
         (result.sound, result.missing) = (sound.len() as u64, missing.len() as u64);
         self.local.seen(copy.row, sound, missing.clone(), (self.now_ms)()).await?;
+        if is_a_great_loss(&result) {
+            result.forgotten = self.local.forget(copy.row).await?;
+            copy.work.notify_one();
+        }
         self.repair(copy, missing, &mut result).await?;
         Ok(result)
     }
 
     /// Looks at a file that the provider says it has.
-    async fn look(&self, copy: &Copy, http: Option<&reqwest::Client>, id: ContentId) -> Sight {
+    async fn look(&self, copy: &Copy, http: Option<&reqwest::Client>, id: ContentId, bytes: usize) -> Sight {
         if let Some(http) = http.filter(|_| !self.gateways.is_empty()) {
             let mut reason = String::new();
             for gateway in &self.gateways {
-                match fetch(http, gateway, id).await {
+                match fetch(http, gateway, id, bytes).await {
                     Ok(true) => return Sight::Sound,
                     Ok(false) => reason = format!("{gateway:?} hands out other bytes"),
                     Err(why) => reason = format!("{gateway:?} {why}"),
@@ -150,7 +172,7 @@ impl Shared {
         if !remote.can_read() {
             return Sight::Sound;
         }
-        match copy.delivery.asked(remote.read(id)).await {
+        match copy.delivery.asked(remote.read(id, bytes)).await {
             Ok(Some(bytes)) if ContentId::of(&bytes) == id => Sight::Sound,
             Ok(Some(_) | None) => Sight::Missing,
             Err(error) => Sight::Unknown(error.to_string()),
@@ -159,23 +181,39 @@ impl Shared {
 
     /// Publishes again what is missing; what does not work now is caught up later.
     async fn repair(&self, copy: &Copy, missing: Vec<ContentId>, result: &mut Verified) -> Result<(), PublishError> {
-        let mut files = Vec::new();
-        for id in self.local.open_among(copy.row, missing).await? {
-            files.extend(self.local.fetch(id).await?.filter(Content::is_sound));
+        let ids = self.local.open_among(copy.row, missing.clone()).await?;
+        let fault = match self.bring_kept(copy, ids).await {
+            Ok((_, fault)) => fault,
+            Err(error @ PublishError::Remote { .. }) => Some(error),
+            Err(error) => return Err(error),
+        };
+        if let Some(fault) = fault {
+            result.reason.get_or_insert(fault.to_string());
         }
-        let ids: Vec<ContentId> = files.iter().map(|file| file.id).collect();
-        if let Err(error) = self.bring(copy, files).await {
-            let PublishError::Remote { .. } = error else { return Err(error) };
-            result.reason.get_or_insert(error.to_string());
-        }
-        let left = self.local.open_among(copy.row, ids.clone()).await?.len();
-        result.repaired = ids.len().saturating_sub(left) as u64;
+        let left = self.local.open_among(copy.row, missing.clone()).await?.len();
+        result.repaired = missing.len().saturating_sub(left) as u64;
         Ok(())
     }
 }
 
+/// Whether the sample says that a provider has lost far more than what was looked at.
+fn is_a_great_loss(seen: &Verified) -> bool {
+    seen.missing >= GREAT_LOSS && seen.missing.saturating_mul(10) >= seen.checked
+}
+
+/// A client of gateways. Their addresses may hold a token, which goes to nobody else; and where they redirect to, only what
+/// they themselves could be may answer.
+fn client() -> reqwest::Result<reqwest::Client> {
+    let policy = redirect::Policy::custom(|attempt| {
+        let scheme = attempt.previous().last().map(|url| url.scheme().to_owned());
+        let is_as_safe = attempt.url().scheme() == "https" || scheme.as_deref() == Some(attempt.url().scheme());
+        if attempt.previous().len() > MOST_REDIRECTS || !is_as_safe { attempt.stop() } else { attempt.follow() }
+    });
+    reqwest::Client::builder().timeout(TIMEOUT).referer(false).redirect(policy).build()
+}
+
 /// Fetches a file through a gateway: whether its bytes are right, or why nothing can be said.
-async fn fetch(http: &reqwest::Client, gateway: &Gateway, id: ContentId) -> Result<bool, String> {
+async fn fetch(http: &reqwest::Client, gateway: &Gateway, id: ContentId, size: usize) -> Result<bool, String> {
     let url = gateway.url(&id.to_string()).ok_or("has no such address")?;
     let said = |error: reqwest::Error| format!("does not answer: {}", error.without_url());
     let mut response = http.get(url).send().await.map_err(said)?;
@@ -185,7 +223,7 @@ async fn fetch(http: &reqwest::Client, gateway: &Gateway, id: ContentId) -> Resu
     let mut bytes = Vec::new();
     while let Some(part) = response.chunk().await.map_err(said)? {
         bytes.extend_from_slice(&part);
-        if bytes.len() > MOST_FILE_BYTES {
+        if bytes.len() > size {
             return Ok(false);
         }
     }

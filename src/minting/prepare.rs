@@ -13,7 +13,7 @@ use super::{
     Backoff, Part, Shared, StepError,
     flight::{Flight, Tracked},
     lookup::{Subject, adopt, look_up},
-    publish::{Pace, publish},
+    publish::{Pace, Publication, publish},
     remember,
 };
 use crate::{
@@ -29,6 +29,8 @@ use crate::{
 
 /// Time between two looks at the books, in case the clock has jumped over the time of waiting tickets.
 const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// Files that a provider refused are offered to it again after this time.
+const TRY_FILES_AGAIN: Duration = Duration::from_secs(5);
 /// While money is missing, the chain is asked this often whether it holds tickets that stand behind those that wait for it.
 const LOOK_BEHIND: Duration = Duration::from_secs(30);
 
@@ -77,7 +79,8 @@ async fn until_due(shared: &Shared) -> Duration {
     let due = shared.store.next_due(now_ms).await.ok().flatten();
     let ms = due.map(|due| u64::try_from(due.saturating_sub(now_ms)).unwrap_or_default());
     // The wall clock may jump meanwhile; it is looked at again.
-    ms.map_or(LOOK_AGAIN, Duration::from_millis).min(LOOK_AGAIN)
+    let again = if shared.is_held(Part::Publish) { TRY_FILES_AGAIN } else { LOOK_AGAIN };
+    ms.map_or(again, Duration::from_millis).min(again)
 }
 
 /// A ticket on its way to a transaction.
@@ -88,18 +91,22 @@ struct Prepared {
 }
 
 /// Takes the next pending tickets as far as they go: those that the chain has already are settled, the others recorded.
-/// Empty only if nothing is pending. Where money is missing for the first of them, those behind are settled all the same, as far
+/// Empty only if nothing else is pending than tickets one of whose files no provider takes: those wait, and the others go on.
+/// Where money is missing for the first of them, those behind are settled all the same, as far
 /// as the chain has them.
 async fn prepare_chunk(
     shared: &Arc<Shared>,
     pace: &mut Pace,
     looked_behind: &mut Option<Instant>,
 ) -> Result<Vec<Tracked>, StepError> {
-    // Tickets that wait for money, and what is missing.
-    let (mut unpaid, mut low_balance) = (0_usize, None);
+    // Tickets that wait for money or for a provider to take their files, and what money is missing.
+    let (mut left, mut low_balance) = (0_usize, None);
     loop {
-        let (pending, behind) = pace.take(shared, unpaid).await?;
+        let (pending, behind) = pace.take(shared, left).await?;
         if pending.is_empty() {
+            if left == 0 {
+                shared.free(Part::Publish);
+            }
             return low_balance.map_or_else(|| Ok(Vec::new()), Err);
         }
         let taken = pending.len();
@@ -108,13 +115,20 @@ async fn prepare_chunk(
         let places = places.map_err(|_closed| StoreError::Closed)?;
 
         let began = Instant::now();
-        let published = publish(shared, &pending).await;
+        let publication = publish(shared, pending).await;
         pace.note(began.elapsed());
-        let published = published?;
+        let Publication { ready, waiting, cause } = publication?;
+        match cause {
+            // Nothing else can be published either, just now.
+            Some(cause) if ready.is_empty() && !cause.is_of_files() => return Err(cause.into()),
+            Some(cause) if waiting > 0 => shared.hold(Part::Publish, &cause.into()),
+            Some(_) | None if left == 0 => shared.free(Part::Publish),
+            Some(_) | None => {}
+        }
         // Only now: what is needed next should not wait for what is needed later.
         pace.publish_ahead(shared, &behind);
         fail_point!("prepare.published");
-        let (mut prepared, settlements) = look_up_and_adopt(shared, pending, published).await?;
+        let (mut prepared, settlements) = look_up_and_adopt(shared, ready).await?;
         fail_point!("prepare.looked_up");
         if !settlements.is_empty() {
             tracing::info!(tickets = settlements.len(), "tickets found on the chain");
@@ -135,7 +149,7 @@ async fn prepare_chunk(
                 Err(error) => return Err(error),
             }
         }
-        unpaid = unpaid.saturating_add(prepared.len());
+        left = left.saturating_add(prepared.len()).saturating_add(waiting);
     }
 }
 
@@ -146,7 +160,7 @@ async fn affordable(shared: &Shared, wanted: usize, taken: usize) -> Result<usiz
     let address = shared.wallet.address();
     let (price, balance) = tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address))?;
     let price = price.total();
-    // What is under way counts as unpaid, though part of it may have left the balance: the next look is more exact.
+    // What is under way counts as left, though part of it may have left the balance: the next look is more exact.
     let under_way = super::MAX_IN_FLIGHT.saturating_sub(shared.in_flight.available_permits()).saturating_sub(taken);
     let free = balance.saturating_sub(price * under_way as u64);
     let payable = free.0.checked_div(price.0).unwrap_or_default();
@@ -162,19 +176,18 @@ async fn affordable(shared: &Shared, wanted: usize, taken: usize) -> Result<usiz
 /// Asks the chain which of the tickets it holds already: those are settled, never minted again.
 async fn look_up_and_adopt(
     shared: &Arc<Shared>,
-    pending: Vec<PendingMint>,
-    published: Vec<Published>,
+    pending: Vec<(PendingMint, Published)>,
 ) -> Result<(Vec<Prepared>, Vec<Settlement>), StepError> {
     let wallet = shared.wallet.address();
-    let subjects: Vec<_> =
-        pending.iter().map(|mint| (mint.mint_address, mint.ticket.owner().unwrap_or(wallet))).collect();
+    let subject = |(mint, _): &(PendingMint, Published)| (mint.mint_address, mint.ticket.owner().unwrap_or(wallet));
+    let subjects: Vec<_> = pending.iter().map(subject).collect();
     let found = look_up(shared, &subjects).await?;
     let is_there = |on_chain: &OnChain| !matches!(on_chain, OnChain::Absent { .. });
     let there = pending.iter().zip(&found.value).filter(|(_, on_chain)| is_there(on_chain));
-    let keys: Vec<_> = there.map(|(mint, _)| TicketKey::new(&mint.venue_id, &mint.ticket.id)).collect();
+    let keys: Vec<_> = there.map(|((mint, _), _)| TicketKey::new(&mint.venue_id, &mint.ticket.id)).collect();
     let mut told = remember::signatures(shared, &keys).await.into_iter();
     let (mut prepared, mut settlements) = (Vec::new(), Vec::new());
-    for ((mint, published), on_chain) in pending.into_iter().zip(published).zip(found.value) {
+    for ((mint, published), on_chain) in pending.into_iter().zip(found.value) {
         if let OnChain::Absent { prefunded } = on_chain {
             prepared.push(Prepared { mint, published, prefunded });
             continue;

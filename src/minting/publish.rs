@@ -12,7 +12,7 @@ use super::{Shared, StepError, remember::Remember};
 use crate::{
     cache::TicketKey,
     domain::document::chain_name,
-    metadata::{Content, ContentId},
+    metadata::{Content, ContentId, PublishError},
     store::{PendingMint, Published, StoreError},
 };
 
@@ -67,9 +67,24 @@ impl Pace {
     }
 }
 
+/// Pictures in memory at once, each of ten megabytes at most.
+const IMAGES_AT_ONCE: usize = 3;
+
+/// What publishing came to.
+pub(super) struct Publication {
+    /// Tickets whose files are all where wallets look for them.
+    pub(super) ready: Vec<(PendingMint, Published)>,
+    /// How many others there are.
+    pub(super) waiting: usize,
+    /// Why they wait.
+    pub(super) cause: Option<PublishError>,
+}
+
 /// Publishes what the chain will name, and says how it will be named there. With several boxes, what another one has published
 /// is looked for rather than sent again.
-pub(super) async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Published>, StepError> {
+///
+/// A ticket one of whose files a provider does not take waits alone: it is not among those returned, and why is told.
+pub(super) async fn publish(shared: &Shared, pending: Vec<PendingMint>) -> Result<Publication, StepError> {
     let documents: Vec<Content> =
         pending.iter().map(|mint| shared.document(&mint.ticket, mint.image.as_ref())).collect();
     let published = pending
@@ -86,27 +101,62 @@ pub(super) async fn publish(shared: &Shared, pending: &[PendingMint]) -> Result<
     }
     let mut contents = documents;
     contents.push(shared.default_image.clone());
-    let images = images_to_publish(shared, pending).await?;
-    contents.extend(images.iter().cloned());
-    shared.publisher.publish(contents).await?;
+    let images = images_to_publish(shared, &pending);
+    let (mut missing, mut cause, mut found) = (HashSet::new(), None, Vec::new());
+    for group in images.chunks(IMAGES_AT_ONCE) {
+        let images = read_images(shared, group).await?;
+        found.extend(images.iter().map(|image| image.id));
+        note(shared.publisher.publish(images).await, &mut missing, &mut cause)?;
+    }
+    note(shared.publisher.publish(contents).await, &mut missing, &mut cause)?;
+    let mut known = shared.published_images.lock().unwrap_or_else(PoisonError::into_inner);
+    known.extend(found.into_iter().filter(|id| !missing.contains(&id.uri())));
+    drop(known);
+
+    let all = pending.len();
+    let drawn = shared.default_image.id.uri();
+    let is_there = |mint: &PendingMint, published: &Published| {
+        let image = mint.image.as_ref().map_or(&drawn, |image| &image.uri);
+        !missing.contains(&published.uri) && !missing.contains(image)
+    };
+    let ready = pending.into_iter().zip(published).zip(keys);
+    let ready = ready.filter(|((mint, published), _)| is_there(mint, published));
+    let (ready, keys): (Vec<_>, Vec<_>) = ready.unzip();
     if others {
-        let uris = published.iter().map(|published| published.uri.clone());
+        let uris = ready.iter().map(|(_, published)| published.uri.clone());
         shared.remember(Remember::Published(keys.into_iter().zip(uris).collect()));
     }
-    let mut known = shared.published_images.lock().unwrap_or_else(PoisonError::into_inner);
-    known.extend(images.into_iter().map(|image| image.id));
-    Ok(published)
+    Ok(Publication { waiting: all.saturating_sub(ready.len()), ready, cause })
+}
+
+/// Notes which files are not published, and why; the cause that concerns more is kept.
+fn note(
+    published: Result<(), PublishError>,
+    unpublished: &mut HashSet<String>,
+    cause: &mut Option<PublishError>,
+) -> Result<(), StepError> {
+    let Err(error) = published else { return Ok(()) };
+    let PublishError::Unpublished { missing, .. } = &error else { return Err(error.into()) };
+    unpublished.extend(missing.iter().map(ContentId::uri));
+    if cause.as_ref().is_none_or(|earlier| earlier.is_of_files() && !error.is_of_files()) {
+        *cause = Some(error);
+    }
+    Ok(())
 }
 
 /// Pictures that tickets got from their events and that this process has not published yet: each is large, and once is enough.
-async fn images_to_publish(shared: &Shared, pending: &[PendingMint]) -> Result<Vec<Content>, StepError> {
+fn images_to_publish(shared: &Shared, pending: &[PendingMint]) -> Vec<ContentId> {
     let uris = pending.iter().filter_map(|mint| mint.image.as_ref()?.uri.strip_prefix("ipfs://"));
     let mut wanted: HashSet<ContentId> = uris.filter_map(ContentId::parse).collect();
     wanted.retain(|id| !shared.published_images.lock().unwrap_or_else(PoisonError::into_inner).contains(id));
+    wanted.into_iter().collect()
+}
+
+async fn read_images(shared: &Shared, ids: &[ContentId]) -> Result<Vec<Content>, StepError> {
     let mut images = Vec::new();
-    for id in wanted {
-        match shared.publisher.fetch(id).await? {
-            Some(image) if ContentId::of(&image.bytes) == id => images.push(image),
+    for id in ids {
+        match shared.publisher.fetch(*id).await? {
+            Some(image) if image.is_sound() => images.push(image),
             // What the tickets say is settled, and the people at the gate need them; the file can be brought back any time.
             Some(_) | None => tracing::warn!(
                 image = %id,

@@ -237,17 +237,21 @@ async fn reconcile(services: Services) -> Result<String, JobError> {
 async fn verify_content(services: Services) -> Result<String, JobError> {
     let verified = services.publishing.verify().await?;
     let mut told = Vec::new();
-    for Verified { provider, host, checked, missing, repaired, unreachable, reason, .. } in verified {
+    for Verified { provider, host, checked, missing, repaired, forgotten, unreachable, reason, .. } in verified {
         let reason = reason.map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let doubt = match forgotten {
+            0 => String::new(),
+            _ => format!("; so much is missing that the other {forgotten} are looked for too, and published again"),
+        };
         let text = format!(
             "of {checked} published files that were looked at again at {provider} ({host}), {missing} were missing, {repaired} of \
-             them are published anew, and nothing can be said of {unreachable}{reason}"
+             them are published anew, and nothing can be said of {unreachable}{reason}{doubt}"
         );
         let key = alert_key(AlertKind::ContentMissing, Some(provider));
         if missing > 0 {
             let details = json!({
                 "provider": provider, "host": host, "checked": checked,
-                "missing": missing, "repaired": repaired, "unreachable": unreachable,
+                "missing": missing, "repaired": repaired, "forgotten": forgotten, "unreachable": unreachable,
             });
             let alert = Alert::new(AlertKind::ContentMissing, Severity::Warning, Some(provider), text.clone());
             services.alerts.raise(alert.with(details)).await;

@@ -9,7 +9,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use boxoffice::{
     domain::alert::AlertKind,
-    metadata::{Content, Publisher as _, local::LocalContent, replicated::Replicated},
+    metadata::{Content, ContentId, Publisher as _, local::LocalContent, replicated::Replicated},
 };
 use serde_json::{Value, json};
 
@@ -291,6 +291,64 @@ async fn the_image_of_an_event_is_published_before_its_tickets_are_minted() {
     }
 }
 
+/// One file that is refused keeps its own tickets waiting, and nobody else's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_refused_holds_only_the_tickets_that_name_it() {
+    for (settings, status) in [(Ipfs::kubo as fn(&Ipfs) -> _, 413), (Ipfs::pinata, 413), (Ipfs::kubo, 400)] {
+        let ipfs = Ipfs::start(|_| Deed::Well).await;
+        let watched = watched(&ipfs, settings(&ipfs)).await;
+        let image = crate::images::png(8, 300_000);
+        let request = watched.office.request(reqwest::Method::PUT, "/admin/events/event-9/image?venueId=v");
+        assert!(answer(request.body(image.clone())).await.0.is_success());
+        // The picture of six tickets, which stand first.
+        ipfs.refuse(Some((&image[image.len() - 200_000..][..64], status)));
+        let mut some = tickets("f", 40);
+        for ticket in &mut some[0..6] {
+            ticket["eventId"] = json!("event-9");
+        }
+        let batch = watched.queue(&some).await;
+        watched.until_minted(&batch, 34).await;
+        let reason = watched.until_held("is not taken").await;
+        assert!(reason.contains(&format!("HTTP {status}")), "{reason}");
+        assert!(reason.contains(&ContentId::of(&image).to_string()), "{reason}");
+        // Tickets that are sold meanwhile are not kept either.
+        assert_eq!(watched.office.mint("v", &tickets("later", 5)).await["summary"]["succeeded"], 5);
+        assert!(watched.held().await.is_some());
+        let uploads = ipfs.calls("v3/files") + ipfs.calls("api/v0/dag/import");
+        assert!(uploads < 100, "{uploads} uploads");
+        ipfs.refuse(None);
+        watched.until_minted(&batch, 40).await;
+        until(async || watched.held().await.is_none()).await;
+        ipfs.assert_once();
+        watched.finish(&ipfs).await;
+    }
+}
+
+/// What is refused on an early page does not end catching up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_refused_does_not_keep_later_ones_from_being_caught_up() {
+    for settings in [Ipfs::kubo as fn(&Ipfs) -> _, Ipfs::pinata] {
+        let ipfs = Ipfs::start(|_| Deed::Well).await;
+        ipfs.go_down();
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = publisher(folder.path(), settings(&ipfs)).await;
+        let mut some = files(600, 100);
+        some.sort_by_key(|file| file.id.to_string());
+        publisher.publish(some.clone()).await.unwrap_err();
+        ipfs.come_back().await;
+        ipfs.refuse(Some((&some[3].bytes, 422)));
+        until(async || {
+            // The provider may still be left alone for a moment.
+            publisher.catch_up(0).await.unwrap_err().to_string().contains(&some[3].id.to_string())
+        })
+        .await;
+        assert_eq!(ipfs.stored().len(), 599);
+        ipfs.refuse(None);
+        until(async || publisher.catch_up(0).await.is_ok_and(|files| files == 1)).await;
+        ipfs.assert_once();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_provider_catches_up() {
     let (first, second) = (Ipfs::start(|_| Deed::Well).await, Ipfs::start(|_| Deed::Well).await);
@@ -360,6 +418,70 @@ async fn a_lost_pin_is_found_and_published_again() {
     run().await;
     until(async || !open().await).await;
     watched.finish(&ipfs).await;
+}
+
+/// A sample shows only what it looks at: a provider that lost much is believed no more, and gets everything again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_lost_everything_gets_everything_again() {
+    for settings in [Ipfs::kubo as fn(&Ipfs) -> _, Ipfs::pinata] {
+        let ipfs = Ipfs::start(|_| Deed::Well).await;
+        let folder = tempfile::tempdir().unwrap();
+        let publisher = publisher(folder.path(), settings(&ipfs)).await;
+        publisher.publish(files(40, 100)).await.unwrap();
+        let lost: Vec<String> = ipfs.stored().into_keys().take(35).collect();
+        lost.iter().for_each(|cid| ipfs.lose(cid));
+        let verified = publisher.verify(20).await.unwrap().remove(0);
+        assert!(verified.missing >= 15 && verified.repaired == verified.missing, "{verified:?}");
+        assert_eq!(verified.missing + verified.forgotten, 40, "{verified:?}");
+        publisher.catch_up(0).await.unwrap();
+        assert_eq!(ipfs.stored().len(), 40);
+        // What it still had is looked for and not sent.
+        ipfs.assert_once();
+        assert_eq!(publisher.status().await.unwrap()[0].unpublished, 0);
+        // A few are repaired one by one.
+        ipfs.lose(&lost[0]);
+        let verified = publisher.verify(40).await.unwrap().remove(0);
+        assert_eq!((verified.missing, verified.repaired, verified.forgotten), (1, 1, 0), "{verified:?}");
+    }
+}
+
+/// The address of a gateway may hold a token; where it redirects to is not told of it, and it does not lead on for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn where_a_gateway_redirects_to_does_not_learn_its_token() {
+    use axum::{Router, http::HeaderMap, response::Redirect, routing::get};
+
+    let ipfs = Ipfs::start(|_| Deed::Well).await;
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (seen, target) = (Arc::clone(&told), format!("{}ipfs/", ipfs.url));
+    let once = move |headers: HeaderMap, cid: axum::extract::Path<String>| async move {
+        seen.lock().unwrap().push(format!("{headers:?}"));
+        Redirect::temporary(&format!("{target}{}", *cid))
+    };
+    let router = Router::new()
+        .route(
+            "/first/{cid}",
+            get(|cid: axum::extract::Path<String>| async move { Redirect::temporary(&format!("/second/{}", *cid)) }),
+        )
+        .route("/second/{cid}", get(once))
+        .route(
+            "/round/{cid}",
+            get(|cid: axum::extract::Path<String>| async move { Redirect::temporary(&format!("/round/{}", *cid)) }),
+        );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let gateway = format!("http://{}", listener.local_addr().unwrap());
+    let server = tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    for (path, sound, unreachable) in [("first", 4, 0), ("round", 0, 4)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut settings = ipfs.pinata();
+        settings.push(("IPFS_GATEWAYS", format!("{gateway}/{path}/{{cid}}?token=hunter2")));
+        let publisher = publisher(folder.path(), settings).await;
+        publisher.publish(files(4, 100)).await.unwrap();
+        let verified = publisher.verify(4).await.unwrap().remove(0);
+        assert_eq!((verified.sound, verified.unreachable), (sound, unreachable), "{verified:?}");
+    }
+    let told = told.lock().unwrap();
+    assert!(told.len() == 4 && told.iter().all(|headers| !headers.contains("hunter2")), "{told:?}");
+    server.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]

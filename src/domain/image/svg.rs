@@ -12,6 +12,11 @@ const SVG: &str = "http://www.w3.org/2000/svg";
 const XHTML: &str = "http://www.w3.org/1999/xhtml";
 /// Elements and texts: far more than drawings have, few enough for memory.
 const MAX_NODES: u32 = 200_000;
+/// Bytes, far fewer than of a photograph: a drawing is text, and reading it takes longer than its bytes suggest.
+const MAX_SVG_BYTES: usize = 1 << 20;
+/// Attributes of one element, and declarations of namespaces in all: the reader compares each with all others.
+const MAX_ATTRIBUTES: usize = 500;
+const MAX_NAMESPACES: usize = 100;
 /// What runs, or embeds what may run.
 const ACTIVE: [&str; 9] =
     ["script", "handler", "foreignobject", "iframe", "embed", "object", "audio", "video", "listener"];
@@ -22,6 +27,9 @@ const EMBEDDED: [&str; 6] =
 /// What is wrong with an SVG.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum SvgFault {
+    /// More than a drawing needs.
+    #[error("is larger than {MAX_SVG_BYTES} bytes, or has more attributes or namespaces than a drawing needs")]
+    TooMuch,
     /// No XML, or with a DTD.
     #[error("cannot be read as plain XML without a DOCTYPE")]
     Unreadable,
@@ -54,6 +62,9 @@ pub(super) fn svg(bytes: &[u8]) -> Result<Picture, ImageFault> {
 }
 
 fn look(text: &str) -> Result<(u32, u32), SvgFault> {
+    if text.len() > MAX_SVG_BYTES || is_overloaded(text) {
+        return Err(SvgFault::TooMuch);
+    }
     let options = ParsingOptions { allow_dtd: false, nodes_limit: MAX_NODES, ..ParsingOptions::default() };
     let document = Document::parse_with_options(text, options).map_err(|_malformed| SvgFault::Unreadable)?;
     let root = document.root_element();
@@ -64,19 +75,59 @@ fn look(text: &str) -> Result<(u32, u32), SvgFault> {
     sides(root).ok_or(SvgFault::NoSize)
 }
 
+/// Counts, before anything is compared with anything. What is not well formed is left to the reader: it goes no further than
+/// its first fault, up to which both read the same.
+fn is_overloaded(text: &str) -> bool {
+    let (mut rest, mut namespaces) = (text, 0_usize);
+    while let Some((_, tag)) = rest.split_once('<') {
+        let other = [("!--", "-->"), ("![CDATA[", "]]>"), ("?", "?>")];
+        let other = other.into_iter().find_map(|(begin, end)| Some((tag.strip_prefix(begin)?, end)));
+        if let Some((inside, end)) = other {
+            rest = inside.split_once(end).map_or("", |(_, after)| after);
+            continue;
+        }
+        let mut attributes = 0_usize;
+        rest = tag;
+        // A quote begins the value of an attribute; before it stands its name.
+        while let Some((name, mark, after)) = split_at_any(rest, ['"', '\'', '>']) {
+            rest = after;
+            if mark == '>' {
+                break;
+            }
+            attributes = attributes.saturating_add(1);
+            namespaces = namespaces.saturating_add(usize::from(name.contains("xmlns")));
+            if attributes > MAX_ATTRIBUTES || namespaces > MAX_NAMESPACES {
+                return true;
+            }
+            rest = after.split_once(mark).map_or("", |(_, after)| after);
+        }
+    }
+    false
+}
+
+/// What stands before the first of some signs, which it is, and what stands behind it.
+fn split_at_any(text: &str, signs: [char; 3]) -> Option<(&str, char, &str)> {
+    let (before, rest) = text.split_at_checked(text.find(signs)?)?;
+    let mut rest = rest.chars();
+    Some((before, rest.next()?, rest.as_str()))
+}
+
 fn harmless(node: Node<'_, '_>) -> Result<(), SvgFault> {
     if let Some(instruction) = node.pi() {
         // Style sheets of others.
         return Err(SvgFault::Reference(format!("<?{}?>", instruction.target)));
     }
-    if node.is_text() && node.parent().is_some_and(|parent| parent.tag_name().name().eq_ignore_ascii_case("style")) {
-        let text = node.text().unwrap_or_default();
-        return if is_local_style(text) { Ok(()) } else { Err(SvgFault::Reference("<style>".into())) };
-    }
     if !node.is_element() {
         return Ok(());
     }
     let tag = node.tag_name();
+    if tag.name().eq_ignore_ascii_case("style") {
+        // As browsers read it: comments and elements in between are not part of it.
+        let text: String = node.children().filter(Node::is_text).filter_map(|part| part.text()).collect();
+        if !is_local_style(&text) {
+            return Err(SvgFault::Reference("<style>".into()));
+        }
+    }
     if tag.namespace() == Some(XHTML) || ACTIVE.contains(&tag.name().to_ascii_lowercase().as_str()) {
         return Err(SvgFault::Active(tag.name().to_owned()));
     }

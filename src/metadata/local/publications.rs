@@ -223,17 +223,18 @@ impl LocalContent {
         self.read(move |connection| connection.prepare_cached(sql)?.query_row([publisher], |row| row.get(0))).await
     }
 
-    /// Some files that a provider has confirmed, at random.
+    /// Some files that a provider has confirmed, at random, and their bytes.
     pub(in crate::metadata) async fn sample(
         &self,
         publisher: PublisherRow,
         most: usize,
-    ) -> Result<Vec<ContentId>, PublishError> {
+    ) -> Result<Vec<(ContentId, usize)>, PublishError> {
         self.read(move |connection| {
-            let sql = "SELECT cid FROM publications WHERE publisher = ? AND published_at_ms IS NOT NULL
+            let sql = "SELECT cid, bytes FROM publications WHERE publisher = ? AND published_at_ms IS NOT NULL
                        ORDER BY random() LIMIT ?";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![publisher, most], read_id)?;
+            let read = |row: &Row<'_>| Ok(read_id(row)?.zip(Some(row.get(1)?)));
+            let rows = statement.query_map(params![publisher, most], read)?;
             rows.filter_map(Result::transpose).collect()
         })
         .await
@@ -257,6 +258,14 @@ impl LocalContent {
             lost.iter().try_for_each(|id| gone.execute(params![publisher, id.to_string()]).map(drop))
         })
         .await
+    }
+
+    /// Believes a provider no more: whatever it has confirmed is to be looked for, and published again if it is not there.
+    /// Returns how many files it were.
+    pub(in crate::metadata) async fn forget(&self, publisher: PublisherRow) -> Result<u64, PublishError> {
+        let sql = "UPDATE publications SET published_at_ms = NULL, attempts = 1
+                   WHERE publisher = ? AND published_at_ms IS NOT NULL";
+        self.write(move |transaction| transaction.execute(sql, [publisher]).map(|files| files as u64)).await
     }
 
     /// What uploading came to at a provider.

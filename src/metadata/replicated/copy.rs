@@ -29,7 +29,7 @@ pub(in crate::metadata) struct Copy {
     /// that they are there by then saves nothing.
     unanswered: Mutex<HashSet<ContentId>>,
     /// Rung when there is something to catch up.
-    pub(super) work: Notify,
+    pub(in crate::metadata) work: Notify,
     pub(super) meter: Meter,
 }
 
@@ -107,6 +107,10 @@ impl Copy {
 
 impl Drop for Claim<'_> {
     fn drop(&mut self) {
+        // Nobody waits for nothing, and who waits for others must not wake itself.
+        if self.files.is_empty() {
+            return;
+        }
         let mut under_way = lock(&self.copy.under_way);
         for file in &self.files {
             under_way.remove(&file.id);
@@ -149,5 +153,32 @@ impl Meter {
             self.files.inc();
             self.bytes.inc_by(*bytes);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, pin::pin, sync::Arc, task::Poll};
+
+    use super::*;
+    use crate::metadata::kubo::Kubo;
+
+    #[tokio::test]
+    async fn who_waits_for_others_is_woken_by_them_alone() {
+        let kubo = Kubo::new(&"http://localhost:5001".parse().unwrap(), None, Arc::new(|| 0)).unwrap();
+        let meter = Meter::of(&Meter::vectors(&Registry::new()).unwrap(), "kubo");
+        let copy = Copy::new(1, Delivery::new(Arc::new(kubo)), meter);
+        let file = Content::new("text/plain", "x");
+        let (theirs, _) = copy.claim(vec![file.clone()]);
+        let mut landed = pin!(copy.landed.notified());
+        landed.as_mut().enable();
+        let (own, others) = copy.claim(vec![file.clone()]);
+        assert_eq!((own.files.len(), others.len()), (0, 1));
+        drop(own);
+        let landed_now = poll_fn(|context| Poll::Ready(landed.as_mut().poll(context).is_ready())).await;
+        assert!(!landed_now, "its own empty claim has woken it");
+        drop(theirs);
+        landed.await;
+        assert_eq!(copy.claim(vec![file]).0.files.len(), 1);
     }
 }

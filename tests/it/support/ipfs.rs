@@ -39,7 +39,7 @@ pub enum Deed {
     Cut,
     /// It is carried out, and the answer is nonsense.
     Garbage,
-    /// It is stored, and the answer names another address.
+    /// It is stored under another address, which the answer names.
     WrongAddress,
     /// It is answered well, but late.
     Late(Duration),
@@ -70,6 +70,8 @@ struct Shared {
     stored: Mutex<BTreeMap<String, Stored>>,
     /// Kubo: calls that it does not know.
     unknown: Mutex<Vec<&'static str>>,
+    /// Files that it refuses, by something in their bytes, and the status.
+    refused: Mutex<Option<(Vec<u8>, u16)>>,
 }
 
 /// A running stand-in; it speaks both APIs, and ends when it is dropped.
@@ -95,6 +97,7 @@ impl Ipfs {
             counts: Mutex::default(),
             stored: Mutex::default(),
             unknown: Mutex::default(),
+            refused: Mutex::default(),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
@@ -126,6 +129,11 @@ impl Ipfs {
     /// Kubo does not know a call.
     pub fn does_not_know(&self, call: &'static str) {
         self.shared.unknown.lock().unwrap().push(call);
+    }
+
+    /// Uploads with something in their bytes are refused with a status; none to take all again.
+    pub fn refuse(&self, what: Option<(&[u8], u16)>) {
+        *self.shared.refused.lock().unwrap() = what.map(|(bytes, status)| (bytes.to_vec(), status));
     }
 
     /// Nobody answers any more, until [`Ipfs::come_back`].
@@ -200,6 +208,11 @@ async fn handle(
         *count - 1
     };
     let deed = shared.rule.lock().unwrap()(&Asked { path: path.clone(), nth });
+    if let Some((what, status)) = &*shared.refused.lock().unwrap()
+        && body.windows(what.len()).any(|window| window == what)
+    {
+        return (StatusCode::from_u16(*status).unwrap(), "not this one").into_response();
+    }
     match deed {
         Deed::Says(status, retry_after) => {
             let mut response = (StatusCode::from_u16(status).unwrap(), "not now").into_response();
@@ -258,8 +271,8 @@ fn kubo(
             let asked = roots.len();
             roots.truncate(if deed == Deed::Half { asked / 2 } else { asked });
             let lines = roots.into_iter().map(|root| {
-                store(shared, root, file_of(root, &blocks));
                 let shown = if deed == Deed::WrongAddress { wrong(root) } else { root };
+                store(shared, shown, file_of(root, &blocks));
                 json!({ "Root": { "Cid": { "/": shown.to_string() }, "PinErrorMsg": "" } }).to_string() + "\n"
             });
             lines.collect::<String>().into_response()
@@ -267,8 +280,8 @@ fn kubo(
         "add" => {
             let lines = form(headers, body).into_iter().map(|(part, bytes)| {
                 let root = ContentId::of(&bytes).cid();
-                store(shared, root, bytes);
                 let shown = if deed == Deed::WrongAddress { wrong(root) } else { root };
+                store(shared, shown, bytes);
                 // As js-ipfs spells them.
                 let shown = shown.to_string_of_base(Base::Base58Btc).unwrap();
                 let name = part.split("filename=\"").nth(1).unwrap().split('"').next().unwrap();
@@ -331,8 +344,8 @@ fn pinata(
             } else {
                 (ContentId::of(&bytes).cid(), bytes)
             };
-            let duplicate = store(shared, root, bytes);
             let shown = if deed == Deed::WrongAddress { wrong(root) } else { root };
+            let duplicate = store(shared, shown, bytes);
             json!({ "data": { "id": "id", "cid": shown.to_string(), "size": 1, "is_duplicate": duplicate } })
                 .to_string()
                 .into_response()

@@ -121,6 +121,10 @@ impl Ledger {
         self.mempool.insert((self.slot + slots, self.arrivals), minting);
     }
 
+    pub fn has_come_to(&self, now_ms: u64) -> bool {
+        self.slot >= now_ms / SLOT_MS
+    }
+
     pub fn add_money(&mut self, lamports: i64) {
         self.flows.push((self.slot, lamports, None));
     }

@@ -101,9 +101,7 @@ async fn live(world: &Arc<World>, folder: &Path, venue: &mut Venue, bad: bool) -
         let death = if bad { Death::draw(&mut state.random) } else { Death::Never };
         state.begin_life(death, books);
         state.say("a process begins");
-        if !bad {
-            state.heal();
-        } else if state.random.chance(800) {
+        if state.random.chance(800) {
             state.change_weather();
         }
     }

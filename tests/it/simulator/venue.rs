@@ -60,13 +60,17 @@ impl Venue {
     /// Sells for a while, in whatever weather.
     pub async fn sell(&mut self, minter: &Minter, world: &Arc<World>, bad: bool) {
         let longest = match world.state().random.below(10) {
-            _ if !bad => 30_000,
+            _ if !bad => 60_000,
             0 => 1_200_000,
             _ => 300_000,
         };
         let time = world.state().random.ms(1_000, longest);
         let end = Instant::now() + time;
-        while Instant::now() < end {
+        let goes_on = || {
+            let state = world.state();
+            Instant::now() < end || state.now_ms() < state.weather_stays_until_ms
+        };
+        while goes_on() {
             let pause = {
                 let mut state = world.state();
                 state.advance();
@@ -77,7 +81,7 @@ impl Venue {
             let event = world.state().random.below(10);
             match event {
                 0..=3 => self.send(minter, world),
-                4 | 5 if bad => world.state().change_weather(),
+                4 | 5 => world.state().change_weather(),
                 6 => self.move_money(world),
                 7 => self.jump_clock(world),
                 8 => self.throw_dust(world),
@@ -90,6 +94,7 @@ impl Venue {
     pub async fn finish(&mut self, minter: &Minter, world: &Arc<World>) {
         {
             let mut state = world.state();
+            state.heal();
             state.ledger.add_money((price() * 2 * MOST_TICKETS).cast_signed());
             state.advance();
         }

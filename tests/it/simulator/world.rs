@@ -100,7 +100,8 @@ pub struct State {
     pub clock_offset_ms: i64,
     dead: bool,
     death: Death,
-    weather_stays_until_ms: u64,
+    /// No change of weather before this time.
+    pub weather_stays_until_ms: u64,
     /// A look into the books that the process cannot prevent.
     pub books: Option<Connection>,
     /// Transactions whose bytes left the box, by the ticket that they mint.
@@ -243,11 +244,12 @@ impl State {
         if self.random.chance(50) {
             self.weather.insert("call lost", 1_000);
             self.note("outage");
-        } else if self.random.chance(30) {
-            // Nothing that is sent ever lands, for long.
+        } else if self.random.chance(15) {
+            // Nothing that is sent ever lands, for so long that tickets are given up.
             self.weather.clear();
             self.weather.insert("dropped transaction", 1_000);
-            self.weather_stays_until_ms = self.now_ms() + 600_000;
+            self.weather_stays_until_ms = self.now_ms() + 500_000;
+            self.death = Death::Never;
             self.note("black hole");
         }
         self.say(&format!("weather {:?}", self.weather));
@@ -255,16 +257,19 @@ impl State {
 
     pub fn heal(&mut self) {
         self.weather.clear();
+        self.weather_stays_until_ms = 0;
         self.options.deep_forks = false;
         self.say("healed");
     }
 
     /// Lets the chain come to the present.
     pub fn advance(&mut self) {
-        let deep = u64::from(self.options.deep_forks) * 4;
-        self.mark_dead();
-        let fork = self.weather.get("fork").copied().unwrap_or_default();
         let now = self.now_ms();
+        if self.ledger.has_come_to(now) {
+            return;
+        }
+        let deep = u64::from(self.options.deep_forks) * 4;
+        let fork = self.weather.get("fork").copied().unwrap_or_default();
         for slot in self.ledger.advance(now, &mut self.random, fork, deep) {
             self.note("fork");
             self.say(&format!("the blocks before slot {slot} are given up"));
@@ -276,9 +281,8 @@ impl State {
         let confirmed = self.ledger.newest().slot.saturating_sub(CONFIRMED);
         let height = self.ledger.block_at(confirmed).height;
         for sent in self.sent.values_mut().flatten().filter(|sent| !sent.was_dead) {
-            let last = self.ledger.last_height(&sent.minting.blockhash);
-            sent.was_dead =
-                last.is_none_or(|last| last < height) && !self.ledger.landed.contains_key(&sent.minting.signature);
+            sent.was_dead = !self.ledger.landed.contains_key(&sent.minting.signature)
+                && self.ledger.last_height(&sent.minting.blockhash).is_none_or(|last| last < height);
         }
     }
 }

@@ -27,7 +27,7 @@ use super::{
 };
 
 /// Most tickets sold in one seed.
-const MOST_TICKETS: u64 = 60;
+const MOST_TICKETS: u64 = 40;
 
 /// A batch that the venue wants minted.
 #[derive(Clone)]

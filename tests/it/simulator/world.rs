@@ -37,7 +37,7 @@ pub const FAULTS: [(&str, u64); 19] = [
     ("dropped transaction", 600),
     ("late landing", 200),
     ("duplicated transaction", 300),
-    ("fork", 30),
+    ("fork", 100),
     ("slow disk", 200),
     ("failed commit", 150),
     ("failed publish", 100),
@@ -106,6 +106,8 @@ pub struct State {
     pub books: Option<Connection>,
     /// Transactions whose bytes left the box, by the ticket that they mint.
     pub sent: BTreeMap<Pubkey, Vec<Sent>>,
+    /// All bytes that left the box, and what they are.
+    pub seen: BTreeMap<Vec<u8>, Minting>,
     /// Addresses of what can be fetched.
     pub published: BTreeSet<String>,
     /// A node with full history denied a transaction that had landed: what was paid for it cannot be known by the box.
@@ -116,7 +118,6 @@ pub struct State {
 
 pub struct Sent {
     pub minting: Minting,
-    pub bytes: Vec<u8>,
     /// It once was beyond its last block without having landed: whoever saw that had proof.
     pub was_dead: bool,
 }
@@ -140,6 +141,7 @@ impl World {
             weather_stays_until_ms: 0,
             books: None,
             sent: BTreeMap::new(),
+            seen: BTreeMap::new(),
             published: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             books_lost: false,
@@ -244,7 +246,7 @@ impl State {
         if self.random.chance(50) {
             self.weather.insert("call lost", 1_000);
             self.note("outage");
-        } else if self.random.chance(15) {
+        } else if self.random.chance(6) {
             // Nothing that is sent ever lands, for so long that tickets are given up.
             self.weather.clear();
             self.weather.insert("dropped transaction", 1_000);

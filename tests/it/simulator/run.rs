@@ -23,7 +23,8 @@ use super::{
     node::Nodes,
     publisher::Shelf,
     venue::Venue,
-    world::{Death, WallClock, World, enter},
+    weather::Death,
+    world::{WallClock, World, enter},
 };
 
 /// Lives of a process that may end badly; one more follows in good weather.

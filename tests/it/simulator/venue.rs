@@ -50,8 +50,8 @@ impl Venue {
     pub fn open(world: &Arc<World>, wallet: Pubkey) -> Self {
         let mut state = world.state();
         let full = price() + SIGNATURE_FEE;
-        let limit = state.random.chance(300).then(|| Lamports(full * state.random.between(5, MOST_TICKETS)));
-        let funds = full * state.random.between(0, MOST_TICKETS) + state.random.below(full);
+        let limit = state.random.chance(200).then(|| Lamports(full * state.random.between(5, MOST_TICKETS)));
+        let funds = full * state.random.between(0, 3 * MOST_TICKETS) + state.random.below(full);
         state.ledger.add_money(funds.cast_signed());
         state.say(&format!("funds {funds}, limit {limit:?}"));
         Self { id: VenueId::new("v").unwrap(), wallet, limit, batches: Arc::default(), next_ticket: 0 }
@@ -64,12 +64,13 @@ impl Venue {
             0 => 1_200_000,
             _ => 300_000,
         };
-        let time = world.state().random.ms(1_000, longest);
+        let time = world.state().random.ms(10_000, longest);
         let end = Instant::now() + time;
         let goes_on = || {
             let state = world.state();
             Instant::now() < end || state.now_ms() < state.weather_stays_until_ms
         };
+        self.send(minter, world);
         while goes_on() {
             let pause = {
                 let mut state = world.state();
@@ -117,7 +118,7 @@ impl Venue {
         let mut state = world.state();
         let mut batches = self.batches.lock().unwrap();
         let kind = state.random.below(10);
-        let number = if batches.is_empty() || kind < 6 && self.next_ticket < MOST_TICKETS {
+        let number = if batches.is_empty() || kind < 7 && self.next_ticket < MOST_TICKETS {
             let size = state.random.of_any_size(5).min(MOST_TICKETS);
             let tickets = (0..size).map(|_| {
                 self.next_ticket += 1;

@@ -11,6 +11,7 @@
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
 //!             metadata  fleet  webhook  folder  clock  telemetry
 //! below all   domain              pure and synchronous
+//!             simulation          what a simulated world stands in for; nothing in a production build
 //! ```
 //!
 //! Invariants: a ticket is minted at most once, for its address on the chain is derived from its identity; what was accepted
@@ -43,6 +44,8 @@ pub mod minting;
 pub mod publishing;
 pub mod reconcile;
 pub mod schedule;
+#[doc(hidden)]
+pub mod simulation;
 pub mod store;
 pub mod telemetry;
 pub mod webhook;

@@ -322,7 +322,16 @@ impl Shared {
 
     /// Settles in one commit, and tells all who wait for it.
     async fn settle(&self, progress: Vec<(i64, AttemptState)>, settlements: Vec<Settlement>) -> Result<(), StoreError> {
-        let settled = self.store.settle(progress, settlements, self.now_ms()).await?;
+        let settled = self.store.settle(progress, settlements, self.now_ms()).await;
+        #[cfg(feature = "failpoints")]
+        let settled = settled.or_else(|error| {
+            if crate::simulation::sabotaged("settle without commit") {
+                Ok(crate::store::Settled::default())
+            } else {
+                Err(error)
+            }
+        });
+        let settled = settled?;
         self.meter.settled(&settled);
         self.remember(Remember::Minted(settled.minted));
         self.settled.send_modify(|count| *count = count.wrapping_add(1));

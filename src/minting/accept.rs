@@ -23,6 +23,7 @@ use crate::{
         spending::{Commitments, Refusal},
         ticket::{Fault, Ticket, TicketRules, cap},
     },
+    simulation,
     store::{Accepted, Entry, NewBatch, NewTicket, Preview, SpendingRules, StoreError},
 };
 
@@ -195,7 +196,7 @@ impl Minter {
         };
         let (authority, rules) = (self.shared.wallet.address(), self.shared.settings.ticket_rules);
         let check = move || check(request, not_before_ms, &authority, rules);
-        let batch = tokio::task::spawn_blocking(check).await.map_err(|_panicked| StoreError::Closed)?;
+        let batch = simulation::aside(check).await.ok_or(StoreError::Closed)?;
         Ok(self.shared.store.preview(batch).await?)
     }
 

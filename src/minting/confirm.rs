@@ -1,6 +1,10 @@
 //! What became of each transaction: one poll for all of them, one commit for all that ended.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use fail::fail_point;
 use solana_signature::Signature;
@@ -17,6 +21,8 @@ use super::{
     lookup::{Subject, adopt, cost, look_at, look_up},
     remember,
 };
+#[cfg(feature = "failpoints")]
+use crate::simulation;
 use crate::{
     cache::TicketKey,
     chain::{ChainError, Landed, Tip, instructions::SIGNATURE_FEE, ticket::OnChain},
@@ -39,7 +45,8 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
 struct Confirmer {
     shared: Arc<Shared>,
-    tracked: HashMap<Signature, Tracked>,
+    /// In an order that does not change from run to run, so that a simulated day can be played again.
+    tracked: BTreeMap<Signature, Tracked>,
     to_resend: mpsc::UnboundedSender<Arc<Flight>>,
     /// How far attempts have come since the last commit.
     progress: Vec<(i64, AttemptState)>,
@@ -209,14 +216,16 @@ impl Confirmer {
         let mut tickets = Vec::with_capacity(on_chain.len());
         let mut fee = SIGNATURE_FEE;
         for (ticket, on_chain) in flight.tickets.iter().zip(on_chain) {
-            let mut verdict = if matches!(on_chain, OnChain::Absent { .. }) {
+            let mut verdict = if let OnChain::Absent { prefunded } = on_chain {
                 let alone = flight.tickets.len() == 1;
                 let verdict = match rejection {
-                    Rejection::Impossible if alone => Verdict::Failed(Failure::new(
+                    // A stranger was quicker with a few lamports: the next transaction reckons with them.
+                    Rejection::InUse if prefunded.is_some() => again_or_give_up(ticket, &error),
+                    Rejection::Impossible | Rejection::InUse if alone => Verdict::Failed(Failure::new(
                         FailureCode::RejectedByChain,
                         format!("the chain refused the ticket's transaction {}: {error}", flight.signature),
                     )),
-                    Rejection::Impossible | Rejection::OutOfFunds | Rejection::OutOfCompute => {
+                    Rejection::Impossible | Rejection::InUse | Rejection::OutOfFunds | Rejection::OutOfCompute => {
                         again_or_give_up(ticket, &error)
                     }
                 };
@@ -287,6 +296,8 @@ impl Confirmer {
         }
         let tip = self.shared.chain.tip().await?;
         let expired = |flight: &Arc<Flight>| flight.last_valid_block_height < tip.block_height;
+        #[cfg(feature = "failpoints")]
+        let expired = |flight: &Arc<Flight>| expired(flight) || simulation::sabotaged("re-sign without proof");
         let suspects: Vec<_> = suspects.into_iter().filter(expired).collect();
         if suspects.is_empty() {
             return Ok(Vec::new());

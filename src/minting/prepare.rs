@@ -24,6 +24,7 @@ use crate::{
         ticket::OnChain,
     },
     domain::{address::mint_seed, ids::VenueId, lamports::Lamports},
+    simulation,
     store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settlement, StoreError},
 };
 
@@ -209,10 +210,15 @@ async fn sign_and_record(
     let for_signing = Arc::clone(shared);
     let mint_rent = price.mint_rent_lamports;
     let sign = move || prepared.into_iter().map(|ticket| sign(&for_signing, ticket, mint_rent, &blockhash)).collect();
-    let signed: Result<Vec<OpenAttempt>, StepError> =
-        tokio::task::spawn_blocking(sign).await.map_err(|_panicked| StoreError::Closed)?;
+    let signed: Result<Vec<OpenAttempt>, StepError> = simulation::aside(sign).await.ok_or(StoreError::Closed)?;
     let mut attempts = signed?;
 
+    #[cfg(feature = "failpoints")]
+    if simulation::sabotaged("send before write-ahead") {
+        for attempt in &attempts {
+            drop(shared.chain.send(&attempt.bytes).await);
+        }
+    }
     fail_point!("record.before");
     let rows = attempts.iter().map(|attempt| NewAttempt {
         signature: attempt.signature,

@@ -41,6 +41,7 @@ pub(super) async fn run(
         if waiting.is_empty() && sends.is_empty() {
             shared.free(Part::Send);
             tokio::select! {
+                biased;
                 Some(flight) = new.recv() => waiting.push_back(flight),
                 Some(flight) = again.recv() => waiting.push_back(flight),
                 () = shutdown.cancelled() => return,
@@ -54,6 +55,8 @@ pub(super) async fn run(
         }
         let may_send = !waiting.is_empty() && sends.len() < MAX_PARALLEL && !shutdown.is_cancelled();
         tokio::select! {
+            // In this order, so that a simulated day can be played again: answers free places, and waves keep their time.
+            biased;
             Some(sent) = sends.join_next(), if !sends.is_empty() => {
                 let Ok((flight, answer)) = sent else { continue };
                 if let Some(pause) = note(&shared, &flight, answer, &mut backoff, paused_until) {

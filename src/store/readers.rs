@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use tokio::sync::Semaphore;
 
 use super::{Store, StoreError};
+use crate::simulation;
 
 #[derive(Clone)]
 pub(super) struct Readers {
@@ -56,7 +57,7 @@ impl Store {
         let permit = Arc::clone(&self.readers.permits).acquire_owned().await.map_err(|_closed| StoreError::Closed)?;
         let idle = Arc::clone(&self.readers.idle);
         let seconds = self.readers.seconds.clone();
-        let work = tokio::task::spawn_blocking(move || {
+        let work = simulation::aside(move || {
             let take = || idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
             let connection = take().ok_or(StoreError::Closed)?;
             let timer = seconds.start_timer();
@@ -66,6 +67,6 @@ impl Store {
             drop(permit);
             result
         });
-        work.await.map_err(|_panicked| StoreError::Closed)?
+        work.await.ok_or(StoreError::Closed)?
     }
 }

@@ -18,6 +18,8 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Store, StoreError};
+#[cfg(feature = "failpoints")]
+use crate::simulation;
 
 /// Most writes that share one commit.
 const MAX_GROUP: usize = 256;
@@ -48,6 +50,11 @@ impl fmt::Debug for Writer {
 impl Writer {
     pub(super) fn start(connection: Connection, seconds: Histogram, version: Arc<AtomicU64>) -> Self {
         let (messages, queue) = mpsc::channel(QUEUE);
+        #[cfg(feature = "failpoints")]
+        if simulation::is_on() {
+            tokio::spawn(run_simulated(connection, queue, version));
+            return Self { messages };
+        }
         thread::spawn(move || {
             let closed = run(&connection, queue, &seconds, &version);
             drop(connection);
@@ -127,6 +134,25 @@ fn run(
     }
 }
 
+/// As [`run`], on the thread and the disk of a simulated world.
+#[cfg(feature = "failpoints")]
+async fn run_simulated(connection: Connection, mut queue: mpsc::Receiver<Message>, version: Arc<AtomicU64>) {
+    while let Some(message) = queue.recv().await {
+        let closing = match message {
+            Message::Write(first) => {
+                simulation::wait_for_disk().await;
+                commit_group(&connection, first, &mut queue, &version)
+            }
+            Message::Close(reply) => Some(reply),
+        };
+        if let Some(closing) = closing {
+            drop(connection);
+            let _nobody_waits = closing.send(());
+            return;
+        }
+    }
+}
+
 /// One commit for all writes that wait; returns whom to tell when the file is closed, if that is next.
 fn commit_group(
     connection: &Connection,
@@ -147,7 +173,7 @@ fn commit_group(
         }
     }
     fail_point!("store.before_commit");
-    let committed = begun.and_then(|()| connection.execute_batch("COMMIT"));
+    let committed = begun.and_then(|()| commit(connection));
     fail_point!("store.after_commit");
     // Before anybody is answered: whoever reads after an answer reads at a new version.
     version.fetch_add(1, Ordering::AcqRel);
@@ -159,6 +185,14 @@ fn commit_group(
         answer(failure.as_ref().map_or(Ok(()), |failure| Err(failure.to_error())));
     }
     closing
+}
+
+fn commit(connection: &Connection) -> rusqlite::Result<()> {
+    #[cfg(feature = "failpoints")]
+    if simulation::commit_fails() {
+        return Err(rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_IOERR), None));
+    }
+    connection.execute_batch("COMMIT")
 }
 
 fn in_savepoint<T>(

@@ -73,7 +73,7 @@ fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
     assert_uses_only("domain", &[]);
     for adapter in ADAPTERS {
         // The clock is asked by everyone, telemetry is told its format by the settings.
-        let allowed: &[&str] = if adapter == "telemetry" { &["config"] } else { &["domain"] };
+        let allowed: &[&str] = if adapter == "telemetry" { &["config"] } else { &["domain", "simulation"] };
         assert_uses_only(adapter, allowed);
     }
     for service in SERVICES {
@@ -87,7 +87,7 @@ fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
             "cache" => &["fleet"],
             _ => &[],
         };
-        let below = ["domain", "store", "chain", "metadata", "clock", "estimate"];
+        let below = ["domain", "store", "chain", "metadata", "clock", "estimate", "simulation"];
         assert_uses_only(service, &[&below, also].concat());
     }
     let below: Vec<&str> = [&SERVICES[..], &ADAPTERS[..], &["app", "config", "domain", "kill_points"]].concat();

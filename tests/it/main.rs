@@ -22,6 +22,8 @@ mod architecture;
 mod cache;
 mod jobs;
 mod settings;
+#[cfg(feature = "failpoints")]
+mod simulator;
 mod support;
 mod upgrades;
 mod wrong_inputs;

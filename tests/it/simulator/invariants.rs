@@ -1,0 +1,227 @@
+//! What must be true after every run, whatever happened in it: the books against the truth of the chain.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use boxoffice::store::FILE_NAME;
+use rusqlite::Connection;
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+
+use super::{
+    ledger::{Landing, Nature},
+    transaction::SIGNATURE_FEE,
+    venue::Venue,
+    world::{State, World},
+};
+
+struct Booked {
+    ticket: String,
+    seat: String,
+    status: String,
+    mint: Pubkey,
+    signature: Option<String>,
+    uri: Option<String>,
+    error: Option<String>,
+    adopted: bool,
+}
+
+pub fn check(world: &Arc<World>, folder: &Path, venue: &Venue) {
+    let mut state = world.state();
+    let connection = Connection::open(folder.join(FILE_NAME)).unwrap();
+    let healthy: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
+    if healthy != "ok" {
+        state.violated(format!("the database is damaged: {healthy}"));
+    }
+    let booked = booked(&connection);
+    let addresses = booked.values().map(|row| row.mint).collect::<Vec<_>>();
+    promises(&mut state, &connection, venue, &booked);
+    for row in booked.values() {
+        compare(&mut state, row);
+    }
+    once(&mut state, &addresses);
+    money(&mut state, &connection, venue);
+    states(&mut state, &connection);
+}
+
+fn booked(connection: &Connection) -> BTreeMap<i64, Booked> {
+    let mut rows = connection
+        .prepare(
+            "SELECT id, ticket_id, ticket ->> '$.ticketData.seatNumber', status, mint_address, signature, metadata_uri,
+                    error_code, adopted FROM mints ORDER BY id",
+        )
+        .unwrap();
+    let rows = rows.query_map([], |row| {
+        let mint: String = row.get(4)?;
+        let booked = Booked {
+            ticket: row.get(1)?,
+            seat: row.get(2)?,
+            status: row.get(3)?,
+            mint: mint.parse().unwrap(),
+            signature: row.get(5)?,
+            uri: row.get(6)?,
+            error: row.get(7)?,
+            adopted: row.get(8)?,
+        };
+        Ok((row.get(0)?, booked))
+    });
+    rows.unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// Nothing that was accepted is forgotten, and no ticket changed its content.
+fn promises(state: &mut State, connection: &Connection, venue: &Venue, booked: &BTreeMap<i64, Booked>) {
+    for (public_id, tickets) in venue.promises() {
+        let finished = connection.query_row(
+            "SELECT id, open = 0 AND finished_at IS NOT NULL FROM batches WHERE public_id = ?",
+            [&public_id],
+            |row| Ok((row.get::<_, i64>(0)?, row.get::<_, bool>(1)?)),
+        );
+        let Ok((id, finished)) = finished else {
+            state.violated("an accepted batch is not in the books".to_owned());
+            continue;
+        };
+        if !finished {
+            state.violated(format!("batch {id} never finishes"));
+        }
+        let mut entries = connection
+            .prepare_cached("SELECT mint_id, error_code FROM batch_entries WHERE batch_id = ? ORDER BY position")
+            .unwrap();
+        let entries = entries.query_map([id], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+        let entries: Vec<(Option<i64>, Option<String>)> = entries.collect::<Result<_, _>>().unwrap();
+        if entries.len() != tickets.len() {
+            state.violated(format!("batch {id} of {} has {} entries", tickets.len(), entries.len()));
+        }
+        for ((mint, error), (ticket, seat)) in entries.iter().zip(&tickets) {
+            let row = mint.and_then(|mint| booked.get(&mint));
+            match (row, error) {
+                (Some(row), None) if row.ticket == *ticket && row.seat == *seat => {}
+                (None, Some(code)) if code == "content_conflict" => state.note("reached content_conflict"),
+                _ => state.violated(format!("{ticket} with seat {seat} was promised and is not in the books")),
+            }
+        }
+    }
+}
+
+/// The books say of a ticket what the chain says.
+fn compare(state: &mut State, row: &Booked) {
+    let Booked { ticket, status, mint, .. } = row;
+    let made = state.ledger.landed.values().find(|landing| landing.minting.mint == *mint && landing.error.is_none());
+    let made = made.map(|landing| (landing.minting.signature, landing.minting.uri.clone()));
+    let on_chain = state.ledger.accounts.contains_key(mint);
+    let nature = state.ledger.nature.get(mint).copied().unwrap_or(Nature::Healthy);
+    match (status.as_str(), &made) {
+        ("minted", Some((signature, uri))) => {
+            let unknown = row.signature.is_none() && state.forgotten.contains(signature);
+            if !unknown && row.signature.as_ref() != Some(&signature.to_string()) {
+                state.violated(format!("{ticket} has the signature {:?} instead of {signature}", row.signature));
+            }
+            if row.uri.as_ref() != Some(uri) {
+                state.violated(format!("{ticket} has the metadata {:?} instead of {uri}", row.uri));
+            }
+            state.note(if row.adopted { "reached minted by adoption" } else { "reached minted" });
+        }
+        ("failed", None) if !on_chain => {
+            let code = row.error.clone().unwrap_or_default();
+            state.note(&format!("reached {code}"));
+            let deserved = match code.as_str() {
+                "rejected_by_chain" => nature == Nature::Impossible,
+                // Bad luck in all of its attempts; the retry at the end may be one too many for the limit of an hour.
+                "never_landed" => true,
+                _ => false,
+            };
+            if !deserved {
+                state.violated(format!("{ticket} failed with {code:?} and did not deserve it"));
+            }
+        }
+        // The new books were told other content first than the lost ones.
+        ("failed", Some((_, uri))) if state.books_lost && row.error.as_deref() == Some("chain_conflict") => {
+            if row.uri.as_ref() == Some(uri) {
+                state.violated(format!("{ticket} conflicts with itself"));
+            }
+            state.note("reached chain_conflict");
+        }
+        _ => state.violated(format!("{ticket} is {status} in the books, and on the chain: {on_chain}")),
+    }
+    if nature == Nature::Heavy && status == "minted" {
+        state.note("reached minted with more compute units");
+    }
+}
+
+/// No ticket was minted twice, and nothing was minted that was not sold.
+fn once(state: &mut State, addresses: &[Pubkey]) {
+    let mut mints: BTreeMap<Pubkey, u64> = BTreeMap::new();
+    for landing in state.ledger.landed.values().filter(|landing| landing.error.is_none()) {
+        *mints.entry(landing.minting.mint).or_default() += 1;
+    }
+    for (mint, times) in mints {
+        if times != 1 {
+            state.violated(format!("{mint} was minted {times} times"));
+        }
+        if !addresses.contains(&mint) && !state.books_lost {
+            state.violated(format!("{mint} was minted and is not in the books"));
+        }
+    }
+}
+
+/// The books' spending is what left the wallet, and within its limit.
+fn money(state: &mut State, connection: &Connection, venue: &Venue) {
+    let sum = |sql: &str| connection.query_row(sql, [], |row| row.get::<_, u64>(0)).unwrap();
+    let spent = sum("SELECT coalesce(sum(lamports), 0) FROM spending");
+    let charged = sum("SELECT coalesce(sum(spent_lamports), 0) FROM batches");
+    let paid = |landing: &Landing| landing.paid;
+    // Books that were lost took with them what they had paid.
+    let mut own = connection.prepare("SELECT signature FROM attempts").unwrap();
+    let own = own.query_map([], |row| row.get::<_, String>(0)).unwrap();
+    let own: Vec<Signature> = own.map(|signature| signature.unwrap().parse().unwrap()).collect();
+    let left: u64 = own.iter().filter_map(|signature| state.ledger.landed.get(signature)).map(paid).sum();
+    let forgotten = state.forgotten.iter().filter_map(|signature| state.ledger.landed.get(signature));
+    let forgotten: u64 = forgotten.map(paid).sum();
+    // A stranger's gift lies in the ticket's accounts.
+    let gifts = state.ledger.landed.values().filter(|landing| landing.error.is_none());
+    let gifts: u64 = gifts.map(|landing| state.ledger.dust_at(&landing.minting.mint)).sum();
+    if spent > left + gifts || spent + forgotten < left {
+        state.violated(format!("{left} left the wallet, the books say {spent} (forgotten {forgotten}, gifts {gifts})"));
+    }
+    if charged != spent {
+        state.violated(format!("batches were charged {charged} of {spent}"));
+    }
+    if let Some(limit) = venue.limit.filter(|_| !state.books_lost) {
+        let hour = 3_600_000 / super::ledger::SLOT_MS;
+        let outs: Vec<(u64, u64)> = state
+            .ledger
+            .landed
+            .values()
+            // Fees of rejected transactions come on top of a ticket's price.
+            .map(|landing| {
+                (landing.slot, if landing.error.is_some() { landing.paid - SIGNATURE_FEE } else { landing.paid })
+            })
+            .collect();
+        for (slot, _) in &outs {
+            let in_hour: u64 =
+                outs.iter().filter(|(at, _)| (*slot..slot + hour).contains(at)).map(|(_, out)| out).sum();
+            if in_hour > limit.0 {
+                state.violated(format!("{in_hour} left the wallet within an hour; the limit is {limit}"));
+                break;
+            }
+        }
+    }
+}
+
+/// Counts how attempts ended.
+fn states(state: &mut State, connection: &Connection) {
+    let mut rows = connection.prepare("SELECT state, count(*) FROM attempts GROUP BY state ORDER BY state").unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?)));
+    for row in rows.unwrap() {
+        let (name, count) = row.unwrap();
+        if matches!(name.as_str(), "recorded" | "sent" | "unknown") {
+            state.violated(format!("{count} attempts are still {name}"));
+        }
+        *state.counts.entry(format!("attempts {name}")).or_default() += count;
+    }
+    for (name, count) in [
+        ("expired in the mempool", state.ledger.expired),
+        ("fee not paid", state.ledger.unpaid),
+        ("vanished in a fork", state.ledger.vanished),
+    ] {
+        *state.counts.entry(name.to_owned()).or_default() += count;
+    }
+}

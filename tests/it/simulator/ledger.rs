@@ -1,0 +1,220 @@
+//! The scripted chain itself: slots, blocks, expiry, forks, and what transactions do. No faults of nodes in here: this is the
+//! truth, and the world judges by it.
+
+use std::collections::BTreeMap;
+
+use boxoffice::chain::Account;
+use sha2::{Digest as _, Sha256};
+use solana_hash::Hash;
+use solana_instruction::error::InstructionError;
+use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+use solana_transaction_error::TransactionError;
+
+use super::{
+    random::Random,
+    transaction::{Minting, SIGNATURE_FEE},
+};
+
+pub const SLOT_MS: u64 = 400;
+/// Blocks in which a transaction can land after its blockhash's.
+pub const LIFETIME: u64 = 150;
+/// Slots behind the newest block.
+pub const CONFIRMED: u64 = 2;
+
+#[derive(Clone, Copy, Debug)]
+pub struct Block {
+    pub slot: u64,
+    pub height: u64,
+    pub hash: Hash,
+}
+
+/// A transaction in a block.
+#[derive(Clone, Debug)]
+pub struct Landing {
+    pub slot: u64,
+    pub error: Option<TransactionError>,
+    pub minting: Minting,
+    /// What left the wallet.
+    pub paid: u64,
+}
+
+/// What a ticket's address needs, whatever the transaction says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    Healthy,
+    /// Needs more compute units than the first transaction allows.
+    Heavy,
+    /// Refused for what is in it.
+    Impossible,
+}
+
+pub struct Ledger {
+    /// Blocks of the present fork, oldest first.
+    pub blocks: Vec<Block>,
+    /// Transactions on the present fork.
+    pub landed: BTreeMap<Signature, Landing>,
+    /// Accounts, and the slot in which each was made.
+    pub accounts: BTreeMap<Pubkey, (u64, Account)>,
+    /// Money that came and went: slot, lamports, and the transaction if there was one.
+    pub flows: Vec<(u64, i64, Option<Signature>)>,
+    /// Lamports that strangers sent to addresses of mints.
+    pub dust: BTreeMap<Pubkey, (u64, u64)>,
+    pub nature: BTreeMap<Pubkey, Nature>,
+    /// On their way: slot and order of arrival.
+    mempool: BTreeMap<(u64, u64), Minting>,
+    slot: u64,
+    arrivals: u64,
+    forks: u64,
+    pub expired: u64,
+    pub unpaid: u64,
+    pub vanished: u64,
+}
+
+impl Ledger {
+    pub fn new(funds: u64) -> Self {
+        let genesis = Block { slot: 0, height: 0, hash: Hash::new_from_array([7; 32]) };
+        Self {
+            blocks: vec![genesis],
+            landed: BTreeMap::new(),
+            accounts: BTreeMap::new(),
+            flows: vec![(0, i64::try_from(funds).unwrap(), None)],
+            dust: BTreeMap::new(),
+            nature: BTreeMap::new(),
+            mempool: BTreeMap::new(),
+            slot: 0,
+            arrivals: 0,
+            forks: 0,
+            expired: 0,
+            unpaid: 0,
+            vanished: 0,
+        }
+    }
+
+    /// The newest block at or before a slot.
+    pub fn block_at(&self, slot: u64) -> Block {
+        let after = self.blocks.partition_point(|block| block.slot <= slot);
+        self.blocks[after.saturating_sub(1)]
+    }
+
+    pub fn newest(&self) -> Block {
+        *self.blocks.last().unwrap()
+    }
+
+    pub fn balance_at(&self, slot: u64) -> u64 {
+        let sum: i64 = self.flows.iter().filter(|(at, ..)| *at <= slot).map(|(_, lamports, _)| lamports).sum();
+        u64::try_from(sum).expect("a wallet cannot owe")
+    }
+
+    /// The last height at which a transaction with this blockhash can land; none for one that this fork does not know.
+    pub fn last_height(&self, blockhash: &Hash) -> Option<u64> {
+        self.blocks.iter().rev().find(|block| block.hash == *blockhash).map(|block| block.height + LIFETIME)
+    }
+
+    pub fn dust_at(&self, mint: &Pubkey) -> u64 {
+        self.dust.get(mint).map_or(0, |(_, lamports)| *lamports)
+    }
+
+    /// A transaction reaches a leader.
+    pub fn submit(&mut self, minting: Minting, slots: u64) {
+        self.arrivals += 1;
+        self.mempool.insert((self.slot + slots, self.arrivals), minting);
+    }
+
+    pub fn has_come_to(&self, now_ms: u64) -> bool {
+        self.slot >= now_ms / SLOT_MS
+    }
+
+    pub fn add_money(&mut self, lamports: i64) {
+        self.flows.push((self.slot, lamports, None));
+    }
+
+    /// Makes the blocks up to a time; `fork` of a thousand slots abandon the unconfirmed blocks before them, and `deep` of a
+    /// thousand abandon confirmed ones. Says which slots did.
+    pub fn advance(&mut self, now_ms: u64, random: &mut Random, fork: u64, deep: u64) -> Vec<u64> {
+        let mut forked = Vec::new();
+        while self.slot < now_ms / SLOT_MS {
+            self.slot += 1;
+            if random.chance(50) {
+                continue;
+            }
+            let depth = if random.chance(deep) { random.between(3, 12) } else { CONFIRMED };
+            if random.chance(fork) || depth > CONFIRMED {
+                self.abandon_after(self.slot.saturating_sub(depth + 1), random);
+                forked.push(self.slot);
+            }
+            let parent = self.newest();
+            let number = [self.slot.to_le_bytes(), self.forks.to_le_bytes()].concat();
+            let hash = Hash::new_from_array(Sha256::digest(number).into());
+            let block = Block { slot: self.slot, height: parent.height + 1, hash };
+            self.blocks.push(block);
+            let later = self.mempool.split_off(&(self.slot + 1, 0));
+            for minting in std::mem::replace(&mut self.mempool, later).into_values() {
+                self.execute(block, minting);
+            }
+        }
+        forked
+    }
+
+    /// The network gives up all blocks after a slot; most of their transactions land again, the others vanish.
+    fn abandon_after(&mut self, slot: u64, random: &mut Random) {
+        self.forks += 1;
+        self.blocks.retain(|block| block.slot <= slot);
+        self.accounts.retain(|_, (made, _)| *made <= slot);
+        self.flows.retain(|(at, _, signature)| signature.is_none() || *at <= slot);
+        let abandoned: Vec<Signature> =
+            self.landed.iter().filter(|(_, landing)| landing.slot > slot).map(|(signature, _)| *signature).collect();
+        for signature in abandoned {
+            let landing = self.landed.remove(&signature).unwrap();
+            if random.chance(700) {
+                let slots = random.between(1, 40);
+                self.submit(landing.minting, slots);
+            } else {
+                self.vanished += 1;
+            }
+        }
+    }
+
+    fn execute(&mut self, block: Block, minting: Minting) {
+        if self.landed.contains_key(&minting.signature) {
+            return;
+        }
+        if self.last_height(&minting.blockhash).is_none_or(|last| block.height > last) {
+            self.expired += 1;
+            return;
+        }
+        let balance = self.balance_at(block.slot);
+        if balance < SIGNATURE_FEE {
+            self.unpaid += 1;
+            return;
+        }
+        let at_mint = self.dust_at(&minting.mint);
+        let error = self.error_of(&minting, balance - SIGNATURE_FEE);
+        let mut paid = SIGNATURE_FEE;
+        if error.is_none() {
+            paid += Minting::cost(at_mint);
+            let accounts = minting.accounts(at_mint).into_iter();
+            self.accounts.extend(accounts.map(|(address, account)| (address, (block.slot, account))));
+        }
+        self.flows.push((block.slot, -i64::try_from(paid).unwrap(), Some(minting.signature)));
+        self.landed.insert(minting.signature, Landing { slot: block.slot, error, minting, paid });
+    }
+
+    /// As the real programs answer, code by code.
+    fn error_of(&self, minting: &Minting, balance: u64) -> Option<TransactionError> {
+        let at = |index, error| Some(TransactionError::InstructionError(index, error));
+        let nature = self.nature.get(&minting.mint).copied().unwrap_or(Nature::Healthy);
+        let (dust, exists) = (self.dust_at(&minting.mint), self.accounts.contains_key(&minting.mint));
+        if exists || (dust > 0 && !minting.prefunded) {
+            return at(if minting.prefunded { 2 } else { 1 }, InstructionError::Custom(0));
+        }
+        if balance < Minting::cost(dust) {
+            return at(1, InstructionError::Custom(1));
+        }
+        match nature {
+            Nature::Heavy if minting.compute_limit < 300_000 => at(3, InstructionError::ComputationalBudgetExceeded),
+            Nature::Impossible => at(4, InstructionError::InvalidAccountData),
+            Nature::Heavy | Nature::Healthy => None,
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! The venue and the world around it: batches that are sold, sent again and contradicted, money that comes and goes, strangers,
+//! and clocks that jump.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use boxoffice::{
+    domain::{
+        address::{Generation, mint_address},
+        ids::{TicketId, VenueId},
+        lamports::Lamports,
+    },
+    minting::{AcceptError, BatchRequest, Minter},
+    store::StoreError,
+};
+use serde_json::{json, value::RawValue};
+use solana_pubkey::Pubkey;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::{
+    ledger::Nature,
+    transaction::{SIGNATURE_FEE, price},
+    world::World,
+};
+
+/// Most tickets sold in one seed.
+const MOST_TICKETS: u64 = 40;
+
+/// A batch that the venue wants minted.
+#[derive(Clone)]
+pub struct Batch {
+    /// Ticket and seat: the same ticket with another seat is a contradiction.
+    pub tickets: Vec<(String, String)>,
+    /// Public ids under which it was accepted.
+    pub accepted: Vec<String>,
+}
+
+pub struct Venue {
+    pub id: VenueId,
+    pub wallet: Pubkey,
+    pub limit: Option<Lamports>,
+    pub batches: Arc<Mutex<Vec<Batch>>>,
+    next_ticket: u64,
+}
+
+impl Venue {
+    pub fn open(world: &Arc<World>, wallet: Pubkey) -> Self {
+        let mut state = world.state();
+        let full = price() + SIGNATURE_FEE;
+        let limit = state.random.chance(200).then(|| Lamports(full * state.random.between(5, MOST_TICKETS)));
+        let funds = full * state.random.between(0, 3 * MOST_TICKETS) + state.random.below(full);
+        state.ledger.add_money(funds.cast_signed());
+        state.say(&format!("funds {funds}, limit {limit:?}"));
+        Self { id: VenueId::new("v").unwrap(), wallet, limit, batches: Arc::default(), next_ticket: 0 }
+    }
+
+    /// Sells for a while, in whatever weather.
+    pub async fn sell(&mut self, minter: &Minter, world: &Arc<World>, bad: bool) {
+        let longest = match world.state().random.below(10) {
+            _ if !bad => 60_000,
+            0 => 1_200_000,
+            _ => 300_000,
+        };
+        let time = world.state().random.ms(10_000, longest);
+        let end = Instant::now() + time;
+        let goes_on = || {
+            let state = world.state();
+            Instant::now() < end || state.now_ms() < state.weather_stays_until_ms
+        };
+        self.send(minter, world);
+        while goes_on() {
+            let pause = {
+                let mut state = world.state();
+                state.advance();
+                let pause = state.random.of_any_size(15);
+                Duration::from_millis(pause)
+            };
+            sleep(pause).await;
+            let event = world.state().random.below(10);
+            match event {
+                0..=3 => self.send(minter, world),
+                4 | 5 => world.state().change_weather(),
+                6 => self.move_money(world),
+                7 => self.jump_clock(world),
+                8 => self.throw_dust(world),
+                _ => world.state().say("a quiet moment"),
+            }
+        }
+    }
+
+    /// In good weather: pays all, and sends again what was never taken, until it is.
+    pub async fn finish(&mut self, minter: &Minter, world: &Arc<World>) {
+        {
+            let mut state = world.state();
+            state.heal();
+            state.ledger.add_money((price() * 2 * MOST_TICKETS).cast_signed());
+            state.advance();
+        }
+        let count = self.batches.lock().unwrap().len();
+        for number in 0..count {
+            for _try in 0..100 {
+                if !self.batches.lock().unwrap()[number].accepted.is_empty() {
+                    break;
+                }
+                if accept(minter.clone(), self.id.clone(), Arc::clone(&self.batches), number, Arc::clone(world)).await {
+                    break;
+                }
+                sleep(Duration::from_secs(2)).await;
+            }
+        }
+    }
+
+    /// Sends a batch: a new one, an old one again, or one that contradicts an old one. Nobody waits for the answer.
+    fn send(&mut self, minter: &Minter, world: &Arc<World>) {
+        let mut state = world.state();
+        let mut batches = self.batches.lock().unwrap();
+        let kind = state.random.below(10);
+        let number = if batches.is_empty() || kind < 7 && self.next_ticket < MOST_TICKETS {
+            let size = state.random.of_any_size(5).min(MOST_TICKETS);
+            let tickets = (0..size).map(|_| {
+                self.next_ticket += 1;
+                (format!("t-{}", self.next_ticket), "A".to_owned())
+            });
+            let tickets: Vec<_> = tickets.collect();
+            for (ticket, _) in &tickets {
+                let nature = match state.random.below(40) {
+                    0 => Nature::Impossible,
+                    1 | 2 => Nature::Heavy,
+                    _ => Nature::Healthy,
+                };
+                state.ledger.nature.insert(self.address_of(ticket), nature);
+            }
+            batches.push(Batch { tickets, accepted: Vec::new() });
+            batches.len() - 1
+        } else if kind < 9 {
+            state.note("batch sent again");
+            state.random.below(batches.len() as u64) as usize
+        } else {
+            state.note("contradicting batch");
+            let mut batch = state.random.pick(&batches).clone();
+            batch.accepted.clear();
+            batch.tickets.iter_mut().step_by(2).for_each(|(_, seat)| seat.push('x'));
+            batches.push(batch);
+            batches.len() - 1
+        };
+        state.say(&format!("batch {number} of {} is sent", batches[number].tickets.len()));
+        drop((state, batches));
+        // Whoever asks for what was sold twice asks twice.
+        drop(tokio::spawn(accept(
+            minter.clone(),
+            self.id.clone(),
+            Arc::clone(&self.batches),
+            number,
+            Arc::clone(world),
+        )));
+    }
+
+    pub fn address_of(&self, ticket: &str) -> Pubkey {
+        mint_address(&self.wallet, &self.id, &TicketId::new(ticket).unwrap(), Generation(0))
+    }
+
+    fn move_money(&mut self, world: &Arc<World>) {
+        let mut state = world.state();
+        state.advance();
+        let balance = state.ledger.balance_at(u64::MAX);
+        if state.random.chance(300) {
+            // Another hand empties the wallet, nearly.
+            let left = state.random.below(2 * price());
+            state.note("wallet emptied");
+            state.ledger.add_money(-balance.saturating_sub(left).cast_signed());
+        } else {
+            let lamports = price() * state.random.between(1, MOST_TICKETS);
+            state.note("wallet refilled");
+            state.ledger.add_money(lamports.cast_signed());
+        }
+    }
+
+    fn jump_clock(&mut self, world: &Arc<World>) {
+        let mut state = world.state();
+        // A limit of an hour is by the wall clock: a jump over it makes a new hour.
+        if self.limit.is_none() {
+            let ms = state.random.of_any_size(33).cast_signed();
+            state.clock_offset_ms += if state.random.chance(500) { ms } else { -ms };
+            state.note("clock jump");
+        }
+    }
+
+    /// A stranger sends lamports to the address of a ticket.
+    fn throw_dust(&mut self, world: &Arc<World>) {
+        let mut state = world.state();
+        state.advance();
+        let number = state.random.between(1, self.next_ticket.max(1) + 5);
+        let address = self.address_of(&format!("t-{number}"));
+        if !state.ledger.accounts.contains_key(&address) && !state.ledger.dust.contains_key(&address) {
+            let lamports = state.random.of_any_size(22);
+            let slot = state.ledger.newest().slot;
+            state.ledger.dust.insert(address, (slot, lamports));
+            state.note("dust");
+        }
+    }
+
+    /// Batches with their tickets, by the public id of each acceptance.
+    pub fn promises(&self) -> BTreeMap<String, Vec<(String, String)>> {
+        let batches = self.batches.lock().unwrap();
+        batches.iter().flat_map(|batch| batch.accepted.iter().map(|id| (id.clone(), batch.tickets.clone()))).collect()
+    }
+}
+
+/// Sends a batch and notes the answer; says whether asking again is of no use.
+async fn accept(
+    minter: Minter,
+    venue: VenueId,
+    batches: Arc<Mutex<Vec<Batch>>>,
+    number: usize,
+    world: Arc<World>,
+) -> bool {
+    let tickets = batches.lock().unwrap()[number].tickets.clone();
+    let tickets = tickets.iter().map(|(id, seat)| {
+        let ticket = json!({ "id": id, "eventId": "e", "userId": "u", "ticketData": {
+            "eventName": "Concert", "eventDate": "2025-12-01", "venue": "Stadium", "tier": "VIP", "seatNumber": seat
+        }});
+        RawValue::from_string(ticket.to_string()).unwrap()
+    });
+    let request = BatchRequest { venue_id: venue, not_before: None, tickets: tickets.collect() };
+    // Clients hang up.
+    let patience = world.state().random.ms(500, 30_000);
+    let answer = timeout(patience, minter.accept(request)).await;
+    if world.passes("accept answered") {
+        return false;
+    }
+    let mut state = world.state();
+    match answer {
+        Ok(Ok(accepted)) => {
+            state.note("batch accepted");
+            batches.lock().unwrap()[number].accepted.push(accepted.public_id);
+            true
+        }
+        Ok(Err(AcceptError::Store(StoreError::Refused(refusal)))) => {
+            state.note("batch refused");
+            state.say(&refusal.to_string());
+            matches!(refusal, boxoffice::domain::spending::Refusal::PeriodLimit { .. })
+        }
+        Ok(Err(error)) => {
+            state.note("batch not accepted");
+            state.say(&error.to_string());
+            false
+        }
+        Err(_elapsed) => {
+            state.note("client hung up");
+            false
+        }
+    }
+}

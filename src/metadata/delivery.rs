@@ -155,15 +155,17 @@ impl Delivery {
     }
 
     /// Sends a parcel; where something in it is refused, the parts of it, until it is known which files it is.
-    async fn send_parcel(&self, mut items: Vec<Item>) -> Delivered {
+    async fn send_parcel(&self, items: Vec<Item>) -> Delivered {
         let mut delivered = Delivered::default();
-        items.retain(|item| {
+        let mut fresh = Vec::new();
+        for item in items {
             let known = self.state().refusals.of(item.content.id);
-            let is_new = known.is_none();
-            known.into_iter().for_each(|fault| delivered.note(fault));
-            is_new
-        });
-        let (mut parts, mut cuts) = (vec![items], 0_u32);
+            match known {
+                Some(fault) => delivered.note(fault),
+                None => fresh.push(item),
+            }
+        }
+        let (mut parts, mut cuts) = (vec![fresh], 0_u32);
         while let Some(mut part) = parts.pop() {
             let Err(fault) = self.send_part(&mut part, &mut delivered).await else { continue };
             if !fault.is_of_files() {

@@ -429,7 +429,9 @@ async fn a_provider_that_lost_everything_gets_everything_again() {
         let publisher = publisher(folder.path(), settings(&ipfs)).await;
         publisher.publish(files(40, 100)).await.unwrap();
         let lost: Vec<String> = ipfs.stored().into_keys().take(35).collect();
-        lost.iter().for_each(|cid| ipfs.lose(cid));
+        for cid in &lost {
+            ipfs.lose(cid);
+        }
         let verified = publisher.verify(20).await.unwrap().remove(0);
         assert!(verified.missing >= 15 && verified.repaired == verified.missing, "{verified:?}");
         assert_eq!(verified.missing + verified.forgotten, 40, "{verified:?}");

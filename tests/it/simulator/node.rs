@@ -183,7 +183,7 @@ impl State {
 }
 
 pub fn short(bytes: &[u8]) -> String {
-    bytes[..4].iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("{:08x}", u32::from_be_bytes(bytes[..4].try_into().unwrap()))
 }
 
 #[async_trait]

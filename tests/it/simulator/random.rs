@@ -1,4 +1,4 @@
-//! Chance that can be played again: SplitMix64, which will never change under us.
+//! Chance that can be played again: `SplitMix64`, which will never change under us.
 
 use std::time::Duration;
 

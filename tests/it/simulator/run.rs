@@ -30,7 +30,7 @@ use super::{
 /// Lives of a process that may end badly; one more follows in good weather.
 const MOST_BAD_LIVES: u64 = 5;
 /// How long a healed world is given to settle everything: far more than every time-out of the engine together.
-const PATIENCE: Duration = Duration::from_mins(60);
+const PATIENCE: Duration = Duration::from_hours(1);
 
 /// How a life ended.
 #[derive(PartialEq)]

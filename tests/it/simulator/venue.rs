@@ -83,7 +83,7 @@ impl Venue {
             match event {
                 0..=3 => self.send(minter, world),
                 4 | 5 => world.state().change_weather(),
-                6 => self.move_money(world),
+                6 => Self::move_money(world),
                 7 => self.jump_clock(world),
                 8 => self.throw_dust(world),
                 _ => world.state().say("a quiet moment"),
@@ -162,7 +162,7 @@ impl Venue {
         mint_address(&self.wallet, &self.id, &TicketId::new(ticket).unwrap(), Generation(0))
     }
 
-    fn move_money(&mut self, world: &Arc<World>) {
+    fn move_money(world: &Arc<World>) {
         let mut state = world.state();
         state.advance();
         let balance = state.ledger.balance_at(u64::MAX);

@@ -68,7 +68,7 @@ impl Death {
     pub fn draw(random: &mut Random) -> Self {
         match random.below(10) {
             0..=3 => Self::After(20 + random.of_any_size(11)),
-            4..=8 => Self::At(*random.pick(&KILL_POINTS), random.of_any_size(3)),
+            4..=8 => Self::At(KILL_POINTS[random.below(KILL_POINTS.len() as u64) as usize], random.of_any_size(3)),
             _ => Self::Never,
         }
     }

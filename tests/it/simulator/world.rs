@@ -150,7 +150,8 @@ impl State {
     }
 
     pub fn say(&mut self, what: &str) {
-        let line = format!("{:>9.3} {what}", self.now_ms() as f64 / 1_000.0);
+        let now = self.now_ms();
+        let line = format!("{:>6}.{:03} {what}", now / 1_000, now % 1_000);
         for byte in line.bytes() {
             self.log_hash = (self.log_hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }

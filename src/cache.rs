@@ -74,10 +74,7 @@ impl Cache {
 
     async fn set_many(&self, entries: Vec<(String, Vec<u8>, Duration)>) -> bool {
         match self {
-            Self::Memory(memory) => {
-                memory.set_many(entries).await;
-                true
-            }
+            Self::Memory(memory) => memory.set_many(entries).await,
             Self::Redis(redis) => redis.set_many(entries).await,
         }
     }

@@ -57,10 +57,14 @@ impl Memory {
         values
     }
 
-    pub(super) async fn set_many(&self, entries: Vec<(String, Vec<u8>, Duration)>) {
+    /// Whether all of it found room.
+    pub(super) async fn set_many(&self, entries: Vec<(String, Vec<u8>, Duration)>) -> bool {
+        let keys: Vec<String> = entries.iter().map(|(key, ..)| key.clone()).collect();
         for (key, value, ttl) in entries {
             self.entries.insert(key, Entry { value, ttl }).await;
         }
+        self.entries.run_pending_tasks().await;
+        keys.iter().all(|key| self.entries.contains_key(key))
     }
 
     pub(super) async fn remove(&self, keys: &[String]) -> u64 {

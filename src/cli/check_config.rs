@@ -50,6 +50,10 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
         for CopyStatus { provider, host, .. } in publishers? {
             println!("{provider} at {host} answers and lets the box in");
         }
+        if let Some(fleet) = app.fleet.as_ref().filter(|fleet| !fleet.is_connected()) {
+            let why = fleet.fault().unwrap_or_default();
+            println!("Redis does not answer ({why}): the box starts all the same, and goes on without it");
+        }
         println!("the chain answers, books and wallet belong to it; the wallet holds {}", balance?);
     }
     println!("the settings are in order");

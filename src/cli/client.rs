@@ -202,9 +202,13 @@ impl Client {
 
     /// Has the cache forget a ticket.
     pub(super) async fn forget_ticket(&self, ticket_id: &str, venue: Option<&str>) -> anyhow::Result<Value> {
-        let path = path_of(&["admin", "cache", ticket_id])?;
-        // One that is called like the route beside it.
-        let path = if ticket_id == "clear" { "/admin/cache/%63lear".to_owned() } else { path };
+        let path = match ticket_id {
+            // Those that are called like the routes beside it.
+            "clear" => "/admin/cache/%63lear".to_owned(),
+            "stats" => "/admin/cache/%73tats".to_owned(),
+            "warm" => "/admin/cache/%77arm".to_owned(),
+            _ => path_of(&["admin", "cache", ticket_id])?,
+        };
         let filter: Vec<_> = venue.map(|venue| ("venueId", venue)).into_iter().collect();
         self.answer(self.request(Method::DELETE, &path)?.query(&filter)).await
     }

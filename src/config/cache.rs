@@ -1,5 +1,7 @@
 //! Where the cache lives.
 
+use reqwest::Url;
+
 use super::{Secret, boolean, number, sources::Values};
 
 /// The cache, and the Redis that boxes share.
@@ -36,8 +38,12 @@ impl CacheSettings {
         // What is looked at only if it counts is not blamed otherwise.
         let is_enabled = enabled.unwrap_or_default();
         let url = values.parse("REDIS_URL", |text| {
-            let scheme = text.split("://").next().unwrap_or_default();
-            let known = ["redis", "rediss", "valkey", "valkeys", "unix", "redis+unix"].contains(&scheme);
+            let url = text.parse::<Url>().ok();
+            let known = url.is_some_and(|url| match url.scheme() {
+                "redis" | "rediss" | "valkey" | "valkeys" => url.has_host(),
+                "unix" | "redis+unix" => true,
+                _ => false,
+            });
             let fault = "must be an address such as redis://127.0.0.1:6379, or rediss://… for TLS";
             if known || !is_enabled { Ok(Secret::new(text)) } else { Err(fault.into()) }
         });

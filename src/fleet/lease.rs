@@ -19,6 +19,8 @@ use super::{Fleet, milliseconds};
 const LEASE: Duration = Duration::from_secs(10);
 /// How long before its end the holder stops to believe in it.
 const MARGIN: Duration = Duration::from_secs(2);
+/// Characters of the leader's name that are shown: what stands in Redis may be anything.
+const SHOWN_NAME: usize = 128;
 /// How long claims are remembered: longer than any schedule pauses.
 const REMEMBER: Duration = Duration::from_hours(24 * 400);
 
@@ -26,15 +28,21 @@ const REMEMBER: Duration = Duration::from_hours(24 * 400);
 static CAMPAIGN: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
+        -- What somebody else has left there, of another type or without an end, must not stop the boxes for good.
+        for _, key in ipairs(KEYS) do
+            if redis.call('TYPE', key).ok ~= 'string' then redis.call('DEL', key) end
+        end
         local holder = redis.call('GET', KEYS[1])
+        if holder and redis.call('PTTL', KEYS[1]) < 0 then holder = false end
         local known = redis.call('GET', KEYS[2])
+        if known and not tonumber(known) then known = false end
         if holder == ARGV[1] and known then
             redis.call('PEXPIRE', KEYS[1], ARGV[2])
             return {1, known, holder}
         end
         if holder and holder ~= ARGV[1] then return {0, '0', holder} end
         local now = redis.call('TIME')
-        local token = math.max(now[1] * 1000000 + now[2], (tonumber(known or '0') or 0) + 1)
+        local token = math.max(now[1] * 1000000 + now[2], tonumber(known or '0') + 1)
         token = string.format('%.0f', token)
         redis.call('SET', KEYS[2], token)
         redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
@@ -105,7 +113,7 @@ impl Fleet {
         let mut leadership = self.shared.leadership.lock().unwrap_or_else(PoisonError::into_inner);
         let led = leadership.held.take().is_some();
         leadership.held = won.then_some((token, until));
-        leadership.holder = Some(holder);
+        leadership.holder = Some(holder.chars().take(SHOWN_NAME).collect());
         if won != led {
             tracing::info!(leads = won, "the lease of the boxes' common jobs has changed hands");
         }

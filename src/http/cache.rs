@@ -114,9 +114,14 @@ fn forgotten(removed: u64, what: &str) -> Response {
     responses((status = 200, body = Forgotten),
         (status = 503, body = ProblemBody, content_type = "application/problem+json",
             description = "`cache_unavailable`: Redis does not answer; nothing was removed.")))]
-pub(super) async fn clear(State(api): State<Api>) -> Result<Response, Problem> {
+pub(super) async fn clear(State(api): State<Api>, Query(Nothing {}): Query<Nothing>) -> Result<Response, Problem> {
     Ok(forgotten(api.app.cache.clear().await?, "the cache"))
 }
+
+/// Whoever names a venue here means less than everything.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Nothing {}
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -128,7 +133,7 @@ pub(super) struct ForgetParameters {
 
 /// Forgets what the cache knows of a ticket: it is found out anew when it is needed.
 ///
-/// A ticket whose id is `clear` is reached as `%63lear`.
+/// A ticket whose id is `clear`, `stats` or `warm` is reached as `%63lear`, `%73tats` or `%77arm`.
 #[utoipa::path(delete, path = "/cache/{ticketId}", operation_id = "forgetTicket", tag = "cache",
     params(("ticketId" = String, Path, example = "ticket-1"), ForgetParameters, IdempotencyHeader),
     responses((status = 200, body = Forgotten),

@@ -19,6 +19,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use reqwest::{RequestBuilder, Url};
@@ -69,7 +70,13 @@ impl Kubo {
             (decoded(user), url.password().map(|password| Token::new(decoded(password))))
         });
         let password = user.as_ref().and_then(|(_, password)| password.clone());
-        let exchange = Exchange::new(url, remedies, password.into_iter().chain(token.clone()).collect(), now_ms)?;
+        // The password as it stands in the address, and as it is sent: a server may echo either.
+        let echoed = user.as_ref().zip(url.password()).map(|((user, password), written)| {
+            let password = password.as_ref().map(Token::expose).unwrap_or_default();
+            [Token::new(STANDARD.encode(format!("{user}:{password}"))), Token::new(written.to_owned())]
+        });
+        let secrets = password.into_iter().chain(token.clone()).chain(echoed.into_iter().flatten());
+        let exchange = Exchange::new(url, remedies, secrets.collect(), now_ms)?;
         let mut base = url.clone();
         // Both can only fail for addresses without a host, which the settings refuse.
         let _ = (base.set_username(""), base.set_password(None));

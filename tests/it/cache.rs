@@ -124,7 +124,7 @@ async fn memory_is_bounded_by_bytes() {
     assert!(stats.bytes.unwrap() <= 1 << 20, "{stats:?}");
     assert!((1..=10).contains(&stats.keys.unwrap()), "{stats:?}");
     // What is larger than everything is not kept.
-    cache.set("huge", &"x".repeat(2 << 20), MINUTE).await;
+    assert!(!cache.set("huge", &"x".repeat(2 << 20), MINUTE).await);
     cache.stats().await;
     assert_eq!(cache.get::<String>("huge").await, None);
 }
@@ -327,6 +327,14 @@ mod redis {
         server.cli(&["DEL", "test:box:lease-token"]);
         b.campaign().await;
         assert_eq!(b.claim("job", 2_500).await, Claim::Ours);
+        // Garbage in place of the lease does not stop the boxes for good.
+        for garbage in [&["SET", "test:box:lease", "garbage"][..], &["LPUSH", "test:box:lease", "garbage"]] {
+            server.cli(&["DEL", "test:box:lease"]);
+            server.cli(garbage);
+            server.cli(&["SET", "test:box:lease-token", "garbage"]);
+            b.campaign().await;
+            assert!(b.leads(), "{garbage:?}");
+        }
         // Even were the lease its own again by name, an older token would not do: a later one has been seen.
         server.cli(&["HSET", "test:box:job:job", "token", "99999999999999999"]);
         assert_eq!(b.claim("job", 3_000).await, Claim::NotOurs);
@@ -391,6 +399,9 @@ mod over_http {
         let (_, mint) = office.get("/admin/mints/W-0").await;
         assert_eq!(json!(known), json!([mint["metadataUri"]]));
         // The literal route, and the ticket of that name.
+        let (refused, _) = answer(office.request(Method::DELETE, "/admin/cache/clear?venueId=v")).await;
+        assert_eq!(refused, StatusCode::BAD_REQUEST);
+        assert_eq!(send(&office, Method::DELETE, "/admin/cache/%73tats").await["removed"], 0);
         assert_eq!(send(&office, Method::DELETE, "/admin/cache/%63lear?venueId=w").await["removed"], 0);
         assert_eq!(send(&office, Method::DELETE, "/admin/cache/%63lear").await["removed"], 2);
         assert_eq!(send(&office, Method::DELETE, "/admin/cache/W-0").await["removed"], 2);

@@ -1,7 +1,7 @@
 //! Getting files to a remote: in parcels, with patience, and never twice because an answer was lost.
 //!
 //! What may have arrived is asked for before it is sent again. Faults that pass are tried again within seconds. A file that is
-//! refused for what it is ([`refusals`]) is put aside for a while, and the others of its parcel go on without it; all other
+//! refused for what it is (`refusals`) is put aside for a while, and the others of its parcel go on without it; all other
 //! faults make the remote be left alone for a while. The caller is told. It records nothing.
 
 mod refusals;

@@ -186,7 +186,6 @@ impl App {
             None => Wallet::ephemeral(),
         };
         let authority = wallet.address();
-        let cache_secret = wallet.secret_for("cache");
         let (chain, embedded) = connect(&config, Some(authority)).await?;
         let chain = Arc::new(chain);
         let files = [store::FILE_NAME, local::FILE_NAME];
@@ -208,7 +207,7 @@ impl App {
         let publish = config.publish.clone();
         let replicated = Replicated::open(content.clone(), publish, move || now.now_ms(), &registry).await?;
         let cache = match &fleet {
-            Some(fleet) => Cache::in_redis(fleet.clone(), cache_secret),
+            Some(fleet) => Cache::in_redis(fleet.clone(), wallet.secret_for("cache")),
             None => Cache::in_memory(config.cache.max_bytes),
         };
         let cache = Caching::new(cache, replicated.account().unwrap_or("local"), &registry)?;

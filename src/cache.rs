@@ -61,6 +61,7 @@ impl Cache {
 
     /// In the Redis that boxes share; `secret` is what only boxes with the same wallet know.
     #[must_use]
+    #[cfg_attr(not(feature = "redis"), expect(unreachable_code, reason = "without the feature there is no fleet"))]
     pub fn in_redis(fleet: Fleet, secret: [u8; 32]) -> Self {
         Self::Redis(Sealed::new(fleet, secret))
     }

@@ -222,14 +222,14 @@ impl Caching {
     }
 
     /// A value, found out by `make` unless it is known. Whoever asks while it is being found out waits for the same answer,
-    /// in this process and, with Redis, in all boxes. What fails is not remembered: whoever waited tries for themselves.
+    /// in this process and, with Redis, in all boxes. It is kept for [`DEFAULT_TTL`] unless `ttl` says otherwise. What fails is not remembered: whoever waited tries for themselves.
     ///
     /// # Errors
     /// Those of `make`.
     pub async fn get_or_set<T: Serialize + DeserializeOwned, E>(
         &self,
         key: &str,
-        ttl: Duration,
+        ttl: impl Into<Option<Duration>>,
         make: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
         if let Some(known) = self.get(key).await {
@@ -245,7 +245,7 @@ impl Caching {
             Turn::Known(value) => value,
             Turn::Ours(_until_the_end) => {
                 let value = make.await?;
-                self.set(key, &value, ttl).await;
+                self.set(key, &value, ttl.into().unwrap_or(DEFAULT_TTL)).await;
                 value
             }
         };

@@ -117,12 +117,6 @@ impl Fleet {
         self.shared.refusals.load(Ordering::Relaxed)
     }
 
-    /// This box among its fellows.
-    #[must_use]
-    pub fn id(&self) -> &str {
-        &self.shared.id
-    }
-
     /// Asks whether it is there, whatever is known of it.
     pub async fn probe(&self) -> bool {
         let mut connection = self.shared.connection.clone();

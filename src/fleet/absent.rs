@@ -47,9 +47,6 @@ impl Fleet {
     pub fn refusals(&self) -> u64 {
         match *self {}
     }
-    pub fn id(&self) -> &str {
-        match *self {}
-    }
     pub fn leads(&self) -> bool {
         match *self {}
     }

@@ -153,6 +153,12 @@ mod redis {
         server.cli(&["SET", "test:box", "1"]);
         server.cli(&["SET", "test:boxes:c:a", "1"]);
         conforms(&shared(&server, "a").await).await;
+        // An hour, unless told otherwise.
+        let cache = shared(&server, "b").await;
+        cache.get_or_set("default", None, async { Ok::<_, StoreError>(1) }).await.unwrap();
+        let left: u64 = server.cli(&["PTTL", "test:box:c:default"]).parse().unwrap();
+        assert!((3_590_000..=3_600_000).contains(&left), "{left}");
+        cache.clear().await.unwrap();
         // What others keep there is not touched, and nobody had to wait for us.
         assert_eq!(server.cli(&["DBSIZE"]), "3");
         let used = server.cli(&["INFO", "commandstats"]);

@@ -1,6 +1,10 @@
 //! What became of each transaction: one poll for all of them, one commit for all that ended.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use fail::fail_point;
 use solana_signature::Signature;
@@ -103,9 +107,10 @@ impl Confirmer {
         for (signature, status) in signatures.iter().zip(statuses.value) {
             let Some(tracked) = self.tracked.get_mut(signature) else { continue };
             if let Some(landed) = status {
-                tracked.missed = 0;
                 if landed.settled {
                     found.push((Arc::clone(&tracked.flight), landed));
+                } else {
+                    tracked.missed = 0;
                 }
             } else {
                 tracked.missed = tracked.missed.saturating_add(1);
@@ -117,7 +122,15 @@ impl Confirmer {
                 self.progress.extend(state.map(|state| (tracked.flight.attempt_id, state)));
             }
         }
+        let said_to_be_there: Vec<Signature> = found.iter().map(|(flight, _)| flight.signature).collect();
         let mut settlements = self.settle_landed(found).await?;
+        let settled: HashSet<Signature> = settlements.iter().map(|(signature, _)| *signature).collect();
+        // What could not be settled counts as not found: it is sent again, and its end is looked into.
+        for signature in said_to_be_there.iter().filter(|signature| !settled.contains(signature)) {
+            if let Some(tracked) = self.tracked.get_mut(signature) {
+                tracked.missed = tracked.missed.saturating_add(1);
+            }
+        }
         let suspects = self.resend_or_suspect();
         settlements.extend(self.look_into(suspects).await?);
         self.commit(settlements).await
@@ -147,7 +160,8 @@ impl Confirmer {
 
     /// Settles transactions that are on the chain for good. Their tickets are read back, which tells what they cost to the
     /// lamport, and whether a failed one exists all the same. A node that lags behind the transaction is asked again with
-    /// the next poll.
+    /// the next poll, and so is one that says that a transaction worked whose ticket is not there: mint accounts cannot be
+    /// closed, so that one of its answers is wrong.
     async fn settle_landed(
         &self,
         found: Vec<(Arc<Flight>, Landed)>,
@@ -170,6 +184,10 @@ impl Confirmer {
                 continue;
             }
             let settlement = match &landed.error {
+                None if tickets.iter().any(|ticket| matches!(ticket, OnChain::Absent { .. })) => {
+                    tracing::warn!(signature = %flight.signature, "a transaction is said to have worked, and its ticket is not there");
+                    continue;
+                }
                 None => self.minted(&flight, landed.slot, &tickets).await?,
                 Some(error) => {
                     self.rejected(&flight, landed.slot, judge(error), error.to_string(), &tickets, &told).await?

@@ -56,6 +56,8 @@ mod openapi;
 #[cfg(feature = "localnet")]
 mod packaging;
 #[cfg(feature = "localnet")]
+mod pool;
+#[cfg(feature = "localnet")]
 mod reconcile;
 #[cfg(feature = "localnet")]
 mod seed_contract;

@@ -103,7 +103,7 @@ pub enum ChainError {
         source: reqwest::Error,
     },
     /// The plan's limit is reached.
-    #[error("the RPC endpoint {endpoint} limits our rate (HTTP 429)")]
+    #[error("the RPC endpoint {endpoint} limits our rate; a larger plan or a second endpoint in SOLANA_RPC_URLS helps")]
     RateLimited {
         /// Scheme, host and port.
         endpoint: String,

@@ -34,6 +34,9 @@ use crate::{
 
 /// Slots without news after which the same bytes are sent again.
 const RESEND_SLOTS: u32 = 5;
+/// Slots after which a transaction is followed even if it was not sent yet. Blockhashes live for 150: when an endpoint takes
+/// less than was signed for, those at the end of the queue die in it, and must make room for new ones.
+const UNSENT_SLOTS: u32 = 120;
 /// Polls without news after which a transaction counts as unknown, and its end is looked into.
 const UNKNOWN_AFTER: u32 = 5;
 /// Polls between two looks at the end of the chain.
@@ -93,10 +96,11 @@ impl Confirmer {
 
     /// One look at everything under way.
     async fn step(&mut self) -> Result<(), StepError> {
+        let patience = self.shared.settings.pacing.slot.saturating_mul(UNSENT_SLOTS);
         let signatures: Vec<Signature> = self
             .tracked
             .values()
-            .filter(|t| t.recovered || t.flight.first_sent().is_some())
+            .filter(|t| t.recovered || t.flight.is_followed(patience))
             .map(|t| t.flight.signature)
             .collect();
         if signatures.is_empty() {

@@ -259,6 +259,45 @@ async fn echo(
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fixed_pace_sends_waves_and_an_adaptive_one_spreads_them() {
+    for pacing in ["fixed", "adaptive"] {
+        let folder = tempfile::tempdir().unwrap();
+        let firsts: Arc<Mutex<Vec<(String, Instant)>>> = Arc::default();
+        let seen = Arc::clone(&firsts);
+        let proxy = Proxy::start(chain().rpc_url(), move |call| {
+            if call.method == "sendTransaction" {
+                let (bytes, mut seen) = (call.params[0].as_str().unwrap().to_owned(), seen.lock().unwrap());
+                if seen.iter().all(|(other, _)| *other != bytes) {
+                    seen.push((bytes, Instant::now()));
+                }
+            }
+            Fate::Pass
+        });
+        let proxy = proxy.await;
+        let (wallet, _) = wallet(folder.path(), 100 * SOL);
+        let options = BoxOptions { rpc: proxy.url.clone(), ..BoxOptions::new(folder.path(), &wallet) };
+        let options = options.set("MAX_BATCH_SIZE", "10").set("BATCH_DELAY_MS", "400").set("PACING", pacing);
+        let office = options.start().await;
+        assert_eq!(office.mint("v", &tickets("t", 20)).await["summary"]["succeeded"], 20);
+        let at: Vec<Instant> = firsts.lock().unwrap().iter().map(|(_, at)| *at).collect();
+        let gaps: Vec<Duration> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        if pacing == "fixed" {
+            assert!(gaps[9] >= Duration::from_millis(300), "no gap between the waves: {gaps:?}");
+            assert!(at[9] - at[0] < Duration::from_millis(300), "a wave goes at once: {gaps:?}");
+        } else {
+            assert!(at[9] - at[0] >= Duration::from_millis(150), "not spread: {gaps:?}");
+        }
+        let (_, status) = office.get("/admin/system/status").await;
+        let rate = status["queue"]["sendRateLimit"].as_f64().unwrap();
+        assert!(if pacing == "fixed" { rate == 25.0 } else { rate >= 25.0 }, "{status}");
+        let endpoint = &status["rpc"][0];
+        assert_eq!((&endpoint["state"], &endpoint["limitedUntil"]), (&json!("closed"), &Value::Null));
+        assert!(endpoint["lagSlots"].is_u64(), "{endpoint}");
+        office.finish().await;
+    }
+}
+
 /// A plan: so many sends in each second, or else 429 until the next begins.
 fn plan(sends: usize) -> impl Fn(&Call) -> Fate + Send + Sync + 'static {
     let window = Mutex::new((Instant::now(), 0_usize));

@@ -133,7 +133,9 @@ impl Pool {
                     waited_for.retain(|(other, _)| !Arc::ptr_eq(other, &endpoint));
                     match answer {
                         Ok(answer) => {
-                            waited_for.iter().for_each(|(slow, began)| slow.slow(*began));
+                            for (slow, began) in &waited_for {
+                                slow.slow(*began);
+                            }
                             return Ok(answer);
                         }
                         Err(error) if error.next_step() == NextStep::GiveUp => refused = Some(error),

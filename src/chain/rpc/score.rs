@@ -113,7 +113,9 @@ mod tests {
 
     fn scored(latencies: &[u64]) -> (Score, Instant) {
         let (mut score, now) = (Score::default(), Instant::now());
-        latencies.iter().for_each(|latency| score.answered(ms(*latency), now));
+        for latency in latencies {
+            score.answered(ms(*latency), now);
+        }
         (score, now)
     }
 

@@ -101,12 +101,12 @@ impl Pacer {
         }
     }
 
-    /// A send was taken; `more` of them wait, and only the rate keeps them back.
-    pub(super) fn taken(&mut self, more: bool, now: Instant) {
+    /// A send that began at `began` was taken; `more` of them wait, and only the rate keeps them back.
+    pub(super) fn taken(&mut self, began: Instant, more: bool, now: Instant) {
         match self {
             Self::Fixed(fixed) => fixed.backoff.reset(),
             Self::Adaptive(adaptive) => {
-                adaptive.arrived(now);
+                adaptive.arrived(began, now);
                 adaptive.backoff.reset();
                 adaptive.grow(more, now);
             }
@@ -133,11 +133,11 @@ impl Pacer {
         if let Self::Adaptive(adaptive) = self {
             adaptive.set_back(began, now);
         }
-        self.failed(now)
+        self.failed(began, now)
     }
 
-    /// A send failed on its way there or back.
-    pub(super) fn failed(&mut self, now: Instant) -> Then {
+    /// A send that began at `began` failed on its way there or back.
+    pub(super) fn failed(&mut self, began: Instant, now: Instant) -> Then {
         match self {
             Self::Fixed(fixed) => {
                 fixed.pause(Duration::ZERO, now);
@@ -146,7 +146,7 @@ impl Pacer {
             Self::Adaptive(adaptive) => {
                 adaptive.faults = adaptive.faults.saturating_add(1);
                 if adaptive.faults < OUTAGE {
-                    adaptive.count(now);
+                    adaptive.count(began, now);
                     return Then::Wait;
                 }
                 // Of sends that fail together, only the first makes the pause longer.

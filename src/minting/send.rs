@@ -113,7 +113,7 @@ async fn send(shared: Arc<Shared>, flight: Arc<Flight>) -> Sent {
 fn note(shared: &Shared, Sent { flight, began, answer }: Sent, more: bool, pacer: &mut Pacer) -> Then {
     let now = Instant::now();
     let Err(error) = answer else {
-        pacer.taken(more, now);
+        pacer.taken(began, more, now);
         shared.free(Part::Send);
         flight.note_sent(None);
         return Then::Wait;
@@ -126,7 +126,7 @@ fn note(shared: &Shared, Sent { flight, began, answer }: Sent, more: bool, pacer
             Then::SendAgain
         }
         ChainError::Unreachable { .. } | ChainError::Http { .. } | ChainError::OtherChain { .. } => {
-            let then = if error.is_overload() { pacer.timed_out(began, now) } else { pacer.failed(now) };
+            let then = if error.is_overload() { pacer.timed_out(began, now) } else { pacer.failed(began, now) };
             if pacer.is_outage() {
                 shared.hold(Part::Send, &StepError::Chain(error));
             }

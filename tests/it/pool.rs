@@ -174,13 +174,11 @@ async fn an_endpoint_that_limits_our_rate_is_left_alone_and_others_go_on() {
     let good = Proxy::start(chain().rpc_url(), |_| Fate::Pass).await;
     for limit in [Fate::LimitedFor("2".into()), Fate::LimitedFor(http_date_in(3)), Fate::Swallowed(Value::Null)] {
         let by_body = matches!(limit, Fate::Swallowed(_));
-        let limited = Proxy::start(chain().rpc_url(), move |_| match by_body {
-            true => Fate::Altered(
-                |_| json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": -32429, "message": "slow down" } }),
-            ),
-            false => limit.clone(),
-        })
-        .await;
+        let by_body_only = Fate::Altered(
+            |_answer| json!({ "jsonrpc": "2.0", "id": 1, "error": { "code": -32429, "message": "slow down" } }),
+        );
+        let fate = if by_body { by_body_only } else { limit };
+        let limited = Proxy::start(chain().rpc_url(), move |_| fate.clone()).await;
         let pool = pool(&[&limited.url, &good.url]);
         for _ in 0..5 {
             pool.tip().await.unwrap();
@@ -290,7 +288,7 @@ async fn a_fixed_pace_sends_waves_and_an_adaptive_one_spreads_them() {
         }
         let (_, status) = office.get("/admin/system/status").await;
         let rate = status["queue"]["sendRateLimit"].as_f64().unwrap();
-        assert!(if pacing == "fixed" { rate == 25.0 } else { rate >= 25.0 }, "{status}");
+        assert!(rate > 24.99 && (pacing == "adaptive" || rate < 25.01), "{status}");
         let endpoint = &status["rpc"][0];
         assert_eq!((&endpoint["state"], &endpoint["limitedUntil"]), (&json!("closed"), &Value::Null));
         assert!(endpoint["lagSlots"].is_u64(), "{endpoint}");
@@ -320,6 +318,7 @@ fn plan(sends: usize) -> impl Fn(&Call) -> Fate + Send + Sync + 'static {
 
 /// With `BOXOFFICE_TEST_PLANS=5:200,20:400,100:1000` it measures plans by so many tickets.
 #[tokio::test(flavor = "multi_thread")]
+#[expect(clippy::cast_precision_loss, reason = "figures for people")]
 async fn the_pace_finds_what_a_plan_allows() {
     let plans = std::env::var("BOXOFFICE_TEST_PLANS").unwrap_or_else(|_| "20:40".into());
     for plan_and_tickets in plans.split(',') {

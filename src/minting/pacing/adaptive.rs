@@ -2,7 +2,7 @@
 //!
 //! What the rate does: as long as no limit is known it grows by a quarter a second. A limit sets it to a bit below what was
 //! taken in the last second, which is what the plan allows, but not to less than half of what it was. From there it grows
-//! slowly, a four hundredth of that limit a second: each visit to the limit costs the pause that the endpoint asks for. Far
+//! slowly, by 0.15 % of that limit a second: each visit to the limit costs the pause that the endpoint asks for. Far
 //! below the limit it grows by a tenth of it a second, and when it has passed the limit unharmed, that is forgotten. It is
 //! set back once a second at most, and never by sends that were on their way already when it was.
 
@@ -19,12 +19,14 @@ pub(super) const LEAST_PER_SECOND: f64 = 1.0;
 const BURST: Duration = Duration::from_millis(50);
 /// Time over which the sends that were taken are counted.
 const COUNTED: Duration = Duration::from_secs(1);
+/// How long a send that was taken is remembered: the time that it is counted, and that of an answer.
+const REMEMBERED: Duration = Duration::from_secs(4);
 /// Share of a known limit at which it goes on.
 const BELOW_LIMIT: f64 = 0.95;
 /// Growth a second: without a known limit, as a share of the rate; far below one and close to one, as shares of it.
 const FREE_GROWTH: f64 = 0.25;
 const FAR_GROWTH: f64 = 0.1;
-const NEAR_GROWTH: f64 = 0.0025;
+const NEAR_GROWTH: f64 = 0.0015;
 /// No growth is slower than this, in sends a second.
 const LEAST_GROWTH: f64 = 0.02;
 /// Faults in a row that are an outage rather than bad luck.
@@ -41,7 +43,7 @@ pub(in crate::minting) struct Adaptive {
     grown: Instant,
     /// When the rate was last set back.
     set_back: Option<Instant>,
-    /// When sends were taken, within the last second.
+    /// When the sends began that were taken.
     taken: VecDeque<Instant>,
     pub(super) faults: u32,
     pub(super) paused_until: Instant,
@@ -85,18 +87,18 @@ impl Adaptive {
         taken
     }
 
-    pub(super) fn arrived(&mut self, now: Instant) {
+    pub(super) fn arrived(&mut self, began: Instant, now: Instant) {
         self.faults = 0;
-        self.count(now);
+        self.count(began, now);
     }
 
-    pub(super) fn count(&mut self, now: Instant) {
-        self.taken.push_back(now);
+    pub(super) fn count(&mut self, began: Instant, now: Instant) {
+        self.taken.push_back(began);
         self.forget(now);
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.taken.front().is_some_and(|at| now.saturating_duration_since(*at) > COUNTED) {
+        while self.taken.front().is_some_and(|at| now.saturating_duration_since(*at) > REMEMBERED) {
             self.taken.pop_front();
         }
     }
@@ -126,7 +128,10 @@ impl Adaptive {
             return false;
         }
         self.forget(now);
-        let borne = counted(self.taken.len()).clamp(self.rate * 0.5, self.rate).max(LEAST_PER_SECOND);
+        // Those that were sent in the second before the one that was turned away: their answers are there by now.
+        let counts = |at: &&Instant| **at <= began && began.saturating_duration_since(**at) < COUNTED;
+        let borne =
+            counted(self.taken.iter().filter(counts).count()).clamp(self.rate * 0.5, self.rate).max(LEAST_PER_SECOND);
         self.limit = Some(borne);
         self.rate = (borne * BELOW_LIMIT).max(LEAST_PER_SECOND);
         self.tokens = self.tokens.min(1.0);

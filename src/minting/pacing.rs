@@ -101,12 +101,12 @@ impl Pacer {
         }
     }
 
-    /// A send that began at `began` was taken; `more` of them wait, and only the rate keeps them back.
-    pub(super) fn taken(&mut self, began: Instant, more: bool, now: Instant) {
+    /// A send was taken; `more` of them wait, and only the rate keeps them back.
+    pub(super) fn taken(&mut self, more: bool, now: Instant) {
         match self {
             Self::Fixed(fixed) => fixed.backoff.reset(),
             Self::Adaptive(adaptive) => {
-                adaptive.arrived(began, now);
+                adaptive.faults = 0;
                 adaptive.backoff.reset();
                 adaptive.grow(more, now);
             }
@@ -118,6 +118,7 @@ impl Pacer {
         match self {
             Self::Fixed(fixed) => fixed.pause(asked.unwrap_or_default(), now),
             Self::Adaptive(adaptive) => {
+                adaptive.turned_away(began);
                 if adaptive.set_back(began, now) {
                     let pause = asked.unwrap_or_else(|| adaptive.backoff.next());
                     adaptive.paused_until = adaptive.paused_until.max(now + pause);
@@ -133,11 +134,11 @@ impl Pacer {
         if let Self::Adaptive(adaptive) = self {
             adaptive.set_back(began, now);
         }
-        self.failed(began, now)
+        self.failed(now)
     }
 
-    /// A send that began at `began` failed on its way there or back.
-    pub(super) fn failed(&mut self, began: Instant, now: Instant) -> Then {
+    /// A send failed on its way there or back.
+    pub(super) fn failed(&mut self, now: Instant) -> Then {
         match self {
             Self::Fixed(fixed) => {
                 fixed.pause(Duration::ZERO, now);
@@ -146,7 +147,6 @@ impl Pacer {
             Self::Adaptive(adaptive) => {
                 adaptive.faults = adaptive.faults.saturating_add(1);
                 if adaptive.faults < OUTAGE {
-                    adaptive.count(began, now);
                     return Then::Wait;
                 }
                 // Of sends that fail together, only the first makes the pause longer.

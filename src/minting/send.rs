@@ -42,7 +42,8 @@ pub(super) async fn run(
     // The confirmer ends last: without it the engine stops, and what is not sent is parked on disk.
     while !again.is_closed() {
         shared.rate.set(pacer.rate());
-        valve.open(shared.chunk_size());
+        // With an adaptive pace half of it: what is signed must not grow old when an endpoint takes less than expected.
+        valve.open(if shared.settings.pacing.adaptive { shared.chunk_size().div_ceil(2) } else { shared.chunk_size() });
         waiting.retain(|flight: &Arc<Flight>| !flight.is_settled());
         take_waiting(&mut waiting, &mut new, &mut again, pacer.at_hand());
         if waiting.is_empty() && sends.is_empty() {
@@ -113,7 +114,7 @@ async fn send(shared: Arc<Shared>, flight: Arc<Flight>) -> Sent {
 fn note(shared: &Shared, Sent { flight, began, answer }: Sent, more: bool, pacer: &mut Pacer) -> Then {
     let now = Instant::now();
     let Err(error) = answer else {
-        pacer.taken(began, more, now);
+        pacer.taken(more, now);
         shared.free(Part::Send);
         flight.note_sent(None);
         return Then::Wait;
@@ -126,7 +127,7 @@ fn note(shared: &Shared, Sent { flight, began, answer }: Sent, more: bool, pacer
             Then::SendAgain
         }
         ChainError::Unreachable { .. } | ChainError::Http { .. } | ChainError::OtherChain { .. } => {
-            let then = if error.is_overload() { pacer.timed_out(began, now) } else { pacer.failed(began, now) };
+            let then = if error.is_overload() { pacer.timed_out(began, now) } else { pacer.failed(now) };
             if pacer.is_outage() {
                 shared.hold(Part::Send, &StepError::Chain(error));
             }

@@ -19,10 +19,10 @@ pub(super) const LEAST_PER_SECOND: f64 = 1.0;
 const BURST: Duration = Duration::from_millis(50);
 /// Time over which the sends that were taken are counted.
 const COUNTED: Duration = Duration::from_secs(1);
-/// How long a send that was taken is remembered: the time that it is counted, and that of an answer.
+/// How long a send is remembered: the time that it is counted, and that of an answer.
 const REMEMBERED: Duration = Duration::from_secs(4);
 /// Share of a known limit at which it goes on.
-const BELOW_LIMIT: f64 = 0.95;
+const BELOW_LIMIT: f64 = 0.96;
 /// Growth a second: without a known limit, as a share of the rate; far below one and close to one, as shares of it.
 const FREE_GROWTH: f64 = 0.25;
 const FAR_GROWTH: f64 = 0.1;
@@ -43,8 +43,8 @@ pub(in crate::minting) struct Adaptive {
     grown: Instant,
     /// When the rate was last set back.
     set_back: Option<Instant>,
-    /// When the sends began that were taken.
-    taken: VecDeque<Instant>,
+    /// When sends began, without those that were turned away.
+    begun: VecDeque<Instant>,
     pub(super) faults: u32,
     pub(super) paused_until: Instant,
     pub(super) backoff: Backoff,
@@ -59,7 +59,7 @@ impl Adaptive {
             refilled: now,
             grown: now,
             set_back: None,
-            taken: VecDeque::new(),
+            begun: VecDeque::new(),
             faults: 0,
             paused_until: now,
             backoff: Backoff::default(),
@@ -84,22 +84,21 @@ impl Adaptive {
         }
         let taken = whole(self.tokens + 0.001).min(wanted);
         self.tokens = (self.tokens - counted(taken)).max(0.0);
+        self.forget(now);
+        self.begun.extend(std::iter::repeat_n(now, taken));
         taken
     }
 
-    pub(super) fn arrived(&mut self, began: Instant, now: Instant) {
-        self.faults = 0;
-        self.count(began, now);
-    }
-
-    pub(super) fn count(&mut self, began: Instant, now: Instant) {
-        self.taken.push_back(began);
-        self.forget(now);
+    /// A send that began then was not taken.
+    pub(super) fn turned_away(&mut self, began: Instant) {
+        if let Some(at) = self.begun.iter().rposition(|at| *at <= began) {
+            self.begun.remove(at);
+        }
     }
 
     fn forget(&mut self, now: Instant) {
-        while self.taken.front().is_some_and(|at| now.saturating_duration_since(*at) > REMEMBERED) {
-            self.taken.pop_front();
+        while self.begun.front().is_some_and(|at| now.saturating_duration_since(*at) > REMEMBERED) {
+            self.begun.pop_front();
         }
     }
 
@@ -128,10 +127,10 @@ impl Adaptive {
             return false;
         }
         self.forget(now);
-        // Those that were sent in the second before the one that was turned away: their answers are there by now.
+        // What was sent in the second before the one that was turned away, which may have been answered before them.
         let counts = |at: &&Instant| **at <= began && began.saturating_duration_since(**at) < COUNTED;
         let borne =
-            counted(self.taken.iter().filter(counts).count()).clamp(self.rate * 0.5, self.rate).max(LEAST_PER_SECOND);
+            counted(self.begun.iter().filter(counts).count()).clamp(self.rate * 0.5, self.rate).max(LEAST_PER_SECOND);
         self.limit = Some(borne);
         self.rate = (borne * BELOW_LIMIT).max(LEAST_PER_SECOND);
         self.tokens = self.tokens.min(1.0);

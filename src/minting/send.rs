@@ -42,8 +42,7 @@ pub(super) async fn run(
     // The confirmer ends last: without it the engine stops, and what is not sent is parked on disk.
     while !again.is_closed() {
         shared.rate.set(pacer.rate());
-        // With an adaptive pace half of it: what is signed must not grow old when an endpoint takes less than expected.
-        valve.open(if shared.settings.pacing.adaptive { shared.chunk_size().div_ceil(2) } else { shared.chunk_size() });
+        valve.open(shared.chunk_size());
         waiting.retain(|flight: &Arc<Flight>| !flight.is_settled());
         take_waiting(&mut waiting, &mut new, &mut again, pacer.at_hand());
         if waiting.is_empty() && sends.is_empty() {

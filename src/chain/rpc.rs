@@ -2,8 +2,8 @@
 //!
 //! Every endpoint must prove that it serves the chain of the books, by its genesis hash: before its first use, after each
 //! fault, every few seconds, and always before a blockhash or the end of the chain is taken from it.
-//! Every call is counted by endpoint, method and outcome. Several endpoints may be named: [`pool`] says which of them is asked,
-//! [`score`] what makes one better than another, [`circuit`] when one is left alone.
+//! Every call is counted by endpoint, method and outcome. Several endpoints may be named: `pool` says which of them is asked,
+//! `score` what makes one better than another, `circuit` when one is left alone.
 
 mod call;
 mod circuit;

@@ -18,6 +18,7 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use solana_transaction_error::TransactionError;
 use thiserror::Error;
+use tokio::time::Instant;
 
 use crate::domain::lamports::Lamports;
 
@@ -102,7 +103,7 @@ pub enum ChainError {
         source: reqwest::Error,
     },
     /// The plan's limit is reached.
-    #[error("the RPC endpoint {endpoint} limits our rate (HTTP 429)")]
+    #[error("the RPC endpoint {endpoint} limits our rate; a larger plan or a second endpoint in SOLANA_RPC_URLS helps")]
     RateLimited {
         /// Scheme, host and port.
         endpoint: String,
@@ -166,6 +167,15 @@ pub enum ChainError {
     },
 }
 
+/// How the plans that are paid for bear what is asked of them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Strain {
+    /// When the last read began that came to nothing because every endpoint limited our rate or took too long.
+    pub limited_read: Option<Instant>,
+    /// Until then every endpoint is to be left alone.
+    pub until: Option<Instant>,
+}
+
 fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
@@ -185,6 +195,20 @@ impl ChainError {
             Self::Refused { .. } => "refused",
             Self::Malformed { .. } | Self::WrongCount { .. } => "malformed",
             Self::OtherChain { .. } => "other_chain",
+        }
+    }
+
+    /// Whether it means that less should be asked: the plan's limit is reached, or the endpoint cannot keep up.
+    #[must_use]
+    pub fn is_overload(&self) -> bool {
+        match self {
+            Self::RateLimited { .. } => true,
+            Self::Unreachable { source, .. } => source.is_timeout(),
+            Self::Http { .. }
+            | Self::Refused { .. }
+            | Self::Malformed { .. }
+            | Self::OtherChain { .. }
+            | Self::WrongCount { .. } => false,
         }
     }
 
@@ -236,6 +260,10 @@ pub trait Chain: Send + Sync {
     ) -> Result<Observed<Vec<Option<Landed>>>, ChainError>;
     /// Hands a signed transaction to the network. Success means no more than that.
     async fn send(&self, transaction: &[u8]) -> Result<(), ChainError>;
+    /// How much more may be asked of it.
+    fn strain(&self) -> Strain {
+        Strain::default()
+    }
     /// When a block was made, Unix milliseconds; none if the node does not know.
     async fn block_time_ms(&self, slot: u64) -> Result<Option<i64>, ChainError>;
     /// Up to a thousand transactions that touched an address, newest first, from before one of them if it is given.

@@ -204,7 +204,7 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// `RATE_LIMIT_MAX`, `RATE_LIMIT_READ_MAX`, `RATE_LIMIT_WINDOW_MS`.
     pub rate_limits: RateLimits,
-    /// `MAX_BATCH_SIZE`, `BATCH_DELAY_MS`, and the network's slot time.
+    /// `PACING`, `MAX_BATCH_SIZE`, `BATCH_DELAY_MS`, and the network's slot time.
     pub pacing: Pacing,
     /// `CONFIRMATION_COMMITMENT`.
     pub commitment: CommitmentConfig,
@@ -358,6 +358,11 @@ impl Config {
         let writes = values.parse("RATE_LIMIT_MAX", count_or_off);
         let reads = values.parse("RATE_LIMIT_READ_MAX", count_or_off);
         let window = values.parse("RATE_LIMIT_WINDOW_MS", |text| number::<u64>(text, 1_000, 86_400_000));
+        let adaptive = values.parse("PACING", |text| match text {
+            "adaptive" => Ok(true),
+            "fixed" => Ok(false),
+            _ => Err("must be adaptive or fixed".into()),
+        });
         let wave_size = values.parse("MAX_BATCH_SIZE", |text| number::<usize>(text, 1, 1_000));
         let wave_gap = values.parse("BATCH_DELAY_MS", |text| number::<u64>(text, 0, 60_000));
         let commitment = values.parse("CONFIRMATION_COMMITMENT", |text| match text {
@@ -395,7 +400,12 @@ impl Config {
             allowed_ips,
             trusted_proxies,
             rate_limits: RateLimits { writes: writes?, reads: reads?, window: Duration::from_millis(window?) },
-            pacing: Pacing { wave_size: wave_size?, wave_gap: Duration::from_millis(wave_gap?), slot: network?.slot() },
+            pacing: Pacing {
+                wave_size: wave_size?,
+                wave_gap: Duration::from_millis(wave_gap?),
+                slot: network?.slot(),
+                adaptive: adaptive?,
+            },
             commitment: commitment?,
             limits,
             seller_fee_basis_points: seller_fee_basis_points?,

@@ -2,11 +2,12 @@
 //!
 //! ```text
 //! accept ──► books ──► prepare ──► record (write-ahead) ──► send ──► confirm ──► settle ──► books
-//!  (request)            publish, look up, sign               waves    one status poll per slot
+//!  (request)            publish, look up, sign               paced    one status poll per slot
 //! ```
 //!
 //! Three tasks share the work. `prepare` takes pending tickets from the books in chunks, publishes their metadata, asks the
-//! chain whether they exist already, signs, and commits the signed bytes. `send` hands them to the network in waves.
+//! chain whether they exist already, signs, and commits the signed bytes. `send` hands them to the network, as
+//! quickly as the endpoints bear it (`pacing`).
 //! `confirm` asks for all of them at once what became of them and settles them in one commit; it also begins with whatever
 //! an earlier process left open, so recovery is the normal path.
 //!
@@ -19,10 +20,12 @@ mod flight;
 mod judge;
 mod lookup;
 mod meter;
+mod pacing;
 mod prepare;
 mod publish;
 mod remember;
 mod send;
+mod valve;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -57,13 +60,16 @@ use crate::{
     metadata::{Content, ContentId, PublishError, Publisher},
     store::{Settlement, Store, StoreError},
 };
-use meter::Meter;
+use meter::{Meter, SharedRate};
 use remember::Remember;
+use valve::Valve;
 
 /// Transactions that may be under way at once: bounds memory, and what a status poll has to ask for.
 const MAX_IN_FLIGHT: usize = 1_024;
 /// Tickets prepared and recorded together at most: one publish, one look-up, one commit.
 const MAX_CHUNK: usize = 256;
+/// Fewer are not worth the calls that a chunk costs.
+const LEAST_CHUNK: usize = 10;
 /// A cause that comes and goes is logged once in this time.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// The picture of tickets that have none of their own.
@@ -160,6 +166,8 @@ struct Shared {
     held: Mutex<BTreeMap<Part, Held>>,
     in_flight: Arc<Semaphore>,
     meter: Meter,
+    /// Sends a second that are allowed now.
+    rate: SharedRate,
     /// What the cache is to be told.
     to_remember: mpsc::Sender<Remember>,
 }
@@ -189,6 +197,7 @@ impl Minter {
     ) -> Result<Self, prometheus::Error> {
         let meter = Meter::new()?;
         meter.register(registry)?;
+        let rate = SharedRate::new(settings.pacing.initial_rate(), registry)?;
         let (to_remember, remembering) = remember::channel();
         let shared = Shared {
             store,
@@ -206,6 +215,7 @@ impl Minter {
             held: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
             meter,
+            rate,
             to_remember,
         };
         let remembering = Arc::new(Mutex::new(Some(remembering)));
@@ -218,10 +228,8 @@ impl Minter {
     /// When the books cannot be read.
     pub async fn start(&self, tasks: &TaskTracker, shutdown: &CancellationToken) -> Result<(), StoreError> {
         let shared = &self.shared;
-        // Recorded but unsent transactions: about a second of them, so that a ticket sold at the door is not stuck behind a
-        // long queue of bulk work that is signed already.
-        let chunk = shared.chunk_size();
-        let (to_send, send_queue) = mpsc::channel(chunk);
+        let (to_send, send_queue) = mpsc::channel(MAX_CHUNK);
+        let valve = Valve::new(to_send.clone(), MAX_CHUNK);
         let (to_confirm, confirm_queue) = mpsc::unbounded_channel();
         // Sent again because nothing was heard of them; they yield to new ones.
         let (to_resend, resend_queue) = mpsc::unbounded_channel();
@@ -231,7 +239,7 @@ impl Minter {
             tasks.spawn(remember::run(shared.cache.clone(), waiting, shutdown.clone()));
         }
         tasks.spawn(prepare::run(Arc::clone(shared), to_send, to_confirm, shutdown.clone()));
-        tasks.spawn(send::run(Arc::clone(shared), send_queue, resend_queue, shutdown.clone()));
+        tasks.spawn(send::run(Arc::clone(shared), send_queue, resend_queue, valve, shutdown.clone()));
         tasks.spawn(confirm::run(Arc::clone(shared), left_open, confirm_queue, to_resend, shutdown.clone()));
         Ok(())
     }
@@ -262,6 +270,18 @@ impl Minter {
         self.shared.meter.rate()
     }
 
+    /// Transactions a second that may be sent now.
+    #[must_use]
+    pub fn allowed_rate(&self) -> f64 {
+        self.shared.rate.get()
+    }
+
+    /// Seconds from a request to the last confirmation of `count` tickets, at the rate that is allowed now.
+    #[must_use]
+    pub fn seconds_for(&self, count: u64) -> f64 {
+        self.shared.settings.pacing.seconds_for(count, self.allowed_rate())
+    }
+
     /// Seconds until `waiting` tickets are settled: at the present speed, or else as the pacing allows.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
@@ -269,7 +289,7 @@ impl Minter {
         match self.rate() {
             _ if waiting == 0 => 0.0,
             Some(rate) => waiting as f64 / rate,
-            None => self.shared.settings.pacing.seconds_for(waiting),
+            None => self.seconds_for(waiting),
         }
     }
 
@@ -303,7 +323,10 @@ impl Minter {
 impl Shared {
     /// Tickets to take at once: about a second's worth of sending.
     fn chunk_size(&self) -> usize {
-        let Pacing { wave_size, wave_gap, .. } = self.settings.pacing;
+        let Pacing { wave_size, wave_gap, adaptive, .. } = self.settings.pacing;
+        if adaptive {
+            return self.rate.in_a_second().clamp(LEAST_CHUNK, MAX_CHUNK);
+        }
         let waves = 1_000_u128.checked_div(wave_gap.as_millis()).unwrap_or(u128::MAX).max(1);
         let a_second = u128::try_from(wave_size).unwrap_or(u128::MAX).saturating_mul(waves);
         usize::try_from(a_second).unwrap_or(MAX_CHUNK).clamp(1, MAX_CHUNK)

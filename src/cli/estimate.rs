@@ -26,7 +26,8 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
     let config = settings.load_quietly()?;
     let (chain, _embedded) = app::connect(&config, None).await?;
     let price = Prices::new(Arc::new(chain)).ticket().await?;
-    let estimate = Estimate::new(args.count, price, config.pacing);
+    let seconds = config.pacing.seconds_for(args.count, config.pacing.initial_rate());
+    let estimate = Estimate::new(args.count, price, seconds);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&estimate)?);
         return Ok(ExitCode::SUCCESS);

@@ -5,7 +5,7 @@ use axum::{
     http::header,
     response::{IntoResponse as _, Response},
 };
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{GaugeVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::{
     Api,
@@ -22,6 +22,9 @@ pub(super) struct Gauges {
     balance_age: IntGaugeVec,
     runway: IntGaugeVec,
     preferred: IntGaugeVec,
+    score: GaugeVec,
+    lag: IntGaugeVec,
+    circuit: IntGaugeVec,
     held: IntGauge,
     redis: IntGaugeVec,
 }
@@ -38,6 +41,13 @@ impl Gauges {
         let runway = "Tickets that the wallet still pays for, beyond those accepted and MIN_SOL_BALANCE.";
         let runway = Opts::new("boxoffice_wallet_runway_tickets", runway);
         let preferred = Opts::new("boxoffice_rpc_endpoint_preferred", "1 for the RPC endpoint that is asked first.");
+        let score = "Seconds that a good answer of the RPC endpoint costs; the lowest is asked first.";
+        let score = Opts::new("boxoffice_rpc_endpoint_score_seconds", score);
+        let lag = "Blocks that the RPC endpoint was behind the best one when it last named its slot.";
+        let lag = Opts::new("boxoffice_rpc_endpoint_lag_slots", lag);
+        let circuit =
+            "0 while the RPC endpoint is asked, 2 while it rests after failures, 1 when one call will decide.";
+        let circuit = Opts::new("boxoffice_rpc_endpoint_circuit_state", circuit);
         let redis = Opts::new("boxoffice_redis_connected", "1 while Redis answers; missing without one.");
         let gauges = Self {
             queue_depth: IntGaugeVec::new(depth, &["status"])?,
@@ -46,14 +56,20 @@ impl Gauges {
             balance_age: IntGaugeVec::new(age, &["wallet"])?,
             runway: IntGaugeVec::new(runway, &["wallet"])?,
             preferred: IntGaugeVec::new(preferred, &["endpoint"])?,
+            score: GaugeVec::new(score, &["endpoint"])?,
+            lag: IntGaugeVec::new(lag, &["endpoint"])?,
+            circuit: IntGaugeVec::new(circuit, &["endpoint"])?,
             redis: IntGaugeVec::new(redis, &[])?,
             held: IntGauge::new("minting_held", "1 while minting waits for something, such as money or the chain.")?,
         };
         registry.register(Box::new(gauges.queue_depth.clone()))?;
         registry.register(Box::new(gauges.in_flight.clone()))?;
-        for vector in [&gauges.balance, &gauges.balance_age, &gauges.runway, &gauges.preferred, &gauges.redis] {
+        let endpoints = [&gauges.preferred, &gauges.lag, &gauges.circuit];
+        for vector in [&gauges.balance, &gauges.balance_age, &gauges.runway, &gauges.redis].into_iter().chain(endpoints)
+        {
             registry.register(Box::new(vector.clone()))?;
         }
+        registry.register(Box::new(gauges.score.clone()))?;
         registry.register(Box::new(gauges.held.clone()))?;
         let info = Opts::new("boxoffice_build_info", "Always 1; the labels say what is running.")
             .const_label("version", env!("CARGO_PKG_VERSION"));
@@ -76,7 +92,13 @@ impl Gauges {
             self.redis.with_label_values::<&str>(&[]).set(i64::from(fleet.is_connected()));
         }
         for endpoint in app.chain.health() {
-            self.preferred.with_label_values(&[endpoint.endpoint]).set(i64::from(endpoint.preferred));
+            let name = [endpoint.endpoint.as_str()];
+            self.preferred.with_label_values(&name).set(i64::from(endpoint.preferred));
+            self.score.with_label_values(&name).set(endpoint.score_ms / 1_000.0);
+            self.circuit.with_label_values(&name).set(endpoint.state.as_number());
+            if let Some(lag) = endpoint.lag_slots {
+                self.lag.with_label_values(&name).set(gauge(lag));
+            }
         }
         let Some(KnownBalance { balance, at_ms }) = app.balance.known() else { return };
         let wallet = [app.authority.to_string()];

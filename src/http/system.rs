@@ -93,6 +93,13 @@ pub(super) struct EndpointStatus {
     last_answer_seconds_ago: Option<u64>,
     /// What went wrong when it was last asked.
     error: Option<String>,
+    /// `closed`: it is asked. `open`: it failed again and again, and rests. `half_open`: its rest is over, and one call decides.
+    state: &'static str,
+    /// Blocks behind the best endpoint, when it last named its slot; null if it never did.
+    lag_slots: Option<u64>,
+    /// It limits our rate, and is left alone until then; null if it does not.
+    #[schema(format = DateTime)]
+    limited_until: Option<String>,
 }
 
 /// The work that waits.
@@ -107,6 +114,8 @@ pub(super) struct QueueStatus {
     in_flight_transactions: usize,
     /// Tickets settled per second of late; 0 when nothing was.
     mints_per_second: f64,
+    /// Transactions a second that may be sent now; with `PACING=adaptive` it follows what the endpoints bear.
+    send_rate_limit: f64,
     /// Seconds until all of it is settled.
     eta_seconds: f64,
     /// Why minting waits, and what to do; null when it does not. It goes on by itself.
@@ -171,12 +180,16 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
         },
         cache: CacheStatus { enabled: true, connected: cache.connected, backend: cache.backend, key_count: cache.keys },
         database: DatabaseStatus { connected },
-        rpc: app.chain.health().into_iter().map(EndpointStatus::from).collect(),
+        rpc: {
+            let now_ms = app.clock.now_ms();
+            app.chain.health().into_iter().map(|health| EndpointStatus::new(health, now_ms)).collect()
+        },
         queue: QueueStatus {
             pending,
             minting,
             in_flight_transactions: app.minter.in_flight(),
             mints_per_second: app.minter.rate().unwrap_or_default(),
+            send_rate_limit: (app.minter.allowed_rate() * 100.0).round() / 100.0,
             eta_seconds: app.minter.eta_seconds(open),
             held: match app.minter.condition() {
                 Condition::Clear => None,
@@ -211,8 +224,8 @@ impl From<CopyStatus> for PublisherStatus {
     }
 }
 
-impl From<EndpointHealth> for EndpointStatus {
-    fn from(health: EndpointHealth) -> Self {
+impl EndpointStatus {
+    fn new(health: EndpointHealth, now_ms: i64) -> Self {
         let asked = health.last_answer_ago.is_some() || health.fault.is_some();
         let ms = |latency: Duration| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
         Self {
@@ -222,6 +235,12 @@ impl From<EndpointHealth> for EndpointStatus {
             last_latency_ms: health.last_latency.map(ms),
             last_answer_seconds_ago: health.last_answer_ago.map(|ago| ago.as_secs()),
             error: health.fault,
+            state: health.state.as_str(),
+            lag_slots: health.lag_slots,
+            limited_until: health.limited_for.map(|left| {
+                let ms = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
+                rfc3339(now_ms.saturating_add(ms))
+            }),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What became of each transaction: one poll for all of them, one commit for all that ended.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::Duration,
 };
@@ -36,6 +36,9 @@ use crate::{
 
 /// Slots without news after which the same bytes are sent again.
 const RESEND_SLOTS: u32 = 5;
+/// Slots after which a transaction is followed even if it was not sent yet. Blockhashes live for 150: when an endpoint takes
+/// less than was signed for, those at the end of the queue die in it, and must make room for new ones.
+const UNSENT_SLOTS: u32 = 120;
 /// Polls without news after which a transaction counts as unknown, and its end is looked into.
 const UNKNOWN_AFTER: u32 = 5;
 /// Polls between two looks at the end of the chain.
@@ -96,10 +99,11 @@ impl Confirmer {
 
     /// One look at everything under way.
     async fn step(&mut self) -> Result<(), StepError> {
+        let patience = self.shared.settings.pacing.slot.saturating_mul(UNSENT_SLOTS);
         let signatures: Vec<Signature> = self
             .tracked
             .values()
-            .filter(|t| t.recovered || t.flight.first_sent().is_some())
+            .filter(|t| t.recovered || t.flight.is_followed(patience))
             .map(|t| t.flight.signature)
             .collect();
         if signatures.is_empty() {
@@ -110,9 +114,10 @@ impl Confirmer {
         for (signature, status) in signatures.iter().zip(statuses.value) {
             let Some(tracked) = self.tracked.get_mut(signature) else { continue };
             if let Some(landed) = status {
-                tracked.missed = 0;
                 if landed.settled {
                     found.push((Arc::clone(&tracked.flight), landed));
+                } else {
+                    tracked.missed = 0;
                 }
             } else {
                 tracked.missed = tracked.missed.saturating_add(1);
@@ -124,7 +129,15 @@ impl Confirmer {
                 self.progress.extend(state.map(|state| (tracked.flight.attempt_id, state)));
             }
         }
+        let said_to_be_there: Vec<Signature> = found.iter().map(|(flight, _)| flight.signature).collect();
         let mut settlements = self.settle_landed(found).await?;
+        let settled: HashSet<Signature> = settlements.iter().map(|(signature, _)| *signature).collect();
+        // What could not be settled counts as not found: it is sent again, and its end is looked into.
+        for signature in said_to_be_there.iter().filter(|signature| !settled.contains(signature)) {
+            if let Some(tracked) = self.tracked.get_mut(signature) {
+                tracked.missed = tracked.missed.saturating_add(1);
+            }
+        }
         let suspects = self.resend_or_suspect();
         settlements.extend(self.look_into(suspects).await?);
         self.commit(settlements).await
@@ -154,7 +167,8 @@ impl Confirmer {
 
     /// Settles transactions that are on the chain for good. Their tickets are read back, which tells what they cost to the
     /// lamport, and whether a failed one exists all the same. A node that lags behind the transaction is asked again with
-    /// the next poll.
+    /// the next poll, and so is one that says that a transaction worked whose ticket is not there: mint accounts cannot be
+    /// closed, so that one of its answers is wrong.
     async fn settle_landed(
         &self,
         found: Vec<(Arc<Flight>, Landed)>,
@@ -177,6 +191,10 @@ impl Confirmer {
                 continue;
             }
             let settlement = match &landed.error {
+                None if tickets.iter().any(|ticket| matches!(ticket, OnChain::Absent { .. })) => {
+                    tracing::warn!(signature = %flight.signature, "a transaction is said to have worked, and its ticket is not there");
+                    continue;
+                }
                 None => self.minted(&flight, landed.slot, &tickets).await?,
                 Some(error) => {
                     self.rejected(&flight, landed.slot, judge(error), error.to_string(), &tickets, &told).await?

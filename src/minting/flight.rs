@@ -1,8 +1,11 @@
 //! A transaction under way: recorded on disk, and not settled.
 
-use std::sync::{
-    Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use solana_pubkey::Pubkey;
@@ -25,6 +28,8 @@ pub(super) struct Flight {
     pub(super) last_valid_block_height: u64,
     /// The tickets that ride in it.
     pub(super) tickets: Vec<OpenTicket>,
+    /// When this process came to know it.
+    known: Instant,
     sending: Mutex<Sending>,
     settled: AtomicBool,
 }
@@ -44,6 +49,7 @@ impl Flight {
             bytes: attempt.bytes,
             last_valid_block_height: attempt.last_valid_block_height,
             tickets: attempt.tickets,
+            known: Instant::now(),
             sending: Mutex::default(),
             settled: AtomicBool::new(false),
         }
@@ -66,6 +72,11 @@ impl Flight {
     /// When its bytes first left the box, in this process.
     pub(super) fn first_sent(&self) -> Option<Instant> {
         self.sending.lock().unwrap_or_else(PoisonError::into_inner).first
+    }
+
+    /// Whether its end is to be looked for: it has left the box, or it waited for its turn so long that it may be dead before.
+    pub(super) fn is_followed(&self, patience: Duration) -> bool {
+        self.first_sent().is_some() || self.known.elapsed() >= patience
     }
 
     /// When its bytes last left the box, in this process.

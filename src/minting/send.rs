@@ -1,6 +1,6 @@
-//! Handing recorded transactions to the network, in waves.
+//! Handing recorded transactions to the network, at the pace that [`super::pacing`] sets.
 //!
-//! Nothing is decided here: a send that worked proves nothing, and one that failed proves nothing either. Waves do not wait
+//! Nothing is decided here: a send that worked proves nothing, and one that failed proves nothing either. Sends do not wait
 //! for confirmations, and not for each other's answers.
 
 use std::{collections::VecDeque, sync::Arc};
@@ -14,30 +14,37 @@ use tokio::{
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Backoff, Part, Shared, StepError, flight::Flight};
+use super::{
+    Part, Shared, StepError,
+    flight::Flight,
+    pacing::{Pacer, Then},
+    valve::Valve,
+};
 use crate::chain::ChainError;
 
-/// Sends under way at once; more only queue up at the endpoint.
-const MAX_PARALLEL: usize = 64;
-
-type Sent = (Arc<Flight>, Result<(), ChainError>);
+struct Sent {
+    flight: Arc<Flight>,
+    began: Instant,
+    answer: Result<(), ChainError>,
+}
 
 /// Sends until the shutdown.
 pub(super) async fn run(
     shared: Arc<Shared>,
     mut new: mpsc::Receiver<Arc<Flight>>,
     mut again: mpsc::UnboundedReceiver<Arc<Flight>>,
+    mut valve: Valve,
     shutdown: CancellationToken,
 ) {
-    let pacing = shared.settings.pacing;
     let mut waiting = VecDeque::new();
     let mut sends: JoinSet<Sent> = JoinSet::new();
-    let mut backoff = Backoff::default();
-    let mut next_wave = Instant::now();
-    let mut paused_until = next_wave;
+    let mut pacer = Pacer::new(shared.settings.pacing, Instant::now());
     // The confirmer ends last: without it the engine stops, and what is not sent is parked on disk.
     while !again.is_closed() {
-        take_waiting(&mut waiting, &mut new, &mut again, pacing.wave_size);
+        shared.rate.set(pacer.rate());
+        valve.open(shared.chunk_size());
+        waiting.retain(|flight: &Arc<Flight>| !flight.is_settled());
+        take_waiting(&mut waiting, &mut new, &mut again, pacer.at_hand());
         if waiting.is_empty() && sends.is_empty() {
             shared.free(Part::Send);
             tokio::select! {
@@ -53,26 +60,27 @@ pub(super) async fn run(
         if shutdown.is_cancelled() && sends.is_empty() {
             return;
         }
-        let may_send = !waiting.is_empty() && sends.len() < MAX_PARALLEL && !shutdown.is_cancelled();
+        let strain = shared.chain.strain();
+        pacer.heed(strain.limited_read, strain.until, Instant::now());
+        let may_send = !waiting.is_empty() && sends.len() < pacer.parallel() && !shutdown.is_cancelled();
         tokio::select! {
             // In this order, so that a simulated day can be played again: answers free places, and waves keep their time.
             biased;
             Some(sent) = sends.join_next(), if !sends.is_empty() => {
-                let Ok((flight, answer)) = sent else { continue };
-                if let Some(pause) = note(&shared, &flight, answer, &mut backoff, paused_until) {
+                let Ok(sent) = sent else { continue };
+                let more = !waiting.is_empty() && sends.len() < pacer.parallel();
+                let flight = Arc::clone(&sent.flight);
+                if note(&shared, sent, more, &mut pacer) == Then::SendAgain {
                     waiting.push_front(flight);
-                    paused_until = paused_until.max(pause);
-                    next_wave = next_wave.max(paused_until);
                 }
             }
-            () = sleep_until(next_wave), if may_send => {
-                let room = MAX_PARALLEL.saturating_sub(sends.len()).min(pacing.wave_size);
-                for flight in waiting.drain(..room.min(waiting.len())).filter(|flight| !flight.is_settled()) {
+            () = sleep_until(pacer.next()), if may_send => {
+                let room = pacer.parallel().saturating_sub(sends.len()).min(waiting.len());
+                for flight in waiting.drain(..pacer.take(room, Instant::now())) {
                     fail_point!("send.before");
                     sends.spawn(send(Arc::clone(&shared), flight));
                 }
                 fail_point!("send.after_wave");
-                next_wave = Instant::now() + pacing.wave_gap;
             }
             Some(flight) = new.recv(), if waiting.is_empty() => waiting.push_back(flight),
             () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
@@ -80,14 +88,14 @@ pub(super) async fn run(
     }
 }
 
-/// Fills up to the next wave: new transactions first, then those that are sent again.
+/// Fills up to what is sent next: new transactions first, then those that are sent again.
 fn take_waiting(
     waiting: &mut VecDeque<Arc<Flight>>,
     new: &mut mpsc::Receiver<Arc<Flight>>,
     again: &mut mpsc::UnboundedReceiver<Arc<Flight>>,
-    wave_size: usize,
+    at_hand: usize,
 ) {
-    while waiting.len() < wave_size {
+    while waiting.len() < at_hand {
         match new.try_recv() {
             Ok(flight) => waiting.push_back(flight),
             Err(TryRecvError::Empty | TryRecvError::Disconnected) => match again.try_recv() {
@@ -99,40 +107,39 @@ fn take_waiting(
 }
 
 async fn send(shared: Arc<Shared>, flight: Arc<Flight>) -> Sent {
+    let began = Instant::now();
     let answer = shared.chain.send(&flight.bytes).await;
-    (flight, answer)
+    Sent { flight, began, answer }
 }
 
-/// Notes the answer; returns until when to pause if the transaction did not get out and must be sent again.
-fn note(
-    shared: &Shared,
-    flight: &Flight,
-    answer: Result<(), ChainError>,
-    backoff: &mut Backoff,
-    paused_until: Instant,
-) -> Option<Instant> {
+/// Notes the answer, and says what to do with a transaction that did not get out. `more` of them wait.
+fn note(shared: &Shared, Sent { flight, began, answer }: Sent, more: bool, pacer: &mut Pacer) -> Then {
+    let now = Instant::now();
     let Err(error) = answer else {
-        backoff.reset();
+        pacer.taken(more, now);
         shared.free(Part::Send);
         flight.note_sent(None);
-        return None;
+        return Then::Wait;
     };
     // Even a send that failed may have reached the chain: from now on its fate is looked for.
     flight.note_sent(Some(error.to_string()));
-    let now = Instant::now();
-    // Of a wave that fails together, only the first failure makes the pause longer.
-    let mut pause = || if now < paused_until { paused_until } else { now + backoff.next() };
     match &error {
-        ChainError::RateLimited { retry_after, .. } => Some(pause().max(now + retry_after.unwrap_or_default())),
+        ChainError::RateLimited { retry_after, .. } => {
+            pacer.limited(began, *retry_after, now);
+            Then::SendAgain
+        }
         ChainError::Unreachable { .. } | ChainError::Http { .. } | ChainError::OtherChain { .. } => {
-            shared.hold(Part::Send, &StepError::Chain(error));
-            Some(pause())
+            let then = if error.is_overload() { pacer.timed_out(began, now) } else { pacer.failed(now) };
+            if pacer.is_outage() {
+                shared.hold(Part::Send, &StepError::Chain(error));
+            }
+            then
         }
         // The node took the request and refused: sending on at once would be answered the same. The confirmer sends it
         // again while it can land, or proves that it never will.
         ChainError::Refused { .. } | ChainError::Malformed { .. } | ChainError::WrongCount { .. } => {
             tracing::debug!(signature = %flight.signature, %error, "a node refused a transaction");
-            None
+            Then::Wait
         }
     }
 }

@@ -60,6 +60,7 @@ mod openapi;
 mod packaging;
 #[cfg(feature = "localnet")]
 mod publish;
+mod pool;
 #[cfg(feature = "localnet")]
 mod reconcile;
 #[cfg(feature = "localnet")]

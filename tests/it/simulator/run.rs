@@ -175,8 +175,12 @@ impl Engine {
             network: "simulated".into(),
         };
         store.bind(identity, boxoffice::clock::Clock::now_ms(clock.as_ref())).await.ok()?;
-        let pacing =
-            Pacing { wave_size: 10, wave_gap: Duration::from_millis(200), slot: Duration::from_millis(SLOT_MS) };
+        let pacing = Pacing {
+            wave_size: 10,
+            wave_gap: Duration::from_millis(200),
+            slot: Duration::from_millis(SLOT_MS),
+            adaptive: world.state().adaptive,
+        };
         let settings = MintingSettings {
             symbol: "SIM".into(),
             seller_fee_basis_points: 0,

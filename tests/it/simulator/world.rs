@@ -29,6 +29,8 @@ pub struct World {
 
 pub struct State {
     pub options: Options,
+    /// Whether the box finds its pace by itself.
+    pub adaptive: bool,
     pub random: Random,
     pub ledger: Ledger,
     /// Of a thousand occasions.
@@ -71,6 +73,7 @@ impl World {
     pub fn new(seed: u64, options: Options) -> Self {
         let state = State {
             options,
+            adaptive: seed % 2 == 0,
             random: Random::new(seed),
             ledger: Ledger::new(0),
             weather: BTreeMap::new(),

@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     io,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -27,6 +30,8 @@ pub enum Fate {
     Lost,
     /// It never reaches the chain; the client is told to slow down.
     Limited,
+    /// The same, with a `Retry-After`.
+    LimitedFor(String),
     /// It never reaches the chain, and the client is told that all went well.
     Swallowed(Value),
     /// It reaches the chain, and its answer is lost.
@@ -55,6 +60,7 @@ struct Shared {
     rule: Mutex<Rule>,
     counts: Mutex<HashMap<String, usize>>,
     answered: Mutex<Vec<(String, usize)>>,
+    limited: AtomicUsize,
 }
 
 /// A running proxy.
@@ -71,6 +77,7 @@ impl Proxy {
             rule: Mutex::new(Box::new(rule)),
             counts: Mutex::default(),
             answered: Mutex::default(),
+            limited: AtomicUsize::new(0),
         });
         let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -87,6 +94,11 @@ impl Proxy {
     /// Calls of a method so far.
     pub fn count(&self, method: &str) -> usize {
         self.shared.counts.lock().unwrap().get(method).copied().unwrap_or_default()
+    }
+
+    /// Calls so far that were told to slow down.
+    pub fn limited(&self) -> usize {
+        self.shared.limited.load(Ordering::SeqCst)
     }
 
     /// The calls of a method from the one with this number on, in the order in which they were answered.
@@ -107,6 +119,9 @@ async fn handle(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
     };
     let call = Call { method, params: request["params"].clone(), nth };
     let fate = shared.rule.lock().unwrap()(&call);
+    if matches!(fate, Fate::Limited | Fate::LimitedFor(_)) {
+        shared.limited.fetch_add(1, Ordering::SeqCst);
+    }
     let response = answer(&shared, fate, body).await;
     shared.answered.lock().unwrap().push((call.method, nth));
     response
@@ -116,6 +131,7 @@ async fn answer(shared: &Shared, fate: Fate, body: Bytes) -> Response {
     match fate {
         Fate::Lost => StatusCode::BAD_GATEWAY.into_response(),
         Fate::Limited => StatusCode::TOO_MANY_REQUESTS.into_response(),
+        Fate::LimitedFor(asked) => (StatusCode::TOO_MANY_REQUESTS, [("retry-after", asked)]).into_response(),
         Fate::Swallowed(result) => answered(&json!({ "jsonrpc": "2.0", "id": 1, "result": result })),
         Fate::AnswerLost => {
             forward(shared, body).await;

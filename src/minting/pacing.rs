@@ -1,0 +1,190 @@
+//! How fast transactions are handed over. Pure: it is told the time, and what came of each send.
+//!
+//! - **Fixed**: waves of `MAX_BATCH_SIZE` with `BATCH_DELAY_MS` between them, whatever the endpoints bear; after a fault
+//!   everything pauses.
+//! - **Adaptive**: single sends, evenly spaced, at a rate that begins where the waves would be and finds what the endpoints
+//!   bear. It grows while sends are taken and more of them wait; a limit or a timeout sets it back.
+
+mod adaptive;
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Backoff;
+use crate::estimate::Pacing;
+use adaptive::{Adaptive, OUTAGE, whole};
+
+/// Sends under way at once with a fixed pace; more only queue up at the endpoint.
+const FIXED_PARALLEL: usize = 64;
+/// The same with an adaptive pace, which keeps to the rate that the endpoint bears: room for the highest one at 300 ms.
+const ADAPTIVE_PARALLEL: usize = 128;
+
+/// What to do with a transaction whose send came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Then {
+    /// It goes back to the head of the queue.
+    SendAgain,
+    /// It may have arrived. It is sent again if nothing is heard of it.
+    Wait,
+}
+
+/// The pace of one box.
+#[derive(Debug)]
+pub(super) enum Pacer {
+    /// `PACING=fixed`.
+    Fixed(Fixed),
+    /// `PACING=adaptive`.
+    Adaptive(Adaptive),
+}
+
+/// Waves.
+#[derive(Debug)]
+pub(super) struct Fixed {
+    pacing: Pacing,
+    next_wave: Instant,
+    paused_until: Instant,
+    backoff: Backoff,
+}
+
+impl Pacer {
+    pub(super) fn new(pacing: Pacing, now: Instant) -> Self {
+        if !pacing.adaptive {
+            return Self::Fixed(Fixed { pacing, next_wave: now, paused_until: now, backoff: Backoff::default() });
+        }
+        Self::Adaptive(Adaptive::new(pacing, now))
+    }
+
+    /// Sends a second that are allowed now.
+    pub(super) fn rate(&self) -> f64 {
+        match self {
+            Self::Fixed(fixed) => fixed.pacing.initial_rate(),
+            Self::Adaptive(adaptive) => adaptive.rate,
+        }
+    }
+
+    /// Sends that may be under way at once.
+    pub(super) fn parallel(&self) -> usize {
+        match self {
+            Self::Fixed(_) => FIXED_PARALLEL,
+            Self::Adaptive(_) => ADAPTIVE_PARALLEL,
+        }
+    }
+
+    /// Transactions to have at hand.
+    pub(super) fn at_hand(&self) -> usize {
+        match self {
+            Self::Fixed(fixed) => fixed.pacing.wave_size,
+            Self::Adaptive(adaptive) => whole(adaptive.burst()),
+        }
+    }
+
+    /// When the next transaction may be sent.
+    pub(super) fn next(&self) -> Instant {
+        match self {
+            Self::Fixed(fixed) => fixed.next_wave,
+            Self::Adaptive(adaptive) => {
+                let missing = Duration::from_secs_f64((1.0 - adaptive.tokens).max(0.0) / adaptive.rate);
+                (adaptive.refilled + missing).max(adaptive.paused_until)
+            }
+        }
+    }
+
+    /// How many of `wanted` transactions may be sent now.
+    pub(super) fn take(&mut self, wanted: usize, now: Instant) -> usize {
+        match self {
+            Self::Fixed(fixed) => {
+                fixed.next_wave = now + fixed.pacing.wave_gap;
+                wanted.min(fixed.pacing.wave_size)
+            }
+            Self::Adaptive(adaptive) => adaptive.take(wanted, now),
+        }
+    }
+
+    /// A send was taken; `more` of them wait, and only the rate keeps them back.
+    pub(super) fn taken(&mut self, more: bool, now: Instant) {
+        match self {
+            Self::Fixed(fixed) => fixed.backoff.reset(),
+            Self::Adaptive(adaptive) => {
+                adaptive.faults = 0;
+                adaptive.backoff.reset();
+                adaptive.grow(more, now);
+            }
+        }
+    }
+
+    /// The endpoints limit the rate, as a call that began at `began` was told.
+    pub(super) fn limited(&mut self, began: Instant, asked: Option<Duration>, now: Instant) {
+        match self {
+            Self::Fixed(fixed) => fixed.pause(asked.unwrap_or_default(), now),
+            Self::Adaptive(adaptive) => {
+                adaptive.turned_away(began);
+                if adaptive.set_back(began, now) {
+                    let pause = asked.unwrap_or_else(|| adaptive.backoff.next());
+                    adaptive.paused_until = adaptive.paused_until.max(now + pause);
+                } else if let Some(asked) = asked {
+                    adaptive.paused_until = adaptive.paused_until.max(now + asked);
+                }
+            }
+        }
+    }
+
+    /// A send that began at `began` was not answered in time.
+    pub(super) fn timed_out(&mut self, began: Instant, now: Instant) -> Then {
+        if let Self::Adaptive(adaptive) = self {
+            adaptive.set_back(began, now);
+        }
+        self.failed(now)
+    }
+
+    /// A send failed on its way there or back.
+    pub(super) fn failed(&mut self, now: Instant) -> Then {
+        match self {
+            Self::Fixed(fixed) => {
+                fixed.pause(Duration::ZERO, now);
+                Then::SendAgain
+            }
+            Self::Adaptive(adaptive) => {
+                adaptive.faults = adaptive.faults.saturating_add(1);
+                if adaptive.faults < OUTAGE {
+                    return Then::Wait;
+                }
+                // Of sends that fail together, only the first makes the pause longer.
+                if adaptive.paused_until <= now {
+                    adaptive.paused_until = now + adaptive.backoff.next();
+                }
+                Then::SendAgain
+            }
+        }
+    }
+
+    /// Whether faults have become an outage, which is worth telling.
+    pub(super) fn is_outage(&self) -> bool {
+        match self {
+            Self::Fixed(_) => true,
+            Self::Adaptive(adaptive) => adaptive.faults >= OUTAGE,
+        }
+    }
+
+    /// What the calls of all parts of the box have found out: a read that began then was turned away, and until then nobody is
+    /// to be asked. Fixed waves are sent all the same.
+    pub(super) fn heed(&mut self, limited_read: Option<Instant>, until: Option<Instant>, now: Instant) {
+        let Self::Adaptive(adaptive) = self else { return };
+        if let Some(began) = limited_read {
+            adaptive.set_back(began, now);
+        }
+        adaptive.paused_until = until.map_or(adaptive.paused_until, |until| until.max(adaptive.paused_until));
+    }
+}
+
+impl Fixed {
+    /// Of a wave that fails together, only the first failure makes the pause longer.
+    fn pause(&mut self, at_least: Duration, now: Instant) {
+        let until = if now < self.paused_until { self.paused_until } else { now + self.backoff.next() };
+        self.paused_until = self.paused_until.max(until).max(now + at_least);
+        self.next_wave = self.next_wave.max(self.paused_until);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,13 +1,14 @@
 //! The chain: what the product asks of it, and the adapters that answer.
 //!
 //! Services speak to the [`Chain`] trait. [`rpc`] implements it over JSON-RPC; tests script it where the real chain cannot be
-//! made to fail on demand. Building and signing transactions ([`instructions`], [`wallet`]) needs no network.
+//! made to fail on demand. Building and signing transactions ([`instructions`], [`transaction`], [`wallet`]) needs no network.
 
 pub mod instructions;
 #[cfg(feature = "localnet")]
 pub mod local;
 pub mod rpc;
 pub mod ticket;
+pub mod transaction;
 pub mod wallet;
 
 use std::time::Duration;

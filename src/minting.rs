@@ -25,6 +25,7 @@ mod prepare;
 mod publish;
 mod remember;
 mod send;
+mod sign;
 mod valve;
 
 use std::{

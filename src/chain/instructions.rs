@@ -4,7 +4,6 @@ use mpl_token_metadata::{
     instructions::{CreateV1, CreateV1InstructionArgs, MintV1, MintV1InstructionArgs},
     types::{Creator, PrintSupply, TokenStandard},
 };
-use solana_compute_budget_interface::ComputeBudgetInstruction;
 use solana_instruction::Instruction;
 use solana_pubkey::{Pubkey, pubkey};
 use solana_system_interface::instruction as system;
@@ -29,11 +28,6 @@ pub const METAPLEX_FEE_OFFSET: Lamports = Lamports(5_440);
 /// The network's fee for one signature, the same on all clusters (Agave's `DEFAULT_TARGET_LAMPORTS_PER_SIGNATURE` / 2).
 pub const SIGNATURE_FEE: Lamports = Lamports(5_000);
 
-/// Compute units allowed for one ticket at first. 119,000 to 158,000 are used by nearly all, depending on the bump seeds of its
-/// accounts; a rare one has been seen to need more than this, and is signed again with more.
-const COMPUTE_UNITS_PER_TICKET: u32 = 220_000;
-/// Most compute units that a transaction may ask for (Agave's `MAX_COMPUTE_UNIT_LIMIT`).
-const MAX_COMPUTE_UNITS: u32 = 1_400_000;
 const SYSVAR_INSTRUCTIONS: Pubkey = pubkey!("Sysvar1nstructions1111111111111111111111111");
 
 /// Everything that decides the instructions of a ticket.
@@ -55,32 +49,24 @@ pub struct TicketMint {
     pub seller_fee_basis_points: u16,
     /// Rent of the mint account.
     pub mint_rent: Lamports,
-    /// Transactions signed for it before this one.
-    pub earlier_attempts: u32,
     /// Lamports that someone sent to the mint's address before it existed; nearly always none.
     pub prefunded: Option<Lamports>,
 }
 
-/// The instructions of a transaction that mints `tickets`, all or none.
+/// The instructions that mint a ticket, which `authority` signs for and `payer` pays.
 #[must_use]
-pub fn mint_tickets(authority: &Pubkey, tickets: &[TicketMint]) -> Vec<Instruction> {
-    let shares = tickets.iter().map(|ticket| ticket.earlier_attempts.saturating_add(1));
-    let shares = shares.fold(0, u32::saturating_add);
-    let limit = COMPUTE_UNITS_PER_TICKET.saturating_mul(shares).min(MAX_COMPUTE_UNITS);
-    let mut instructions = vec![ComputeBudgetInstruction::set_compute_unit_limit(limit)];
-    for ticket in tickets {
-        instructions.extend(mint_account(authority, ticket));
-        instructions.extend(token_metadata(authority, ticket));
-    }
+pub fn mint_ticket(authority: &Pubkey, payer: &Pubkey, ticket: &TicketMint) -> Vec<Instruction> {
+    let mut instructions = mint_account(authority, payer, ticket);
+    instructions.extend(token_metadata(authority, payer, ticket));
     instructions
 }
 
 /// Creates and initialises the mint account.
-fn mint_account(authority: &Pubkey, ticket: &TicketMint) -> Vec<Instruction> {
+fn mint_account(authority: &Pubkey, payer: &Pubkey, ticket: &TicketMint) -> Vec<Instruction> {
     let (mint, owner, size) = (&ticket.mint, &spl_token_interface::ID, MINT_BYTES as u64);
     let mut instructions = match ticket.prefunded {
         None => vec![system::create_account_with_seed(
-            authority,
+            payer,
             mint,
             authority,
             &ticket.seed,
@@ -90,7 +76,7 @@ fn mint_account(authority: &Pubkey, ticket: &TicketMint) -> Vec<Instruction> {
         )],
         // `create_account` refuses an address that holds lamports, so a stranger could block a ticket by sending it one.
         Some(prefunded) => vec![
-            system::transfer(authority, mint, ticket.mint_rent.saturating_sub(prefunded).0),
+            system::transfer(payer, mint, ticket.mint_rent.saturating_sub(prefunded).0),
             system::allocate_with_seed(mint, authority, &ticket.seed, size, owner),
             system::assign_with_seed(mint, authority, &ticket.seed, owner),
         ],
@@ -102,14 +88,14 @@ fn mint_account(authority: &Pubkey, ticket: &TicketMint) -> Vec<Instruction> {
 }
 
 /// Makes the mint an NFT and puts its one token into the owner's account.
-fn token_metadata(authority: &Pubkey, ticket: &TicketMint) -> [Instruction; 2] {
+fn token_metadata(authority: &Pubkey, payer: &Pubkey, ticket: &TicketMint) -> [Instruction; 2] {
     let accounts = ticket_accounts(ticket.mint);
     let create = CreateV1 {
         metadata: accounts.metadata,
         master_edition: Some(accounts.edition),
         mint: (ticket.mint, false),
         authority: *authority,
-        payer: *authority,
+        payer: *payer,
         update_authority: (*authority, true),
         system_program: solana_system_interface::program::ID,
         sysvar_instructions: SYSVAR_INSTRUCTIONS,
@@ -140,7 +126,7 @@ fn token_metadata(authority: &Pubkey, ticket: &TicketMint) -> [Instruction; 2] {
         mint: ticket.mint,
         authority: *authority,
         delegate_record: None,
-        payer: *authority,
+        payer: *payer,
         system_program: solana_system_interface::program::ID,
         sysvar_instructions: SYSVAR_INSTRUCTIONS,
         spl_token_program: spl_token_interface::ID,
@@ -149,35 +135,4 @@ fn token_metadata(authority: &Pubkey, ticket: &TicketMint) -> [Instruction; 2] {
         authorization_rules: None,
     };
     [create, mint.instruction(MintV1InstructionArgs { amount: 1, authorization_data: None })]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn limit(earlier_attempts: &[u32]) -> u32 {
-        let ticket = |earlier_attempts: &u32| TicketMint {
-            seed: String::new(),
-            mint: Pubkey::default(),
-            owner: Pubkey::default(),
-            name: String::new(),
-            symbol: String::new(),
-            uri: String::new(),
-            seller_fee_basis_points: 0,
-            mint_rent: Lamports::ZERO,
-            earlier_attempts: *earlier_attempts,
-            prefunded: None,
-        };
-        let tickets: Vec<TicketMint> = earlier_attempts.iter().map(ticket).collect();
-        let first = mint_tickets(&Pubkey::default(), &tickets).swap_remove(0);
-        // `SetComputeUnitLimit` is instruction 2 of the Compute Budget program, with a u32 behind it.
-        assert_eq!(first.data[0], 2);
-        u32::from_le_bytes(first.data[1..5].try_into().unwrap())
-    }
-
-    #[test]
-    fn every_attempt_is_allowed_more() {
-        assert_eq!([limit(&[0]), limit(&[1]), limit(&[4])], [220_000, 440_000, 1_100_000]);
-        assert_eq!((limit(&[0, 0, 0]), limit(&[4, 4])), (660_000, MAX_COMPUTE_UNITS));
-    }
 }

@@ -7,10 +7,8 @@ use std::{
 };
 
 use sha2::{Digest as _, Sha256};
-use solana_hash::Hash;
-use solana_instruction::Instruction;
 use solana_keypair::Keypair;
-use solana_message::{Message, VersionedMessage};
+use solana_message::VersionedMessage;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use solana_signer::{Signer as _, SignerError};
@@ -149,13 +147,12 @@ impl Wallet {
         hash.finalize().into()
     }
 
-    /// Signs a transaction that this wallet pays for.
+    /// Signs a transaction.
     ///
     /// # Errors
-    /// When an instruction asks for another signature too.
-    pub fn sign(&self, instructions: &[Instruction], blockhash: &Hash) -> Result<SignedTransaction, SignerError> {
-        let message = Message::new_with_blockhash(instructions, Some(&self.address()), blockhash);
-        let transaction = VersionedTransaction::try_new(VersionedMessage::Legacy(message), &[&self.keypair])?;
+    /// When the message asks for another signature too.
+    pub fn sign(&self, message: VersionedMessage) -> Result<SignedTransaction, SignerError> {
+        let transaction = VersionedTransaction::try_new(message, &[&self.keypair])?;
         let signature = transaction.signatures.first().copied().ok_or(SignerError::NotEnoughSigners)?;
         let bytes = wincode::serialize(&transaction).map_err(|error| SignerError::Custom(error.to_string()))?;
         Ok(SignedTransaction { signature, bytes })

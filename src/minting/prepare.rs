@@ -1,10 +1,10 @@
-//! From pending to recorded: publish, look up, sign, write ahead.
+//! From pending to recorded: publish, look up, and hand on to be signed and written ahead ([`super::sign`]).
 
 use std::{sync::Arc, time::Duration};
 
 use fail::fail_point;
 use tokio::{
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::mpsc,
     time::{Instant, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -15,17 +15,12 @@ use super::{
     lookup::{Subject, adopt, look_up},
     publish::{Pace, Publication, publish},
     remember,
+    sign::{Prepared, sign_and_record},
 };
 use crate::{
     cache::TicketKey,
-    chain::{
-        RecentBlockhash,
-        instructions::{TicketMint, mint_tickets},
-        ticket::OnChain,
-    },
-    domain::{address::mint_seed, ids::VenueId, lamports::Lamports},
-    simulation,
-    store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settlement, StoreError},
+    chain::ticket::OnChain,
+    store::{PendingMint, Published, Settlement, StoreError},
 };
 
 /// Time between two looks at the books, in case the clock has jumped over the time of waiting tickets.
@@ -82,13 +77,6 @@ async fn until_due(shared: &Shared) -> Duration {
     // The wall clock may jump meanwhile; it is looked at again.
     let again = if shared.is_held(Part::Publish) { TRY_FILES_AGAIN } else { LOOK_AGAIN };
     ms.map_or(again, Duration::from_millis).min(again)
-}
-
-/// A ticket on its way to a transaction.
-struct Prepared {
-    mint: PendingMint,
-    published: Published,
-    prefunded: Option<Lamports>,
 }
 
 /// Takes the next pending tickets as far as they go: those that the chain has already are settled, the others recorded.
@@ -199,83 +187,4 @@ async fn look_up_and_adopt(
         settlements.push(Settlement { attempt: None, slot: None, error: None, tickets: vec![verdict] });
     }
     Ok((prepared, settlements))
-}
-
-async fn sign_and_record(
-    shared: &Arc<Shared>,
-    prepared: Vec<Prepared>,
-    mut places: OwnedSemaphorePermit,
-) -> Result<Vec<Tracked>, StepError> {
-    let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.ticket())?;
-    let for_signing = Arc::clone(shared);
-    let mint_rent = price.mint_rent_lamports;
-    let sign = move || prepared.into_iter().map(|ticket| sign(&for_signing, ticket, mint_rent, &blockhash)).collect();
-    let signed: Result<Vec<OpenAttempt>, StepError> = simulation::aside(sign).await.ok_or(StoreError::Closed)?;
-    let mut attempts = signed?;
-
-    #[cfg(feature = "failpoints")]
-    if simulation::sabotaged("send before write-ahead") {
-        for attempt in &attempts {
-            drop(shared.chain.send(&attempt.bytes).await);
-        }
-    }
-    fail_point!("record.before");
-    let rows = attempts.iter().map(|attempt| NewAttempt {
-        signature: attempt.signature,
-        bytes: attempt.bytes.clone(),
-        blockhash: blockhash.hash,
-        last_valid_block_height: attempt.last_valid_block_height,
-        tickets: attempt.tickets.iter().map(|ticket| (ticket.mint_id, ticket.published.clone())).collect(),
-    });
-    let ids = shared.store.record(rows.collect(), shared.now_ms()).await?;
-    tracing::info!(tickets = ids.len(), "tickets published, signed and written ahead");
-    fail_point!("record.after");
-    for (attempt, id) in attempts.iter_mut().zip(ids) {
-        attempt.id = id;
-    }
-    Ok(attempts.into_iter().map(|attempt| Tracked::new(Arc::new(Flight::new(attempt)), places.split(1))).collect())
-}
-
-/// Builds and signs the transaction of one ticket.
-fn sign(
-    shared: &Shared,
-    ticket: Prepared,
-    mint_rent: Lamports,
-    blockhash: &RecentBlockhash,
-) -> Result<OpenAttempt, StepError> {
-    let Prepared { mint, published, prefunded } = ticket;
-    let authority = shared.wallet.address();
-    let owner = mint.ticket.owner();
-    let conflict = |_reason| StoreError::Conflict("an id in the books is not valid");
-    let venue = VenueId::new(mint.venue_id).map_err(conflict)?;
-    let ticket_id = mint.ticket.ticket_id().map_err(conflict)?;
-    let to_mint = TicketMint {
-        seed: mint_seed(&venue, &ticket_id, mint.generation),
-        mint: mint.mint_address,
-        owner: owner.unwrap_or(authority),
-        name: published.name.clone(),
-        symbol: shared.settings.symbol.clone(),
-        uri: published.uri.clone(),
-        seller_fee_basis_points: shared.settings.seller_fee_basis_points,
-        mint_rent,
-        earlier_attempts: mint.attempts,
-        prefunded,
-    };
-    let signed = shared.wallet.sign(&mint_tickets(&authority, &[to_mint]), &blockhash.hash)?;
-    let open = OpenTicket {
-        mint_id: mint.id,
-        venue_id: venue.to_string(),
-        ticket_id: ticket_id.to_string(),
-        mint_address: mint.mint_address,
-        owner,
-        attempts: mint.attempts.saturating_add(1),
-        published,
-    };
-    Ok(OpenAttempt {
-        id: 0,
-        signature: signed.signature,
-        bytes: signed.bytes,
-        last_valid_block_height: blockhash.last_valid_block_height,
-        tickets: vec![open],
-    })
 }

@@ -58,9 +58,9 @@ mod interop;
 mod openapi;
 #[cfg(feature = "localnet")]
 mod packaging;
+mod pool;
 #[cfg(feature = "localnet")]
 mod publish;
-mod pool;
 #[cfg(feature = "localnet")]
 mod reconcile;
 #[cfg(feature = "localnet")]

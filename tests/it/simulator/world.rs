@@ -73,7 +73,7 @@ impl World {
     pub fn new(seed: u64, options: Options) -> Self {
         let state = State {
             options,
-            adaptive: seed % 2 == 0,
+            adaptive: seed.is_multiple_of(2),
             random: Random::new(seed),
             ledger: Ledger::new(0),
             weather: BTreeMap::new(),

@@ -57,8 +57,19 @@ pub struct Landed {
     pub slot: u64,
     /// Whether the configured commitment is reached; before that it may still vanish in a fork.
     pub settled: bool,
+    /// Whether no fork can take it back any more.
+    pub finalized: bool,
     /// Why it failed, if it did: it paid its fee and changed nothing.
     pub error: Option<TransactionError>,
+}
+
+impl Landed {
+    /// Whether its outcome may be written down. Success is at the configured commitment, since people wait for it; in the rare
+    /// case that a fork takes it back, that is noticed. Failure can wait until no fork can turn it into success.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        if self.error.is_none() { self.settled } else { self.finalized }
+    }
 }
 
 /// A transaction in an address's history.

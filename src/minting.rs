@@ -5,17 +5,19 @@
 //!  (request)            publish, look up, sign               paced    one status poll per slot
 //! ```
 //!
-//! Three tasks share the work. `prepare` takes pending tickets from the books in chunks, publishes their metadata, asks the
+//! Four tasks share the work. `prepare` takes pending tickets from the books in chunks, publishes their metadata, asks the
 //! chain whether they exist already, signs, and commits the signed bytes. `send` hands them to the network, as
 //! quickly as the endpoints bear it (`pacing`).
 //! `confirm` asks for all of them at once what became of them and settles them in one commit; it also begins with whatever
 //! an earlier process left open, so recovery is the normal path.
+//! `finality` looks at minted tickets again until no fork can take them back.
 //!
 //! Invariants, in the words of the protocol: bytes leave the box only after they are on disk; a ticket is signed for again
 //! only on proof that the earlier transaction is dead; where the chain holds the ticket, it is minted.
 
 mod accept;
 mod confirm;
+mod finality;
 mod flight;
 mod judge;
 mod lookup;
@@ -114,6 +116,7 @@ enum Part {
     Publish,
     Send,
     Confirm,
+    Finality,
 }
 
 /// What keeps a part of the engine from going on, and what was logged of it.
@@ -239,7 +242,8 @@ impl Minter {
         if let Some(waiting) = self.remembering.lock().unwrap_or_else(PoisonError::into_inner).take() {
             tasks.spawn(remember::run(shared.cache.clone(), waiting, shutdown.clone()));
         }
-        tasks.spawn(prepare::run(Arc::clone(shared), to_send, to_confirm, shutdown.clone()));
+        tasks.spawn(prepare::run(Arc::clone(shared), to_send, to_confirm.clone(), shutdown.clone()));
+        tasks.spawn(finality::run(Arc::clone(shared), to_confirm.clone(), to_resend.clone(), shutdown.clone()));
         tasks.spawn(send::run(Arc::clone(shared), send_queue, resend_queue, valve, shutdown.clone()));
         tasks.spawn(confirm::run(Arc::clone(shared), left_open, confirm_queue, to_resend, shutdown.clone()));
         Ok(())

@@ -10,6 +10,7 @@ mod attempts;
 mod audit;
 pub mod backup;
 mod batches;
+mod finality;
 mod housekeeping;
 mod identity;
 mod images;
@@ -48,6 +49,7 @@ pub use attempts::{
 };
 pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};
+pub use finality::{Proof, UnprovenMint};
 pub use housekeeping::Housekeeping;
 pub use identity::Identity;
 pub use images::EventImage;
@@ -71,6 +73,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0005_reconciliation.sql")),
     M::up(include_str!("../migrations/0006_not_before.sql")),
     M::up(include_str!("../migrations/0007_event_images.sql")),
+    M::up(include_str!("../migrations/0008_finality.sql")),
 ];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
 const READERS: usize = 4;

@@ -243,6 +243,7 @@ impl Chain for RpcChain {
         let landed = |status: TransactionStatus| Landed {
             slot: status.slot,
             settled: status.satisfies_commitment(self.commitment),
+            finalized: status.satisfies_commitment(CommitmentConfig::finalized()),
             error: status.err,
         };
         Ok(Observed { slot: answer.slot, value: answer.value.into_iter().map(|status| status.map(landed)).collect() })

@@ -114,7 +114,7 @@ impl Confirmer {
         for (signature, status) in signatures.iter().zip(statuses.value) {
             let Some(tracked) = self.tracked.get_mut(signature) else { continue };
             if let Some(landed) = status {
-                if landed.settled {
+                if landed.is_settled() {
                     found.push((Arc::clone(&tracked.flight), landed));
                 } else {
                     tracked.missed = 0;
@@ -328,7 +328,7 @@ impl Confirmer {
         let (mut found, mut unknown) = (Vec::new(), Vec::new());
         for (flight, status) in suspects.into_iter().zip(statuses.value) {
             match status {
-                Some(landed) if landed.settled => found.push((flight, landed)),
+                Some(landed) if landed.is_settled() => found.push((flight, landed)),
                 Some(_not_for_good_yet) => {}
                 None => unknown.push(flight),
             }

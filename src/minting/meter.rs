@@ -11,7 +11,7 @@ use std::{
 };
 
 use prometheus::{
-    Gauge, Histogram, HistogramOpts, IntCounterVec, Opts, Registry, core::Collector, exponential_buckets,
+    Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, Opts, Registry, core::Collector, exponential_buckets,
 };
 use tokio::time::Instant;
 
@@ -62,6 +62,7 @@ pub(super) struct Meter {
     batch_success_rate: Gauge,
     tickets: IntCounterVec,
     failures: IntCounterVec,
+    taken_back: IntCounter,
     /// Tickets settled lately.
     recent: Mutex<VecDeque<(Instant, u64)>>,
 }
@@ -89,6 +90,10 @@ impl Meter {
             batch_success_rate: Gauge::new("minting_batch_success_rate", rate)?,
             tickets: IntCounterVec::new(tickets, &["outcome"])?,
             failures: IntCounterVec::new(failures, &["code"])?,
+            taken_back: IntCounter::new(
+                "minting_tickets_taken_back_total",
+                "Minted tickets that a fork took back; they are minted again.",
+            )?,
             recent: Mutex::default(),
         })
     }
@@ -101,12 +106,13 @@ impl Meter {
         for code in FailureCode::OF_MINTING {
             drop(self.failures.with_label_values(&[code.as_str()]));
         }
-        let instruments: [Box<dyn Collector>; 5] = [
+        let instruments: [Box<dyn Collector>; 6] = [
             Box::new(self.batch_size.clone()),
             Box::new(self.batch_duration.clone()),
             Box::new(self.batch_success_rate.clone()),
             Box::new(self.tickets.clone()),
             Box::new(self.failures.clone()),
+            Box::new(self.taken_back.clone()),
         ];
         instruments.into_iter().try_for_each(|instrument| registry.register(instrument))
     }
@@ -114,6 +120,10 @@ impl Meter {
     #[expect(clippy::cast_precision_loss, reason = "a histogram counts in floating point")]
     pub(super) fn accepted(&self, tickets: usize) {
         self.batch_size.observe(tickets as f64);
+    }
+
+    pub(super) fn taken_back(&self, tickets: usize) {
+        self.taken_back.inc_by(tickets as u64);
     }
 
     pub(super) fn settled(&self, settled: &Settled) {

@@ -6,7 +6,7 @@ use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
-use super::{BatchRecord, Store, StoreError, batches, images::read_image, spending, stats};
+use super::{BatchRecord, Store, StoreError, batches, finality, images::read_image, spending, stats};
 use crate::domain::{
     address::Generation,
     document::Image,
@@ -305,10 +305,10 @@ fn record(connection: &Connection, attempt: &NewAttempt, now_ms: i64) -> Result<
     Ok(attempt_id)
 }
 
-fn open_tickets(connection: &Connection, attempt_id: i64) -> Result<Vec<OpenTicket>, StoreError> {
+pub(super) fn open_tickets(connection: &Connection, attempt_id: i64) -> Result<Vec<OpenTicket>, StoreError> {
     let mut statement = connection.prepare_cached(
         "SELECT m.id, m.venue_id, m.mint_address, m.ticket, m.attempts, m.name, m.metadata_uri
-         FROM attempt_tickets t JOIN mints m ON m.id = t.mint_id WHERE t.attempt_id = ?",
+         FROM attempt_tickets t JOIN mints m ON m.id = t.mint_id WHERE t.attempt_id = ? AND m.status = 'minting'",
     )?;
     let rows = statement.query_map([attempt_id], |row| {
         let ticket = read_ticket(row, 3)?;
@@ -334,8 +334,10 @@ fn settle(
     if let Some((attempt_id, state)) = settlement.attempt {
         let ended = connection
             .prepare_cached(
-                "UPDATE attempts SET state = ?, slot = ?, error = ?, settled_at = ?, transaction_bytes = x''
-                 WHERE id = ? AND settled_at IS NULL",
+                // What landed may vanish in a fork: its bytes are kept until it cannot.
+                "UPDATE attempts SET state = ?1, slot = ?2, error = ?3, settled_at = ?4,
+                        transaction_bytes = iif(?1 = 'landed', transaction_bytes, x'')
+                 WHERE id = ?5 AND settled_at IS NULL",
             )?
             .execute(params![state.as_str(), settlement.slot, settlement.error, now_ms, attempt_id])?;
         if ended != 1 {
@@ -344,12 +346,14 @@ fn settle(
     }
     spending::book(connection, settlement.tickets.iter().map(|ticket| ticket.paid).sum(), now_ms)?;
     let mut tickets = settlement.tickets.iter();
-    tickets.try_for_each(|ticket| settle_ticket(connection, ticket, now_ms, settled))
+    let attempt_id = settlement.attempt.map(|(attempt_id, _)| attempt_id);
+    tickets.try_for_each(|ticket| settle_ticket(connection, ticket, attempt_id, now_ms, settled))
 }
 
 fn settle_ticket(
     connection: &Connection,
     ticket: &TicketVerdict,
+    attempt_id: Option<i64>,
     now_ms: i64,
     settled: &mut Settled,
 ) -> Result<(), StoreError> {
@@ -379,6 +383,8 @@ fn settle_ticket(
                 .optional()?;
             let changed = usize::from(minted.is_some());
             settled.minted.extend(minted);
+            let own = if adopted.is_none() { attempt_id } else { None };
+            finality::note(connection, ticket.mint_id, own, (ticket.cost, ticket.paid), now_ms)?;
             changed
         }
         Verdict::Failed(failure) => {

@@ -208,6 +208,17 @@ pub(super) fn charge(connection: &Connection, mint_id: i64, paid: Lamports) -> R
     Ok(())
 }
 
+/// Undoes [`charge`].
+pub(super) fn uncharge(connection: &Connection, mint_id: i64, paid: Lamports) -> Result<(), StoreError> {
+    connection
+        .prepare_cached(
+            "UPDATE batches SET spent_lamports = max(spent_lamports - ?, 0)
+             WHERE id = (SELECT max(batch_id) FROM batch_entries WHERE mint_id = ? AND replayed = 0)",
+        )?
+        .execute(params![paid.0, mint_id])?;
+    Ok(())
+}
+
 impl Store {
     /// Finished batches that nobody has looked at yet, the oldest first.
     ///

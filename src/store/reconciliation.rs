@@ -7,6 +7,7 @@ use solana_signature::Signature;
 use super::{
     Store, StoreError,
     attempts::{parse, read_status, read_ticket},
+    finality,
     images::read_image,
 };
 use crate::domain::{address::Generation, document::Image, failure::FailureCode, mint::MintStatus, ticket::Ticket};
@@ -404,14 +405,17 @@ fn correct(connection: &Connection, correction: &Correction) -> Result<usize, St
                 seen.as_str()
             ])?,
         // What a ticket that does not exist has cost is not known any more; the engine begins anew.
-        Change::Queue => connection
+        Change::Queue => {
+            finality::forget(connection, *mint_id)?;
+            connection
             .prepare_cached(
                 "UPDATE mints SET status = 'pending', lane = 1, attempts = 0, signature = NULL, slot = NULL, adopted = 0,
                         cost_lamports = iif(status = 'minted', 0, cost_lamports), error_code = NULL,
                         error_message = NULL, settled_at = NULL
                  WHERE id = ? AND status = ? AND status IN ('minted', 'failed')",
             )?
-            .execute(params![mint_id, seen.as_str()])?,
+            .execute(params![mint_id, seen.as_str()])?
+        }
     };
     Ok(changed)
 }

@@ -21,6 +21,14 @@ pub(super) fn book(connection: &Connection, spent: Lamports, now_ms: i64) -> Res
     Ok(())
 }
 
+/// Undoes what was booked at a time.
+pub(super) fn take_back(connection: &Connection, spent: Lamports, booked_at_ms: i64) -> Result<(), StoreError> {
+    connection
+        .prepare_cached("UPDATE spending SET lamports = max(lamports - ?, 0) WHERE minute = ?")?
+        .execute(params![spent.0, booked_at_ms.div_euclid(MINUTE_MS)])?;
+    Ok(())
+}
+
 pub(super) fn commitments(connection: &Connection, now_ms: i64) -> Result<Commitments, StoreError> {
     let since = |minutes: i64| -> Result<Lamports, StoreError> {
         let from = now_ms.div_euclid(MINUTE_MS).saturating_sub(minutes);

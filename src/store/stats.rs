@@ -94,8 +94,33 @@ pub(super) fn count(connection: &Connection, ticket: &TicketVerdict, now_ms: i64
         Verdict::Failed(_) => (0, 1),
         Verdict::Again => (0, 0),
     };
-    let spent = ticket.paid;
-    if (minted, failed, spent) == (0, 0, Lamports::ZERO) {
+    add(connection, ticket.mint_id, minted, failed, ticket.paid.0.cast_signed(), now_ms)
+}
+
+/// Undoes the count of a minted ticket that was settled and paid for at a time.
+pub(super) fn uncount_minted(
+    connection: &Connection,
+    mint_id: i64,
+    paid: Lamports,
+    settled_at_ms: i64,
+) -> Result<(), StoreError> {
+    add(connection, mint_id, -1, 0, paid.0.cast_signed().saturating_neg(), settled_at_ms)
+}
+
+/// Counts what a ticket turned out to have cost these books, at the time that it was settled.
+pub(super) fn pay(connection: &Connection, mint_id: i64, paid: Lamports, settled_at_ms: i64) -> Result<(), StoreError> {
+    add(connection, mint_id, 0, 0, paid.0.cast_signed(), settled_at_ms)
+}
+
+fn add(
+    connection: &Connection,
+    mint_id: i64,
+    minted: i64,
+    failed: i64,
+    spent: i64,
+    at_ms: i64,
+) -> Result<(), StoreError> {
+    if (minted, failed, spent) == (0, 0, 0) {
         return Ok(());
     }
     for (table, key, value) in [
@@ -110,7 +135,7 @@ pub(super) fn count(connection: &Connection, ticket: &TicketVerdict, now_ms: i64
                  minted = minted + excluded.minted, failed = failed + excluded.failed,
                  spent_lamports = spent_lamports + excluded.spent_lamports, mint_ms = mint_ms + excluded.mint_ms"
         );
-        connection.prepare_cached(&sql)?.execute(params![ticket.mint_id, minted, failed, spent.0, now_ms])?;
+        connection.prepare_cached(&sql)?.execute(params![mint_id, minted, failed, spent, at_ms])?;
     }
     Ok(())
 }

@@ -21,6 +21,8 @@ pub const SLOT_MS: u64 = 400;
 pub const LIFETIME: u64 = 150;
 /// Slots behind the newest block.
 pub const CONFIRMED: u64 = 2;
+/// Slots behind the newest block from which on no block is ever given up.
+pub const FINAL: u64 = 32;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Block {
@@ -69,6 +71,8 @@ pub struct Ledger {
     pub expired: u64,
     pub unpaid: u64,
     pub vanished: u64,
+    /// Mints in blocks that were given up, since the world last looked.
+    pub given_up: Vec<Pubkey>,
 }
 
 impl Ledger {
@@ -88,6 +92,7 @@ impl Ledger {
             expired: 0,
             unpaid: 0,
             vanished: 0,
+            given_up: Vec::new(),
         }
     }
 
@@ -166,6 +171,7 @@ impl Ledger {
             self.landed.iter().filter(|(_, landing)| landing.slot > slot).map(|(signature, _)| *signature).collect();
         for signature in abandoned {
             let landing = self.landed.remove(&signature).unwrap();
+            self.given_up.push(landing.minting.mint);
             if random.chance(700) {
                 let slots = random.between(1, 40);
                 self.submit(landing.minting, slots);

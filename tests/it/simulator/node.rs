@@ -13,7 +13,7 @@ use solana_signature::Signature;
 use tokio::time::sleep;
 
 use super::{
-    ledger::{CONFIRMED, LIFETIME},
+    ledger::{CONFIRMED, FINAL, LIFETIME},
     transaction::{Minting, rent},
     world::{Sent, State, World},
 };
@@ -104,8 +104,12 @@ impl State {
 
     fn status(&mut self, signature: &Signature, view: View, history: bool) -> Option<Landed> {
         let landing = self.ledger.landed.get(signature).filter(|landing| landing.slot <= view.processed)?;
-        let landed =
-            Landed { slot: landing.slot, settled: landing.slot <= view.confirmed, error: landing.error.clone() };
+        let landed = Landed {
+            slot: landing.slot,
+            settled: landing.slot <= view.confirmed,
+            finalized: landing.slot + FINAL <= view.processed,
+            error: landing.error.clone(),
+        };
         let recent = landed.slot + RECENT >= view.processed;
         if !history && (!recent || self.strikes("null status")) {
             return None;

@@ -131,7 +131,8 @@ async fn live(world: &Arc<World>, folder: &Path, venue: &mut Venue, bad: bool) -
 async fn everything_settles(engine: &Engine, world: &Arc<World>) {
     let open = async || {
         let counts = engine.store.counts(None).await.unwrap();
-        counts.of(MintStatus::Pending) + counts.of(MintStatus::Minting)
+        let unproven = engine.store.count_unproven().await.unwrap();
+        counts.of(MintStatus::Pending) + counts.of(MintStatus::Minting) + unproven
     };
     for round in ["", " after the retry"] {
         let settled = async {

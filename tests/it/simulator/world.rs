@@ -184,6 +184,14 @@ impl State {
             self.note("fork");
             self.say(&format!("the blocks before slot {slot} are given up"));
         }
+        for mint in std::mem::take(&mut self.ledger.given_up) {
+            let sql = "SELECT EXISTS (SELECT 1 FROM mints WHERE mint_address = ? AND status = 'minted')";
+            let books = self.books.as_ref().and_then(|books| books.prepare_cached(sql).ok());
+            let minted = books.map(|mut books| books.query_row([mint.to_string()], |row| row.get::<_, bool>(0)));
+            if matches!(minted, Some(Ok(true))) {
+                self.note("minted and taken back");
+            }
+        }
         self.mark_dead();
     }
 

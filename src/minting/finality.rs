@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     chain::{
-        Account, Landed,
+        Account,
         ticket::{OnChain, read},
     },
     store::{OpenAttempt, Proof, UnprovenMint},
@@ -89,33 +89,50 @@ impl Watch {
 
     /// Tickets whose transaction is known: is it final?
     async fn known(&mut self, mints: Vec<UnprovenMint>) -> Result<Vec<(i64, Proof)>, StepError> {
-        let signatures: Vec<Signature> = mints.iter().filter_map(|mint| mint.signature).collect();
-        let recent = self.shared.chain.statuses(&signatures, false).await?;
-        let (mut proofs, mut missing) = (Vec::new(), Vec::new());
-        for (mint, status) in mints.into_iter().zip(recent.value) {
-            match proof_of(status.as_ref()) {
-                Some(proof) => proofs.push((mint.mint_id, proof)),
-                None if is_there(status.as_ref()) => drop(self.missed.remove(&mint.mint_id)),
-                None => missing.push(mint),
-            }
-        }
-        if missing.is_empty() {
-            return Ok(proofs);
-        }
-        let signatures: Vec<Signature> = missing.iter().filter_map(|mint| mint.signature).collect();
-        let ever = self.shared.chain.statuses(&signatures, true).await?;
-        let mut gone = Vec::new();
-        for (mint, status) in missing.into_iter().zip(ever.value) {
-            match proof_of(status.as_ref()) {
-                Some(proof) => proofs.push((mint.mint_id, proof)),
-                None if is_there(status.as_ref()) => drop(self.missed.remove(&mint.mint_id)),
-                // A node that has not come so far cannot know it.
-                None if mint.slot.is_some_and(|slot| ever.slot < slot) => {}
-                None => gone.push(mint),
-            }
-        }
-        proofs.extend(self.maybe_gone(gone, ever.slot).await?.0);
+        let mut proofs = Vec::new();
+        let (missing, _) = self.ask(mints, false, &mut proofs).await?;
+        let (gone, as_of) = self.ask(missing, true, &mut proofs).await?;
+        // A node that has not come so far cannot know them.
+        let gone = gone.into_iter().filter(|mint| mint.slot.is_none_or(|slot| slot <= as_of)).collect();
+        proofs.extend(self.maybe_gone(gone, as_of).await?.0);
         Ok(proofs)
+    }
+
+    /// Asks what became of transactions: what is final goes to `proofs`. Returns those of which nothing is known, and the slot as
+    /// of which.
+    async fn ask(
+        &mut self,
+        mints: Vec<UnprovenMint>,
+        search_history: bool,
+        proofs: &mut Vec<(i64, Proof)>,
+    ) -> Result<(Vec<UnprovenMint>, u64), StepError> {
+        if mints.is_empty() {
+            return Ok((mints, 0));
+        }
+        let signatures: Vec<Signature> = mints.iter().filter_map(|mint| mint.signature).collect();
+        let answer = self.shared.chain.statuses(&signatures, search_history).await?;
+        let (mut missing, mut asked_alone) = (Vec::new(), 0);
+        for ((mint, signature), status) in mints.into_iter().zip(signatures).zip(answer.value) {
+            // One that failed on another fork minted nothing.
+            let Some(landed) = status.filter(|landed| landed.error.is_none()) else {
+                missing.push(mint);
+                continue;
+            };
+            self.missed.remove(&mint.mint_id);
+            if !landed.finalized {
+                continue;
+            }
+            if mint.slot == Some(landed.slot) {
+                proofs.push((mint.mint_id, Proof::Final { slot: None }));
+            } else if asked_alone < HISTORIES_AT_ONCE {
+                // It landed again in another block; unless the endpoint mixes up its answers, which it cannot with a single one.
+                asked_alone = asked_alone.saturating_add(1);
+                let alone = self.shared.chain.statuses(&[signature], true).await?.value.into_iter().flatten().next();
+                let landed = alone.filter(|landed| landed.finalized && landed.error.is_none());
+                proofs.extend(landed.map(|landed| (mint.mint_id, Proof::Final { slot: Some(landed.slot) })));
+            }
+        }
+        Ok((missing, answer.slot))
     }
 
     /// Adopted tickets of which nobody could say which transaction minted them.
@@ -195,17 +212,6 @@ impl Watch {
             drop(self.to_resend.send(flight));
         }
     }
-}
-
-/// The last word on a transaction, if this is it.
-fn proof_of(status: Option<&Landed>) -> Option<Proof> {
-    let landed = status.filter(|landed| landed.finalized && landed.error.is_none())?;
-    Some(Proof::Final { slot: Some(landed.slot) })
-}
-
-/// Whether a transaction is in a block and worked. One that failed on another fork minted nothing.
-fn is_there(status: Option<&Landed>) -> bool {
-    status.is_some_and(|landed| landed.error.is_none())
 }
 
 fn is_absent(mint: Option<&Account>) -> bool {

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use boxoffice::domain::mint::MintStatus;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -97,6 +98,56 @@ async fn landed_that_the_node_forgot_is_adopted_not_minted_again() {
         _ => Fate::Pass,
     });
     day.await.mint_and_check(5).await;
+}
+
+/// A node's answer without anything in it: nothing is known of any transaction, account or history.
+fn nothing_known(mut answer: Value) -> Value {
+    let list = if answer["result"].is_array() { &mut answer["result"] } else { &mut answer["result"]["value"] };
+    match list.as_array_mut() {
+        Some(entries) if entries.iter().any(|entry| entry["signature"].is_string()) => entries.clear(),
+        Some(entries) => entries.iter_mut().for_each(|entry| *entry = Value::Null),
+        None => {}
+    }
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_adopted_ticket_gets_its_transaction_when_the_node_remembers() {
+    let day = bad_day(|call| match call.method.as_str() {
+        "getSignatureStatuses" | "getSignaturesForAddress" => Fate::Altered(nothing_known),
+        _ => Fate::Pass,
+    });
+    let day = day.await;
+    let result = day.office.mint("v", &tickets("t", 3)).await;
+    assert_eq!(result["summary"]["succeeded"], 3, "{result}");
+    let (_, page) = day.office.get("/admin/mints").await;
+    assert!(page["mints"].as_array().unwrap().iter().all(|mint| mint["signature"].is_null()), "{page}");
+    day.proxy.set(|_| Fate::Pass);
+    until(async || day.office.app.store.count_unproven().await.unwrap() == 0).await;
+    let (_, page) = day.office.get("/admin/mints").await;
+    assert!(page["mints"].as_array().unwrap().iter().all(|mint| mint["signature"].is_string()), "{page}");
+    let spent = FUNDS - rpc_balance(&day.office).await;
+    let (_, batch) = day.office.get(&format!("/admin/batches/{}", result["batchId"].as_str().unwrap())).await;
+    assert_eq!(batch["summary"]["spentLamports"], spent, "these books had paid for them after all: {batch}");
+    day.mint_and_check(3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_fork_takes_back_is_followed_again() {
+    let day = bad_day(|_| Fate::Pass).await;
+    let result = day.office.mint("v", &tickets("t", 5)).await;
+    assert_eq!(result["summary"]["succeeded"], 5, "{result}");
+    // The embedded chain has no forks: to the box it looks as if the blocks were gone, until the transactions land again.
+    day.proxy.set(|call| match call.method.as_str() {
+        "getSignatureStatuses" | "getMultipleAccounts" => Fate::Altered(nothing_known),
+        _ => Fate::Pass,
+    });
+    until(async || day.office.app.store.counts(None).await.unwrap().of(MintStatus::Minting) == 5).await;
+    let (_, batch) = day.office.get(&format!("/admin/batches/{}", result["batchId"].as_str().unwrap())).await;
+    assert_eq!((&batch["summary"]["spentLamports"], &batch["finishedAt"]), (&json!(0), &Value::Null), "{batch}");
+    day.proxy.set(|_| Fate::Pass);
+    until(async || day.office.app.store.counts(None).await.unwrap().of(MintStatus::Minted) == 5).await;
+    day.mint_and_check(5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

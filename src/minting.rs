@@ -116,7 +116,6 @@ enum Part {
     Publish,
     Send,
     Confirm,
-    Finality,
 }
 
 /// What keeps a part of the engine from going on, and what was logged of it.

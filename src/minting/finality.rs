@@ -5,7 +5,10 @@
 //! nothing at its address. Its attempt is open again then, as if nothing had been heard of it: the same bytes are sent, and
 //! another transaction is signed only on proof that these are dead.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
@@ -13,12 +16,12 @@ use tokio::{sync::mpsc, time::interval};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Part, Shared, StepError,
+    Shared, StepError,
     flight::{Flight, Tracked},
 };
 use crate::{
     chain::{
-        Account,
+        Account, Landed,
         ticket::{OnChain, read},
     },
     store::{OpenAttempt, Proof, UnprovenMint},
@@ -60,10 +63,9 @@ pub(super) async fn run(
     let work = async {
         loop {
             look.tick().await;
-            match watch.look().await {
-                Ok(()) => watch.shared.free(Part::Finality),
-                // Nothing was changed: the next look asks again.
-                Err(error) => watch.shared.hold(Part::Finality, &error),
+            // Nothing was changed then: the next look asks again. Nobody waits for it.
+            if let Err(error) = watch.look().await {
+                tracing::debug!(%error, "what may be taken back could not be looked at");
             }
         }
     };
@@ -109,12 +111,17 @@ impl Watch {
         if mints.is_empty() {
             return Ok((mints, 0));
         }
-        let signatures: Vec<Signature> = mints.iter().filter_map(|mint| mint.signature).collect();
+        // In one transaction several tickets may have been minted.
+        let signatures: BTreeSet<Signature> = mints.iter().filter_map(|mint| mint.signature).collect();
+        let signatures: Vec<Signature> = signatures.into_iter().collect();
         let answer = self.shared.chain.statuses(&signatures, search_history).await?;
+        let statuses: BTreeMap<Signature, Option<Landed>> = signatures.into_iter().zip(answer.value).collect();
         let (mut missing, mut asked_alone) = (Vec::new(), 0);
-        for ((mint, signature), status) in mints.into_iter().zip(signatures).zip(answer.value) {
+        for mint in mints {
+            let Some(signature) = mint.signature else { continue };
             // One that failed on another fork minted nothing.
-            let Some(landed) = status.filter(|landed| landed.error.is_none()) else {
+            let landed = statuses.get(&signature).and_then(Option::as_ref);
+            let Some(landed) = landed.filter(|landed| landed.error.is_none()) else {
                 missing.push(mint);
                 continue;
             };

@@ -1,6 +1,6 @@
 //! How fast transactions are handed over. Pure: it is told the time, and what came of each send.
 //!
-//! - **Fixed**: waves of `MAX_BATCH_SIZE` with `BATCH_DELAY_MS` between them, whatever the endpoints bear; after a fault
+//! - **Fixed**: waves of `MAX_BATCH_SIZE` tickets with `BATCH_DELAY_MS` between them, whatever the endpoints bear; after a fault
 //!   everything pauses.
 //! - **Adaptive**: single sends, evenly spaced, at a rate that begins where the waves would be and finds what the endpoints
 //!   bear. It grows while sends are taken and more of them wait; a limit or a timeout sets it back.
@@ -90,14 +90,14 @@ impl Pacer {
         }
     }
 
-    /// How many of `wanted` transactions may be sent now.
-    pub(super) fn take(&mut self, wanted: usize, now: Instant) -> usize {
+    /// How many of the transactions that wait may be sent now; given are the tickets in each, in order.
+    pub(super) fn take(&mut self, tickets: impl Iterator<Item = usize>, now: Instant) -> usize {
         match self {
             Self::Fixed(fixed) => {
                 fixed.next_wave = now + fixed.pacing.wave_gap;
-                wanted.min(fixed.pacing.wave_size)
+                fixed.wave(tickets)
             }
-            Self::Adaptive(adaptive) => adaptive.take(wanted, now),
+            Self::Adaptive(adaptive) => adaptive.take(tickets.count(), now),
         }
     }
 
@@ -178,6 +178,15 @@ impl Pacer {
 }
 
 impl Fixed {
+    /// As many transactions as have the tickets of a wave; one that has more goes alone.
+    fn wave(&self, tickets: impl Iterator<Item = usize>) -> usize {
+        let so_far = tickets.scan(0_usize, |sum, tickets| {
+            *sum = sum.saturating_add(tickets);
+            Some(*sum)
+        });
+        so_far.enumerate().take_while(|(before, sum)| *before == 0 || *sum <= self.pacing.wave_size).count()
+    }
+
     /// Of a wave that fails together, only the first failure makes the pause longer.
     fn pause(&mut self, at_least: Duration, now: Instant) {
         let until = if now < self.paused_until { self.paused_until } else { now + self.backoff.next() };

@@ -17,6 +17,7 @@ use crate::support::*;
 async fn a_batch_is_minted_read_back_and_paid_for_to_the_lamport() {
     let folder = tempfile::tempdir().unwrap();
     let office = TestBox::new(folder.path()).await;
+    office.packs().await;
     let before = office.balance().await;
     let estimate = office.get("/admin/batch-mint/estimate?count=120").await.1;
     let result = office.mint("venue-123", &tickets("t", 120)).await;

@@ -74,6 +74,8 @@ const MAX_IN_FLIGHT: usize = 1_024;
 const MAX_CHUNK: usize = 256;
 /// Fewer are not worth the calls that a chunk costs.
 const LEAST_CHUNK: usize = 10;
+/// As many are signed for, at most, while it is not known how fast they can be sent: what waits for long grows old.
+const FIRST_CHUNK: usize = 30;
 /// A cause that comes and goes is logged once in this time.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// The picture of tickets that have none of their own.
@@ -299,9 +301,9 @@ impl Minter {
     }
 
     /// What `count` tickets at a price cost, and how long they take, as things are now.
-    #[must_use]
-    pub fn estimate(&self, count: u64, price: TicketPrice) -> Estimate {
-        Estimate::new(count, price, self.layout().most_tickets() as u64, self.seconds_for(count))
+    pub async fn estimate(&self, count: u64, price: TicketPrice) -> Estimate {
+        let together = self.shared.packing.expected_layout().await.most_tickets() as u64;
+        Estimate::new(count, price, together, self.seconds_for(count))
     }
 
     /// Seconds from a request to the last confirmation of `count` tickets, at the rate that is allowed now.
@@ -357,7 +359,8 @@ impl Shared {
         let Pacing { wave_size, wave_gap, adaptive, .. } = self.settings.pacing;
         if adaptive {
             let tickets = self.rate.in_a_second().saturating_mul(together);
-            return whole(tickets.clamp(LEAST_CHUNK, MAX_CHUNK.saturating_sub(together)));
+            let most = if self.rate.is_proven() { MAX_CHUNK.saturating_sub(together) } else { FIRST_CHUNK };
+            return whole(tickets.clamp(LEAST_CHUNK, most));
         }
         let waves = 1_000_u128.checked_div(wave_gap.as_millis()).unwrap_or(u128::MAX).max(1);
         let a_second = u128::try_from(wave_size).unwrap_or(u128::MAX).saturating_mul(waves);

@@ -160,7 +160,7 @@ async fn preview(api: &Api, request: BatchRequest) -> Result<DryRun, Problem> {
         new,
         known,
         failed: failed.collect(),
-        estimate: api.app.minter.estimate(new, price),
+        estimate: api.app.minter.estimate(new, price).await,
         wallet: funds.wallet,
         balance_lamports: funds.balance,
         spendable_lamports: funds.spendable,

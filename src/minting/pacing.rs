@@ -63,6 +63,14 @@ impl Pacer {
         }
     }
 
+    /// Whether the rate is more than a guess: the endpoints have taken some sends, or said that it is too much.
+    pub(super) fn is_proven(&self) -> bool {
+        match self {
+            Self::Fixed(_) => true,
+            Self::Adaptive(adaptive) => adaptive.is_proven(),
+        }
+    }
+
     /// Sends that may be under way at once.
     pub(super) fn parallel(&self) -> usize {
         match self {
@@ -107,6 +115,7 @@ impl Pacer {
             Self::Fixed(fixed) => fixed.backoff.reset(),
             Self::Adaptive(adaptive) => {
                 adaptive.faults = 0;
+                adaptive.borne = adaptive.borne.saturating_add(1);
                 adaptive.backoff.reset();
                 adaptive.grow(more, now);
             }

@@ -13,7 +13,10 @@ use std::{
 };
 
 use prometheus::{Gauge, Registry};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, timeout},
+};
 
 use crate::chain::transaction::Layout;
 
@@ -26,6 +29,8 @@ const FIRST_TRIAL: Duration = Duration::from_mins(1);
 const LATEST_TRIAL: Duration = Duration::from_hours(6);
 /// A trial whose end is never told is over after this time: longer than a blockhash lives.
 const TRIAL_LASTS: Duration = Duration::from_mins(5);
+/// Who reckons with tickets that ride together waits so long at most until it was asked for the first time.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What is known of the network.
 pub(super) struct Packing {
@@ -34,6 +39,8 @@ pub(super) struct Packing {
     known: Mutex<Known>,
     /// Rung when a node should be asked again before its time.
     doubt: Notify,
+    /// It was asked once, whatever came of it.
+    asked: watch::Sender<bool>,
     shown: Gauge,
 }
 
@@ -75,7 +82,16 @@ impl Packing {
         let shown = Gauge::new("boxoffice_tickets_per_transaction", help)?;
         registry.register(Box::new(shown.clone()))?;
         shown.set(1.0);
-        Ok(Self { wanted, known: Mutex::default(), doubt: Notify::new(), shown })
+        let asked = watch::Sender::new(!wanted);
+        Ok(Self { wanted, known: Mutex::default(), doubt: Notify::new(), asked, shown })
+    }
+
+    /// The layout to reckon with: just after the start, the node is given a moment to answer.
+    pub(super) async fn expected_layout(&self) -> Layout {
+        let mut asked = self.asked.subscribe();
+        // Without an answer, the most that it can cost is what is reckoned with.
+        drop(timeout(PATIENCE, asked.wait_for(|asked| *asked)).await);
+        self.layout()
     }
 
     /// The layout that is used now, if there is more than one ticket.

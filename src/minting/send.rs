@@ -41,7 +41,7 @@ pub(super) async fn run(
     let mut pacer = Pacer::new(shared.settings.pacing, Instant::now());
     // The confirmer ends last: without it the engine stops, and what is not sent is parked on disk.
     while !again.is_closed() {
-        shared.rate.set(pacer.rate());
+        shared.rate.set(pacer.rate(), pacer.is_proven());
         valve.open(shared.queue_size());
         take_waiting(&mut waiting, &mut new, &mut again, pacer.at_hand());
         // Those that waited to be sent again may be settled by now.

@@ -147,7 +147,8 @@ async fn one_bad_ticket_fails_alone() {
     // Where the metadata of the second ticket belongs, something else lives.
     let (venue, bad) = (VenueId::new("v").unwrap(), TicketId::new("t-1").unwrap());
     let metadata = ticket_accounts(mint_address(&office.app.authority, &venue, &bad, Generation(0))).metadata;
-    let foreign = json!({ "lamports": 10_000_000, "data": "00", "owner": "11111111111111111111111111111111" });
+    let foreign =
+        json!({ "lamports": 10_000_000, "data": "00", "owner": "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr" });
     rpc_call(chain().rpc_url(), "surfnet_setAccount", json!([metadata.to_string(), foreign])).await;
     let before = office.balance().await;
     let result = office.mint("v", &tickets("t", 9)).await;

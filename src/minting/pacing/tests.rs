@@ -162,6 +162,21 @@ fn lost_answers_are_no_limit_and_an_outage_is_a_pause() {
 }
 
 #[test]
+fn a_rate_is_a_guess_until_sends_are_taken() {
+    let now = Instant::now();
+    let mut pacer = Pacer::new(pacing(true), now);
+    for _ in 0..7 {
+        pacer.taken(true, now);
+        assert!(!pacer.is_proven());
+    }
+    pacer.taken(false, now);
+    assert!(pacer.is_proven());
+    let mut limited = Pacer::new(pacing(true), now);
+    limited.limited(now, None, now + ms(1));
+    assert!(limited.is_proven() && Pacer::new(pacing(false), now).is_proven());
+}
+
+#[test]
 fn a_wave_has_so_many_tickets_however_they_ride() {
     let now = Instant::now();
     let mut pacer = Pacer::new(pacing(false), now);

@@ -63,6 +63,7 @@ pub(in crate::minting) async fn run(shared: Arc<Shared>, shutdown: CancellationT
                     ASK_AGAIN
                 }
             };
+            shared.packing.asked.send_replace(true);
             drop(timeout(wait, shared.packing.doubt.notified()).await);
         }
     };

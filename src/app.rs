@@ -390,6 +390,7 @@ fn minting_settings(config: &Config) -> MintingSettings {
         ticket_rules: TicketRules { allow_off_curve_owners: config.allow_off_curve_owners },
         limits: config.limits,
         pacing: config.pacing,
+        packing: config.packing,
         quiet_hours: config.schedules.quiet_hours.clone(),
     }
 }

@@ -94,6 +94,15 @@ pub struct Account {
     pub data: Vec<u8>,
 }
 
+/// What a transaction would come to, as one node sees it: a hint, never a proof.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Simulated {
+    /// Why it would fail.
+    pub error: Option<TransactionError>,
+    /// Compute units that it would use, if the node says.
+    pub units_consumed: Option<u64>,
+}
+
 /// What to do about a fault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NextStep {
@@ -272,6 +281,8 @@ pub trait Chain: Send + Sync {
     ) -> Result<Observed<Vec<Option<Landed>>>, ChainError>;
     /// Hands a signed transaction to the network. Success means no more than that.
     async fn send(&self, transaction: &[u8]) -> Result<(), ChainError>;
+    /// What a transaction would come to with a blockhash of now; its signatures are not looked at, and nothing is sent.
+    async fn simulate(&self, transaction: &[u8]) -> Result<Simulated, ChainError>;
     /// How much more may be asked of it.
     fn strain(&self) -> Strain {
         Strain::default()

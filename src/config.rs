@@ -204,6 +204,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// `RATE_LIMIT_MAX`, `RATE_LIMIT_READ_MAX`, `RATE_LIMIT_WINDOW_MS`.
     pub rate_limits: RateLimits,
+    /// `PACKING`: whether several tickets ride in one transaction where the network takes that.
+    pub packing: bool,
     /// `PACING`, `MAX_BATCH_SIZE`, `BATCH_DELAY_MS`, and the network's slot time.
     pub pacing: Pacing,
     /// `CONFIRMATION_COMMITMENT`.
@@ -363,6 +365,11 @@ impl Config {
             "fixed" => Ok(false),
             _ => Err("must be adaptive or fixed".into()),
         });
+        let packing = values.parse("PACKING", |text| match text {
+            "auto" => Ok(true),
+            "off" => Ok(false),
+            _ => Err("must be auto or off".into()),
+        });
         let wave_size = values.parse("MAX_BATCH_SIZE", |text| number::<usize>(text, 1, 1_000));
         let wave_gap = values.parse("BATCH_DELAY_MS", |text| number::<u64>(text, 0, 60_000));
         let commitment = values.parse("CONFIRMATION_COMMITMENT", |text| match text {
@@ -400,6 +407,7 @@ impl Config {
             allowed_ips,
             trusted_proxies,
             rate_limits: RateLimits { writes: writes?, reads: reads?, window: Duration::from_millis(window?) },
+            packing: packing?,
             pacing: Pacing {
                 wave_size: wave_size?,
                 wave_gap: Duration::from_millis(wave_gap?),

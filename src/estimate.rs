@@ -78,7 +78,7 @@ impl Prices {
 /// How fast transactions are sent.
 #[derive(Clone, Copy, Debug)]
 pub struct Pacing {
-    /// Transactions in a wave (`MAX_BATCH_SIZE`).
+    /// Tickets in a wave (`MAX_BATCH_SIZE`).
     pub wave_size: usize,
     /// Gap between waves (`BATCH_DELAY_MS`).
     pub wave_gap: Duration,
@@ -89,27 +89,29 @@ pub struct Pacing {
 }
 
 impl Pacing {
-    /// Transactions a second that the waves would send, and at most what one box can.
+    /// Transactions a second that the waves would send with a ticket in each, and at most what one box can.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     pub fn initial_rate(self) -> f64 {
         (self.wave_size as f64 / self.wave_gap.as_secs_f64()).clamp(1.0, MOST_PER_SECOND)
     }
 
-    /// Seconds from the request to the last confirmation of `count` tickets, when `rate` of them may be sent a second.
+    /// Seconds from the request to the last confirmation of `count` tickets, when `together` of them ride in a transaction and
+    /// `rate` transactions may be sent a second.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
-    pub fn seconds_for(self, count: u64, rate: f64) -> f64 {
+    pub fn seconds_for(self, count: u64, together: u64, rate: f64) -> f64 {
         if count == 0 {
             return 0.0;
         }
+        let transactions = count.div_ceil(together.max(1));
         let paced = if self.adaptive {
-            count.saturating_sub(1) as f64 / rate.max(1.0)
+            transactions.saturating_sub(1) as f64 / rate.max(1.0)
         } else {
             let waves = count.div_ceil(self.wave_size.max(1) as u64);
             self.wave_gap.as_secs_f64() * waves.saturating_sub(1) as f64
         };
-        let sending = paced.max(count as f64 / MOST_PER_SECOND);
+        let sending = paced.max(transactions as f64 / MOST_PER_SECOND);
         self.slot.as_secs_f64().mul_add(SETTLE_SLOTS, sending)
     }
 }
@@ -138,7 +140,8 @@ pub struct Breakdown {
     /// Each part for the whole batch.
     #[serde(flatten)]
     pub batch: TicketPrice,
-    /// What one ticket costs.
+    /// What a ticket costs that is minted by itself. In a batch it costs less where several ride in one transaction, and share
+    /// its fee; what is reserved for a ticket is always this.
     pub per_ticket_lamports: Lamports,
 }
 
@@ -149,16 +152,18 @@ const SETTLE_SLOTS: f64 = 2.5;
 pub const MOST_PER_SECOND: f64 = 400.0;
 
 impl Estimate {
-    /// The estimate for `count` tickets that take so many seconds.
+    /// The estimate for `count` tickets, so many `together` in a transaction, that take so many seconds.
     #[must_use]
-    pub fn new(count: u64, price: TicketPrice, seconds: f64) -> Self {
-        let total = price.total() * count;
+    pub fn new(count: u64, price: TicketPrice, together: u64, seconds: f64) -> Self {
+        let signature_fee_lamports = price.signature_fee_lamports * count.div_ceil(together.max(1));
+        let batch = TicketPrice { signature_fee_lamports, ..price * count };
+        let total = batch.total();
         Self {
             count,
             estimated_sol: total.as_sol(),
             estimated_lamports: total,
             estimated_time_seconds: (seconds * 100.0).round() / 100.0,
-            breakdown: Breakdown { batch: price * count, per_ticket_lamports: price.total() },
+            breakdown: Breakdown { batch, per_ticket_lamports: price.total() },
         }
     }
 }

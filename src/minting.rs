@@ -7,7 +7,7 @@
 //!
 //! Four tasks share the work. `prepare` takes pending tickets from the books in chunks, publishes their metadata, asks the
 //! chain whether they exist already, signs, and commits the signed bytes. `send` hands them to the network, as
-//! quickly as the endpoints bear it (`pacing`).
+//! quickly as the endpoints bear it (`pacing`). Where the network takes it, several tickets ride in one transaction (`packing`).
 //! `confirm` asks for all of them at once what became of them and settles them in one commit; it also begins with whatever
 //! an earlier process left open, so recovery is the normal path.
 //! `finality` looks at minted tickets again until no fork can take them back.
@@ -23,6 +23,7 @@ mod judge;
 mod lookup;
 mod meter;
 mod pacing;
+mod packing;
 mod prepare;
 mod publish;
 mod remember;
@@ -49,21 +50,23 @@ pub use accept::{AcceptError, BatchRequest, Funds, MAX_BATCH_TICKETS, NotBefore}
 
 use crate::{
     cache::Caching,
-    chain::{Chain, ChainError, wallet::Wallet},
+    chain::{Chain, ChainError, transaction::Layout, wallet::Wallet},
     clock::SharedClock,
     domain::{
         document::{Image, metadata_json},
         lamports::Lamports,
         mint::AttemptState,
         quiet_hours::QuietHours,
-        spending::SpendingLimits,
+        spending::{SpendingLimits, TicketPrice},
         ticket::{Ticket, TicketRules},
     },
-    estimate::{Pacing, Prices},
+    estimate::{Estimate, Pacing, Prices},
     metadata::{Content, ContentId, PublishError, Publisher},
     store::{Settlement, Store, StoreError},
 };
+use flight::Aboard;
 use meter::{Meter, SharedRate};
+use packing::Packing;
 use remember::Remember;
 use valve::Valve;
 
@@ -73,6 +76,8 @@ const MAX_IN_FLIGHT: usize = 1_024;
 const MAX_CHUNK: usize = 256;
 /// Fewer are not worth the calls that a chunk costs.
 const LEAST_CHUNK: usize = 10;
+/// As many are signed for, at most, while it is not known how fast they can be sent: what waits for long grows old.
+const FIRST_CHUNK: usize = 30;
 /// A cause that comes and goes is logged once in this time.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// The picture of tickets that have none of their own.
@@ -91,6 +96,8 @@ pub struct MintingSettings {
     pub limits: SpendingLimits,
     /// How fast to send.
     pub pacing: Pacing,
+    /// Whether several tickets ride in one transaction where the network takes that (`PACKING`).
+    pub packing: bool,
     /// When what can wait is minted.
     pub quiet_hours: Option<QuietHours>,
 }
@@ -136,6 +143,8 @@ enum StepError {
     Publish(#[from] PublishError),
     #[error("a transaction cannot be signed: {0}")]
     Sign(#[from] solana_signer::SignerError),
+    #[error("a transaction cannot be laid out: {0}")]
+    Compile(#[from] solana_message::CompileError),
     #[error("the wallet {wallet} has {balance}, too little for the next ticket: send it at least {missing}")]
     LowBalance { wallet: String, balance: Lamports, missing: Lamports },
 }
@@ -167,7 +176,11 @@ struct Shared {
     settled: watch::Sender<u64>,
     /// What keeps each part of the engine from going on.
     held: Mutex<BTreeMap<Part, Held>>,
+    /// A place for each transaction.
     in_flight: Arc<Semaphore>,
+    /// The tickets in them.
+    aboard: Aboard,
+    packing: Packing,
     meter: Meter,
     /// Sends a second that are allowed now.
     rate: SharedRate,
@@ -201,6 +214,7 @@ impl Minter {
         let meter = Meter::new()?;
         meter.register(registry)?;
         let rate = SharedRate::new(settings.pacing.initial_rate(), registry)?;
+        let packing = Packing::new(settings.packing, registry)?;
         let (to_remember, remembering) = remember::channel();
         let shared = Shared {
             store,
@@ -217,6 +231,8 @@ impl Minter {
             settled: watch::Sender::new(0),
             held: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
+            aboard: Aboard::default(),
+            packing,
             meter,
             rate,
             to_remember,
@@ -241,6 +257,7 @@ impl Minter {
         if let Some(waiting) = self.remembering.lock().unwrap_or_else(PoisonError::into_inner).take() {
             tasks.spawn(remember::run(shared.cache.clone(), waiting, shutdown.clone()));
         }
+        tasks.spawn(packing::run(Arc::clone(shared), shutdown.clone()));
         tasks.spawn(prepare::run(Arc::clone(shared), to_send, to_confirm.clone(), shutdown.clone()));
         tasks.spawn(finality::run(Arc::clone(shared), to_confirm.clone(), to_resend.clone(), shutdown.clone()));
         tasks.spawn(send::run(Arc::clone(shared), send_queue, resend_queue, valve, shutdown.clone()));
@@ -280,10 +297,23 @@ impl Minter {
         self.shared.rate.get()
     }
 
+    /// How transactions with several tickets are laid out, as the network takes them now.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.shared.packing.layout()
+    }
+
+    /// What `count` tickets at a price cost, and how long they take, as things are now.
+    pub async fn estimate(&self, count: u64, price: TicketPrice) -> Estimate {
+        let together = self.shared.packing.expected_layout().await.most_tickets() as u64;
+        Estimate::new(count, price, together, self.seconds_for(count))
+    }
+
     /// Seconds from a request to the last confirmation of `count` tickets, at the rate that is allowed now.
     #[must_use]
     pub fn seconds_for(&self, count: u64) -> f64 {
-        self.shared.settings.pacing.seconds_for(count, self.allowed_rate())
+        let together = self.layout().most_tickets() as u64;
+        self.shared.settings.pacing.seconds_for(count, together, self.allowed_rate())
     }
 
     /// Seconds until `waiting` tickets are settled: at the present speed, or else as the pacing allows.
@@ -325,15 +355,24 @@ impl Minter {
 }
 
 impl Shared {
-    /// Tickets to take at once: about a second's worth of sending.
+    /// Tickets to take at once: about a second's worth of sending, in whole transactions.
     fn chunk_size(&self) -> usize {
+        let together = self.packing.layout().most_tickets();
+        let whole = |tickets: usize| tickets.div_ceil(together).saturating_mul(together);
         let Pacing { wave_size, wave_gap, adaptive, .. } = self.settings.pacing;
         if adaptive {
-            return self.rate.in_a_second().clamp(LEAST_CHUNK, MAX_CHUNK);
+            let tickets = self.rate.in_a_second().saturating_mul(together);
+            let most = if self.rate.is_proven() { MAX_CHUNK.saturating_sub(together) } else { FIRST_CHUNK };
+            return whole(tickets.clamp(LEAST_CHUNK, most));
         }
         let waves = 1_000_u128.checked_div(wave_gap.as_millis()).unwrap_or(u128::MAX).max(1);
         let a_second = u128::try_from(wave_size).unwrap_or(u128::MAX).saturating_mul(waves);
-        usize::try_from(a_second).unwrap_or(MAX_CHUNK).clamp(1, MAX_CHUNK)
+        whole(usize::try_from(a_second).unwrap_or(MAX_CHUNK).clamp(1, MAX_CHUNK.saturating_sub(together)))
+    }
+
+    /// Transactions that may wait for their turn to be sent: those of a chunk.
+    fn queue_size(&self) -> usize {
+        self.chunk_size().div_ceil(self.packing.layout().most_tickets())
     }
 
     /// The metadata of a ticket: it follows from what was sold, and from the picture that it got from its event.

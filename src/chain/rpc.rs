@@ -29,14 +29,14 @@ use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_rpc_client_api::response::{Response, RpcConfirmedTransactionStatusWithSignature};
 use solana_signature::Signature;
-use solana_transaction_status_client_types::TransactionStatus;
+use solana_transaction_status_client_types::{TransactionStatus, UiTransactionError};
 use thiserror::Error;
 
 pub use circuit::CircuitState;
 pub use endpoint::EndpointHealth;
 pub use redact::redacted;
 
-use super::{Account, Chain, ChainError, Landed, Observed, PastTransaction, RecentBlockhash, Strain, Tip};
+use super::{Account, Chain, ChainError, Landed, Observed, PastTransaction, RecentBlockhash, Simulated, Strain, Tip};
 use crate::domain::lamports::Lamports;
 use call::Told;
 use endpoint::Endpoint;
@@ -87,6 +87,13 @@ struct EpochInfo {
 struct LatestBlockhash {
     blockhash: Base58<Hash>,
     last_valid_block_height: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Simulation {
+    err: Option<UiTransactionError>,
+    units_consumed: Option<u64>,
 }
 
 /// A value that is written in base58.
@@ -254,6 +261,14 @@ impl Chain for RpcChain {
         // transactions at once. Retries are ours, so that we know what is on its way.
         let config = json!({ "encoding": "base64", "skipPreflight": true, "maxRetries": 0 });
         self.pool.send(json!([STANDARD.encode(transaction), config])).await
+    }
+
+    async fn simulate(&self, transaction: &[u8]) -> Result<Simulated, ChainError> {
+        let config = json!({ "encoding": "base64", "sigVerify": false, "replaceRecentBlockhash": true,
+            "commitment": CommitmentConfig::confirmed().commitment });
+        let params = json!([STANDARD.encode(transaction), config]);
+        let answer = self.pool.read("simulateTransaction", params, slot_of::<Simulation>).await?.value;
+        Ok(Simulated { error: answer.err.map(Into::into), units_consumed: answer.units_consumed })
     }
 
     fn strain(&self) -> Strain {

@@ -2,8 +2,11 @@
 
 use solana_compute_budget_interface::ComputeBudgetInstruction;
 use solana_hash::Hash;
-use solana_message::{Message, VersionedMessage};
+use solana_instruction::Instruction;
+use solana_message::{CompileError, Message, VersionedMessage, v1};
 use solana_pubkey::Pubkey;
+use solana_signature::Signature;
+use solana_transaction::versioned::VersionedTransaction;
 
 use super::instructions::{TicketMint, mint_ticket};
 
@@ -12,6 +15,11 @@ use super::instructions::{TicketMint, mint_ticket};
 const COMPUTE_UNITS_PER_TICKET: u32 = 220_000;
 /// Most compute units that a transaction may ask for (Agave's `MAX_COMPUTE_UNIT_LIMIT`).
 const MAX_COMPUTE_UNITS: u32 = 1_400_000;
+/// Bytes of accounts and programs that a v1 transaction may load. It must say a number, for none means zero; three tickets
+/// load 1.6 MB, most of it programs.
+const LOADED_BYTES: u32 = 16 * 1_024 * 1_024;
+/// Bytes of a packet (Agave's `PACKET_DATA_SIZE`).
+const PACKET_BYTES: usize = 1_232;
 
 /// What a transaction may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,13 +35,53 @@ impl Allowance {
         let limit = COMPUTE_UNITS_PER_TICKET.saturating_mul(earlier_attempts.saturating_add(1));
         Self { compute_units: limit.min(MAX_COMPUTE_UNITS) }
     }
+
+    /// For all that ride in one transaction.
+    #[must_use]
+    pub fn together(each: impl IntoIterator<Item = Self>) -> Self {
+        let sum = each.into_iter().fold(0_u32, |sum, one| sum.saturating_add(one.compute_units));
+        Self { compute_units: sum.min(MAX_COMPUTE_UNITS) }
+    }
 }
 
-/// How a transaction is laid out on the wire.
-#[derive(Clone, Debug)]
+/// How a transaction is laid out on the wire. There is none with an address lookup table: programs that are called cannot be
+/// looked up, so that a table would save 26 bytes, and two tickets are a hundred bytes too long for a packet all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// As the first messages of Solana: every cluster takes it.
     Legacy,
+    /// A v1 message, which may be longer than a packet. Not every cluster takes it.
+    V1,
+}
+
+impl Layout {
+    /// Tickets that fit at most (measured). Two in a legacy message are longer than a packet; four in a v1 message are more than
+    /// the 64 instructions that the runtime traces in one transaction, about 20 for each.
+    #[must_use]
+    pub fn most_tickets(self) -> usize {
+        match self {
+            Self::Legacy => 1,
+            Self::V1 => 3,
+        }
+    }
+
+    /// Bytes of the longest transaction.
+    #[must_use]
+    pub fn most_bytes(self) -> usize {
+        match self {
+            Self::Legacy => PACKET_BYTES,
+            Self::V1 => v1::MAX_TRANSACTION_SIZE,
+        }
+    }
+
+    /// Its name in logs and in the API.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Legacy => "legacy",
+            Self::V1 => "v1",
+        }
+    }
 }
 
 /// A transaction that mints tickets, all or none.
@@ -51,27 +99,125 @@ pub struct Draft {
 
 impl Draft {
     /// What is to be signed.
-    #[must_use]
-    pub fn message(&self, layout: &Layout, blockhash: &Hash) -> VersionedMessage {
-        let mut instructions = vec![ComputeBudgetInstruction::set_compute_unit_limit(self.allowance.compute_units)];
-        for ticket in &self.tickets {
-            instructions.extend(mint_ticket(&self.authority, &self.payer, ticket));
-        }
+    ///
+    /// # Errors
+    /// When a v1 message would name more accounts than it can; never for a single ticket, and never in the legacy layout.
+    pub fn message(&self, layout: Layout, blockhash: &Hash) -> Result<VersionedMessage, CompileError> {
+        let limit = self.allowance.compute_units;
+        let tickets = self.tickets.iter().flat_map(|ticket| mint_ticket(&self.authority, &self.payer, ticket));
         match layout {
             Layout::Legacy => {
-                VersionedMessage::Legacy(Message::new_with_blockhash(&instructions, Some(&self.payer), blockhash))
+                let budget = ComputeBudgetInstruction::set_compute_unit_limit(limit);
+                let instructions: Vec<Instruction> = std::iter::once(budget).chain(tickets).collect();
+                let message = Message::new_with_blockhash(&instructions, Some(&self.payer), blockhash);
+                Ok(VersionedMessage::Legacy(message))
+            }
+            Layout::V1 => {
+                // It says itself what the compute budget program is told in a legacy message, and what it does not say is zero.
+                let config = v1::TransactionConfig::empty()
+                    .with_compute_unit_limit(limit)
+                    .with_loaded_accounts_data_size_limit(LOADED_BYTES);
+                let instructions: Vec<Instruction> = tickets.collect();
+                let message = v1::Message::try_compile_with_config(&self.payer, &instructions, *blockhash, config);
+                message.map(VersionedMessage::V1)
             }
         }
+    }
+
+    /// Its bytes without a blockhash and without signatures: for simulations, worth nothing to anybody else.
+    #[must_use]
+    pub fn unsigned(&self, layout: Layout) -> Option<Vec<u8>> {
+        let message = self.message(layout, &Hash::default()).ok()?;
+        let signatures = vec![Signature::default(); message.header().num_required_signatures.into()];
+        wincode::serialize(&VersionedTransaction { signatures, message }).ok()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use solana_message::{AddressLookupTableAccount, v0};
+
+    use crate::domain::{
+        address::{Generation, mint_address, mint_seed},
+        ids::{TicketId, VenueId},
+        lamports::Lamports,
+    };
+
     use super::*;
 
     #[test]
     fn every_attempt_is_allowed_more() {
         let limit = |earlier| Allowance::of_attempt(earlier).compute_units;
         assert_eq!([limit(0), limit(1), limit(4), limit(40)], [220_000, 440_000, 1_100_000, MAX_COMPUTE_UNITS]);
+        let together = |earlier: &[u32]| Allowance::together(earlier.iter().copied().map(Allowance::of_attempt));
+        assert_eq!(together(&[0, 1, 0]).compute_units, 880_000);
+        assert_eq!(together(&[4, 4]).compute_units, MAX_COMPUTE_UNITS);
+    }
+
+    /// Tickets with the shortest names, which the wallet itself will hold: smaller ones do not exist.
+    fn smallest(count: usize) -> Draft {
+        let authority = Pubkey::new_unique();
+        let tickets = (0..count).map(|number| {
+            let (venue, ticket) = (VenueId::new("v").unwrap(), TicketId::new(format!("t-{number}")).unwrap());
+            TicketMint {
+                seed: mint_seed(&venue, &ticket, Generation(0)),
+                mint: mint_address(&authority, &venue, &ticket, Generation(0)),
+                owner: authority,
+                name: "n".into(),
+                symbol: "T".into(),
+                uri: format!("ipfs://{}", "b".repeat(59)),
+                seller_fee_basis_points: 0,
+                mint_rent: Lamports(1),
+                prefunded: None,
+            }
+        });
+        Draft { authority, payer: authority, tickets: tickets.collect(), allowance: Allowance::of_attempt(0) }
+    }
+
+    fn largest(count: usize) -> Draft {
+        let mut draft = smallest(count);
+        for ticket in &mut draft.tickets {
+            (ticket.owner, ticket.name, ticket.symbol) = (Pubkey::new_unique(), "n".repeat(32), "T".repeat(10));
+        }
+        draft
+    }
+
+    #[test]
+    fn as_many_fit_as_is_said() {
+        let size = |draft: &Draft, layout| draft.unsigned(layout).unwrap().len();
+        for layout in [Layout::Legacy, Layout::V1] {
+            let count = layout.most_tickets();
+            assert!(size(&largest(count), layout) <= layout.most_bytes(), "{layout:?}");
+        }
+        assert!(size(&smallest(2), Layout::Legacy) > Layout::Legacy.most_bytes());
+    }
+
+    /// Whether a table on the chain, with all that tickets have in common, is worth its rent.
+    #[test]
+    fn two_tickets_do_not_fit_a_packet_even_with_a_lookup_table() {
+        let draft = smallest(2);
+        let VersionedMessage::Legacy(legacy) = draft.message(Layout::Legacy, &Hash::default()).unwrap() else {
+            panic!("a legacy message");
+        };
+        let instructions: Vec<Instruction> = draft
+            .tickets
+            .iter()
+            .flat_map(|ticket| mint_ticket(&draft.authority, &draft.payer, ticket))
+            .chain([ComputeBudgetInstruction::set_compute_unit_limit(1)])
+            .collect();
+        // Every account there is: what may be looked up is.
+        let own = |key: &Pubkey| draft.tickets.iter().any(|ticket| ticket_addresses(ticket).contains(key));
+        let addresses = legacy.account_keys.iter().copied().filter(|key| !own(key)).collect();
+        let table = AddressLookupTableAccount { key: Pubkey::new_unique(), addresses };
+        let message = v0::Message::try_compile(&draft.payer, &instructions, &[table], Hash::default()).unwrap();
+        assert_eq!(message.address_table_lookups.len(), 1);
+        let transaction =
+            VersionedTransaction { signatures: vec![Signature::default()], message: VersionedMessage::V0(message) };
+        let bytes = wincode::serialize(&transaction).unwrap().len();
+        assert!(bytes > PACKET_BYTES + 80, "{bytes}");
+    }
+
+    fn ticket_addresses(ticket: &TicketMint) -> [Pubkey; 4] {
+        crate::chain::ticket::addresses(ticket.mint, &ticket.owner)
     }
 }

@@ -10,7 +10,8 @@ use crate::{
     estimate::{Estimate, Prices},
 };
 
-/// Asks the chain for its figures; needs neither a wallet nor the books.
+/// Asks the chain for its figures; needs neither a wallet nor the books. Reckons with a transaction for each ticket; a running
+/// box knows whether the network takes several in one, and GET /admin/batch-mint/estimate tells.
 #[derive(Debug, Args)]
 #[command(after_help = "Example: boxoffice estimate 1000")]
 pub(super) struct EstimateArgs {
@@ -26,8 +27,9 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
     let config = settings.load_quietly()?;
     let (chain, _embedded) = app::connect(&config, None).await?;
     let price = Prices::new(Arc::new(chain)).ticket().await?;
-    let seconds = config.pacing.seconds_for(args.count, config.pacing.initial_rate());
-    let estimate = Estimate::new(args.count, price, seconds);
+    // What a network takes beyond one ticket to a transaction only a box with a wallet finds out.
+    let seconds = config.pacing.seconds_for(args.count, 1, config.pacing.initial_rate());
+    let estimate = Estimate::new(args.count, price, 1, seconds);
     if args.json {
         println!("{}", serde_json::to_string_pretty(&estimate)?);
         return Ok(ExitCode::SUCCESS);

@@ -34,6 +34,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("server", "RATE_LIMIT_READ_MAX", "600"),
     setting("server", "RATE_LIMIT_WINDOW_MS", "60000"),
     setting("minting", "PACING", "adaptive"),
+    setting("minting", "PACKING", "auto"),
     setting("minting", "MAX_BATCH_SIZE", "10"),
     setting("minting", "BATCH_DELAY_MS", "100"),
     setting("minting", "SELLER_FEE_BASIS_POINTS", "0"),

@@ -160,7 +160,7 @@ async fn preview(api: &Api, request: BatchRequest) -> Result<DryRun, Problem> {
         new,
         known,
         failed: failed.collect(),
-        estimate: Estimate::new(new, price, api.app.minter.seconds_for(new)),
+        estimate: api.app.minter.estimate(new, price).await,
         wallet: funds.wallet,
         balance_lamports: funds.balance,
         spendable_lamports: funds.spendable,

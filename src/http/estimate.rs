@@ -35,5 +35,5 @@ pub(super) async fn estimate(
         return Err(Problem::one_invalid("/count", detail));
     };
     let price = api.app.prices.ticket().await?;
-    Ok(Json(Estimate::new(count, price, api.app.minter.seconds_for(count))))
+    Ok(Json(api.app.minter.estimate(count, price).await))
 }

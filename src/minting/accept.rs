@@ -207,9 +207,14 @@ impl Minter {
     ) -> Result<(SpendingRules, Commitments, Option<Refusal>), AcceptError> {
         let shared = &self.shared;
         let address = shared.wallet.address();
-        let (price, balance) = tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address))?;
-        let (price, wallet, limits) = (price.total(), address.to_string(), shared.settings.limits);
-        let mut rules = SpendingRules { price, wallet, balance, limits, on_chain: 0 };
+        let layout = shared.packing.expected_layout();
+        let asked = async { tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address)) };
+        let (layout, asked) = tokio::join!(layout, asked);
+        let (price, balance) = asked?;
+        let (fee, price) = (price.signature_fee_lamports, price.total());
+        let (wallet, limits) = (address.to_string(), shared.settings.limits);
+        let together = layout.most_tickets() as u64;
+        let mut rules = SpendingRules { price, fee, together, wallet, balance, limits, on_chain: 0 };
         let commitments = shared.store.commitments(shared.now_ms()).await?;
         let mut refusal = rules.check(preview.new, &commitments).err();
         if refusal.is_some() {

@@ -18,14 +18,14 @@ use super::{
     Part, Shared, StepError,
     flight::{Flight, Tracked},
     judge::{MAX_ATTEMPTS, Rejection, judge},
-    lookup::{Subject, adopt, cost, look_at, look_up},
+    lookup::{Subject, adopt, cost, fees, look_at, look_up},
     remember,
 };
 #[cfg(feature = "failpoints")]
 use crate::simulation;
 use crate::{
     cache::TicketKey,
-    chain::{ChainError, Landed, Tip, instructions::SIGNATURE_FEE, ticket::OnChain},
+    chain::{ChainError, Landed, Tip, ticket::OnChain},
     domain::{
         failure::{Failure, FailureCode},
         lamports::Lamports,
@@ -207,11 +207,17 @@ impl Confirmer {
 
     async fn minted(&self, flight: &Flight, slot: u64, on_chain: &[OnChain]) -> Result<Settlement, StepError> {
         let mut tickets = Vec::with_capacity(on_chain.len());
-        for (ticket, on_chain) in flight.tickets.iter().zip(on_chain) {
+        if flight.is_pack() {
+            self.shared.packing.worked();
+        }
+        for ((ticket, on_chain), fee) in flight.tickets.iter().zip(on_chain).zip(fees(flight.tickets.len())) {
             let cost = match on_chain {
-                OnChain::Ticket(on_chain) => cost(&self.shared, on_chain).await?,
+                OnChain::Ticket(on_chain) => cost(&self.shared, on_chain, fee).await?,
                 // Its owner has burned it already: minted it was, at the usual price.
-                OnChain::Foreign | OnChain::Absent { .. } => self.shared.prices.ticket().await?.total(),
+                OnChain::Foreign | OnChain::Absent { .. } => {
+                    let price = self.shared.prices.ticket().await?;
+                    price.total().saturating_sub(price.signature_fee_lamports) + fee
+                }
             };
             let verdict = Verdict::Minted { signature: Some(flight.signature), slot: Some(slot), adopted: None };
             tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost, paid: cost, verdict });
@@ -232,27 +238,28 @@ impl Confirmer {
         told: &HashMap<i64, (Signature, u64)>,
     ) -> Result<Settlement, StepError> {
         let mut tickets = Vec::with_capacity(on_chain.len());
-        let mut fee = SIGNATURE_FEE;
-        for (ticket, on_chain) in flight.tickets.iter().zip(on_chain) {
+        // A pack is split: which of its tickets is to blame shows when each is tried alone.
+        let alone = !flight.is_pack();
+        if !alone && matches!(rejection, Rejection::Impossible | Rejection::OutOfCompute) {
+            self.shared.packing.failed(true);
+        }
+        for ((ticket, on_chain), fee) in flight.tickets.iter().zip(on_chain).zip(fees(flight.tickets.len())) {
             let mut verdict = if let OnChain::Absent { prefunded } = on_chain {
-                let alone = flight.tickets.len() == 1;
                 let verdict = match rejection {
                     // A stranger was quicker with a few lamports: the next transaction reckons with them.
-                    Rejection::InUse if prefunded.is_some() => again_or_give_up(ticket, &error),
+                    Rejection::InUse if prefunded.is_some() => again_or_give_up(flight, ticket, &error),
                     Rejection::Impossible | Rejection::InUse if alone => Verdict::Failed(Failure::new(
                         FailureCode::RejectedByChain,
                         format!("the chain refused the ticket's transaction {}: {error}", flight.signature),
                     )),
                     Rejection::Impossible | Rejection::InUse | Rejection::OutOfFunds | Rejection::OutOfCompute => {
-                        again_or_give_up(ticket, &error)
+                        again_or_give_up(flight, ticket, &error)
                     }
                 };
                 TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, paid: Lamports::ZERO, verdict }
             } else {
-                self.adopt(flight, ticket, on_chain, told.get(&ticket.mint_id).copied()).await?
+                self.adopt(flight, ticket, on_chain, fee, told.get(&ticket.mint_id).copied()).await?
             };
-            // The fee of the whole transaction is put on its first ticket.
-            let fee = std::mem::take(&mut fee);
             verdict.cost = verdict.cost + fee;
             verdict.paid = verdict.paid + fee;
             tickets.push(verdict);
@@ -266,11 +273,12 @@ impl Confirmer {
         flight: &Flight,
         ticket: &OpenTicket,
         on_chain: &OnChain,
+        fee: Lamports,
         told: Option<(Signature, u64)>,
     ) -> Result<TicketVerdict, ChainError> {
         let OpenTicket { mint_id, mint_address: mint, ref published, .. } = *ticket;
         let subject = Subject { mint_id, mint, owner: None, published };
-        adopt(&self.shared, subject, on_chain, Some(flight.signature), told).await
+        adopt(&self.shared, subject, on_chain, Some((flight.signature, fee)), told).await
     }
 
     /// Sends again what was not heard of for a while; returns what has been silent for so long that it may be dead.
@@ -348,34 +356,48 @@ impl Confirmer {
         let mut on_chain = on_chain.value.into_iter();
         let mut settlements = Vec::new();
         for flight in unknown {
-            let mut slot = None;
+            let (mut slot, mut own) = (None, None);
             let mut tickets = Vec::with_capacity(flight.tickets.len());
-            for (ticket, on_chain) in flight.tickets.iter().zip(on_chain.by_ref()) {
+            let (mut absent, count) = (false, flight.tickets.len());
+            for ((ticket, fee), on_chain) in flight.tickets.iter().zip(fees(count)).zip(on_chain.by_ref()) {
                 if matches!(on_chain, OnChain::Absent { .. }) {
                     let said = flight.send_error().unwrap_or_else(|| "the network never took it".into());
-                    let verdict = again_or_give_up(ticket, &said);
+                    let verdict = again_or_give_up(&flight, ticket, &said);
                     let nothing = Lamports::ZERO;
+                    absent = true;
                     tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost: nothing, paid: nothing, verdict });
                 } else {
-                    let verdict = self.adopt(&flight, ticket, &on_chain, None).await?;
-                    if let Verdict::Minted { slot: Some(landed_in), .. } = verdict.verdict {
+                    let verdict = self.adopt(&flight, ticket, &on_chain, fee, own).await?;
+                    if let Verdict::Minted { signature, slot: Some(landed_in), .. } = verdict.verdict {
                         slot = Some(landed_in);
+                        // It minted all of its tickets or none.
+                        own = signature.filter(|made| *made == flight.signature).map(|made| (made, landed_in));
                     }
                     tickets.push(verdict);
                 }
             }
-            let dead = tickets.iter().all(|ticket| matches!(ticket.verdict, Verdict::Again | Verdict::Failed(_)));
+            // With a ticket missing it cannot have landed, whoever minted the others.
+            let dead = absent || tickets.iter().all(|ticket| matches!(ticket.verdict, Verdict::Failed(_)));
+            if flight.is_pack() && dead {
+                self.shared.packing.failed(flight.first_sent().is_some());
+            } else if flight.is_pack() && own.is_some() {
+                self.shared.packing.worked();
+            }
             let state = if dead { AttemptState::Dead } else { AttemptState::Landed };
             tracing::warn!(signature = %flight.signature, ?state, "a silent transaction was looked into");
             let attempt = Some((flight.attempt_id, state));
+            let slot = slot.filter(|_| !dead);
             settlements.push((flight.signature, Settlement { attempt, slot, error: flight.send_error(), tickets }));
         }
         Ok(settlements)
     }
 }
 
-fn again_or_give_up(ticket: &OpenTicket, last_words: &str) -> Verdict {
-    if ticket.attempts < MAX_ATTEMPTS {
+fn again_or_give_up(flight: &Flight, ticket: &OpenTicket, last_words: &str) -> Verdict {
+    // What a transaction came to that was refused for another ticket's sake, perhaps, does not count; and nobody is given up
+    // for what a transaction with others came to.
+    let most = MAX_ATTEMPTS.saturating_add(ticket.refused_with_others);
+    if flight.is_pack() || ticket.attempts < most {
         return Verdict::Again;
     }
     let message = format!("{MAX_ATTEMPTS} transactions for it came to nothing; the last time: {last_words}");

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -98,9 +98,44 @@ impl Flight {
         self.settled.load(Ordering::Relaxed)
     }
 
+    /// Several tickets ride in it: what becomes of it may be another ticket's fault, or the layout's.
+    pub(super) fn is_pack(&self) -> bool {
+        self.tickets.len() > 1
+    }
+
     /// Mint and owner of each ticket; `wallet` holds those that name no owner.
     pub(super) fn mints_and_owners(&self, wallet: Pubkey) -> impl Iterator<Item = (Pubkey, Pubkey)> + '_ {
         self.tickets.iter().map(move |ticket| (ticket.mint_address, ticket.owner.unwrap_or(wallet)))
+    }
+}
+
+/// Counts the tickets in all transactions under way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Aboard {
+    tickets: Arc<AtomicUsize>,
+}
+
+impl Aboard {
+    pub(super) fn board(&self, tickets: usize) -> Boarded {
+        self.tickets.fetch_add(tickets, Ordering::Relaxed);
+        Boarded { tickets, aboard: self.clone() }
+    }
+
+    pub(super) fn tickets(&self) -> usize {
+        self.tickets.load(Ordering::Relaxed)
+    }
+}
+
+/// The tickets of one transaction, which leave it when it is settled.
+#[derive(Debug)]
+pub(super) struct Boarded {
+    tickets: usize,
+    aboard: Aboard,
+}
+
+impl Drop for Boarded {
+    fn drop(&mut self) {
+        self.aboard.tickets.fetch_sub(self.tickets, Ordering::Relaxed);
     }
 }
 
@@ -109,6 +144,7 @@ impl Flight {
 pub(super) struct Tracked {
     pub(super) flight: Arc<Flight>,
     pub(super) _place: Option<OwnedSemaphorePermit>,
+    pub(super) _aboard: Boarded,
     /// Left by an earlier process: whether it was ever sent is not known.
     pub(super) recovered: bool,
     /// Polls that did not find it.
@@ -116,8 +152,8 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    pub(super) fn new(flight: Arc<Flight>, place: Option<OwnedSemaphorePermit>) -> Self {
-        Self { flight, _place: place, recovered: false, missed: 0 }
+    pub(super) fn new(flight: Arc<Flight>, place: Option<OwnedSemaphorePermit>, aboard: Boarded) -> Self {
+        Self { flight, _place: place, _aboard: aboard, recovered: false, missed: 0 }
     }
 }
 
@@ -129,7 +165,8 @@ pub(super) async fn recover(shared: &Shared) -> Result<Vec<Tracked>, StoreError>
     }
     let tracked = open.into_iter().map(|attempt| {
         let place = Arc::clone(&shared.in_flight).try_acquire_owned().ok();
-        Tracked { recovered: true, ..Tracked::new(Arc::new(Flight::new(attempt)), place) }
+        let aboard = shared.aboard.board(attempt.tickets.len());
+        Tracked { recovered: true, ..Tracked::new(Arc::new(Flight::new(attempt)), place, aboard) }
     });
     Ok(tracked.collect())
 }

@@ -51,15 +51,24 @@ pub(super) async fn look_at(
     Ok(Observed { slot: answer.slot, value: tickets.collect() })
 }
 
-/// What an existing ticket has cost: all that its accounts hold, and the fee.
-pub(super) async fn cost(shared: &Shared, ticket: &TicketOnChain) -> Result<Lamports, ChainError> {
+/// What an existing ticket has cost: all that its accounts hold, and the part of the fee that fell to it.
+pub(super) async fn cost(shared: &Shared, ticket: &TicketOnChain, fee: Lamports) -> Result<Lamports, ChainError> {
     let missing_rent = if ticket.has_token_account {
         Lamports::ZERO
     } else {
         // The owner has passed the ticket on and closed the account; its rent was paid all the same.
         shared.prices.ticket().await?.token_account_rent_lamports
     };
-    Ok(ticket.lamports + missing_rent + instructions::SIGNATURE_FEE)
+    Ok(ticket.lamports + missing_rent + fee)
+}
+
+/// A transaction's fee, split over the tickets in it to the lamport; the first bears what is left over.
+pub(super) fn fees(tickets: usize) -> impl Iterator<Item = Lamports> {
+    let count = (tickets as u64).max(1);
+    let share = |lamports: u64| Lamports(lamports.checked_div(count).unwrap_or_default());
+    let each = share(instructions::SIGNATURE_FEE.0);
+    let first = instructions::SIGNATURE_FEE.saturating_sub(each * count.saturating_sub(1));
+    std::iter::once(first).chain(std::iter::repeat(each)).take(tickets)
 }
 
 /// A ticket of the books that the chain may hold.
@@ -72,12 +81,12 @@ pub(super) struct Subject<'a> {
 }
 
 /// The verdict on a ticket that the chain holds although these books did not see it land. It counts as adopted unless `own`
-/// is the transaction that minted it; `told` is what another box says of that one, and the chain of its slot.
+/// is the transaction that minted it, of whose fee that part fell to the ticket; `told` is what another box says of that one, and the chain of its slot.
 pub(super) async fn adopt(
     shared: &Shared,
     Subject { mint_id, mint, owner, published }: Subject<'_>,
     on_chain: &OnChain,
-    own: Option<Signature>,
+    own: Option<(Signature, Lamports)>,
     told: Option<(Signature, u64)>,
 ) -> Result<TicketVerdict, ChainError> {
     let failed = |code, message: String| {
@@ -99,11 +108,14 @@ pub(super) async fn adopt(
                 None => shared.chain.first_signature(&mint).await?,
             };
             let signature = created.map(|(signature, _)| signature);
-            let is_own = own.is_some() && own == signature;
+            let is_own = signature.is_some() && own.map(|(own, _)| own) == signature;
             let found = Published { name: ticket.name.clone(), uri: ticket.uri.clone() };
             let slot = created.map(|(_, slot)| slot);
             let verdict = Verdict::Minted { signature, slot, adopted: (!is_own).then_some(found) };
-            let cost = cost(shared, ticket).await?;
+            // As long as nobody knows which transaction it was, ours is the likeliest. What else rode in another box's is not known.
+            let likely_own = own.filter(|_| is_own || signature.is_none());
+            let fee = likely_own.map_or(instructions::SIGNATURE_FEE, |(_, fee)| fee);
+            let cost = cost(shared, ticket, fee).await?;
             let paid = if is_own { cost } else { Lamports::ZERO };
             Ok(TicketVerdict { mint_id, cost, paid, verdict })
         }

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +29,8 @@ const BATCH_SIZES: [f64; 13] =
 /// Sends a second that are allowed now: set by the one who sends, and known to all.
 pub(super) struct SharedRate {
     bits: AtomicU64,
+    /// It is more than a guess.
+    proven: AtomicBool,
     shown: Gauge,
 }
 
@@ -37,12 +39,17 @@ impl SharedRate {
         let shown = Gauge::new("minting_send_rate_limit", "Transactions a second that may be sent now.")?;
         registry.register(Box::new(shown.clone()))?;
         shown.set(rate);
-        Ok(Self { bits: AtomicU64::new(rate.to_bits()), shown })
+        Ok(Self { bits: AtomicU64::new(rate.to_bits()), proven: AtomicBool::new(false), shown })
     }
 
-    pub(super) fn set(&self, rate: f64) {
+    pub(super) fn set(&self, rate: f64, proven: bool) {
         self.bits.store(rate.to_bits(), Ordering::Relaxed);
+        self.proven.store(proven, Ordering::Relaxed);
         self.shown.set(rate);
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.proven.load(Ordering::Relaxed)
     }
 
     pub(super) fn get(&self) -> f64 {

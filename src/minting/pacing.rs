@@ -1,6 +1,6 @@
 //! How fast transactions are handed over. Pure: it is told the time, and what came of each send.
 //!
-//! - **Fixed**: waves of `MAX_BATCH_SIZE` with `BATCH_DELAY_MS` between them, whatever the endpoints bear; after a fault
+//! - **Fixed**: waves of `MAX_BATCH_SIZE` tickets with `BATCH_DELAY_MS` between them, whatever the endpoints bear; after a fault
 //!   everything pauses.
 //! - **Adaptive**: single sends, evenly spaced, at a rate that begins where the waves would be and finds what the endpoints
 //!   bear. It grows while sends are taken and more of them wait; a limit or a timeout sets it back.
@@ -63,6 +63,14 @@ impl Pacer {
         }
     }
 
+    /// Whether the rate is more than a guess: the endpoints have taken some sends, or said that it is too much.
+    pub(super) fn is_proven(&self) -> bool {
+        match self {
+            Self::Fixed(_) => true,
+            Self::Adaptive(adaptive) => adaptive.is_proven(),
+        }
+    }
+
     /// Sends that may be under way at once.
     pub(super) fn parallel(&self) -> usize {
         match self {
@@ -90,14 +98,14 @@ impl Pacer {
         }
     }
 
-    /// How many of `wanted` transactions may be sent now.
-    pub(super) fn take(&mut self, wanted: usize, now: Instant) -> usize {
+    /// How many of the transactions that wait may be sent now; given are the tickets in each, in order.
+    pub(super) fn take(&mut self, tickets: impl Iterator<Item = usize>, now: Instant) -> usize {
         match self {
             Self::Fixed(fixed) => {
                 fixed.next_wave = now + fixed.pacing.wave_gap;
-                wanted.min(fixed.pacing.wave_size)
+                fixed.wave(tickets)
             }
-            Self::Adaptive(adaptive) => adaptive.take(wanted, now),
+            Self::Adaptive(adaptive) => adaptive.take(tickets.count(), now),
         }
     }
 
@@ -107,6 +115,7 @@ impl Pacer {
             Self::Fixed(fixed) => fixed.backoff.reset(),
             Self::Adaptive(adaptive) => {
                 adaptive.faults = 0;
+                adaptive.borne = adaptive.borne.saturating_add(1);
                 adaptive.backoff.reset();
                 adaptive.grow(more, now);
             }
@@ -178,6 +187,15 @@ impl Pacer {
 }
 
 impl Fixed {
+    /// As many transactions as have the tickets of a wave; one that has more goes alone.
+    fn wave(&self, tickets: impl Iterator<Item = usize>) -> usize {
+        let so_far = tickets.scan(0_usize, |sum, tickets| {
+            *sum = sum.saturating_add(tickets);
+            Some(*sum)
+        });
+        so_far.enumerate().take_while(|(before, sum)| *before == 0 || *sum <= self.pacing.wave_size).count()
+    }
+
     /// Of a wave that fails together, only the first failure makes the pause longer.
     fn pause(&mut self, at_least: Duration, now: Instant) {
         let until = if now < self.paused_until { self.paused_until } else { now + self.backoff.next() };

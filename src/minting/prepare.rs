@@ -1,8 +1,9 @@
 //! From pending to recorded: publish, look up, and hand on to be signed and written ahead ([`super::sign`]).
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use fail::fail_point;
+use solana_signature::Signature;
 use tokio::{
     sync::mpsc,
     time::{Instant, timeout},
@@ -12,15 +13,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Backoff, Part, Shared, StepError,
     flight::{Flight, Tracked},
-    lookup::{Subject, adopt, look_up},
+    lookup::{Subject, adopt, fees, look_up},
     publish::{Pace, Publication, publish},
     remember,
     sign::{Prepared, sign_and_record},
 };
 use crate::{
     cache::TicketKey,
-    chain::ticket::OnChain,
-    store::{PendingMint, Published, Settlement, StoreError},
+    chain::{instructions::SIGNATURE_FEE, ticket::OnChain},
+    store::{PendingMint, Published, Settlement, StoreError, TicketVerdict, Verdict},
 };
 
 /// Time between two looks at the books, in case the clock has jumped over the time of waiting tickets.
@@ -38,7 +39,7 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) {
     let work = async {
-        let (mut backoff, mut pace, mut looked_behind) = (Backoff::default(), Pace::new(&shared), None);
+        let (mut backoff, mut pace, mut looked_behind) = (Backoff::default(), Pace::new(), None);
         loop {
             match prepare_chunk(&shared, &mut pace, &mut looked_behind).await {
                 Ok(flights) if flights.is_empty() => {
@@ -98,8 +99,7 @@ async fn prepare_chunk(
             }
             return low_balance.map_or_else(|| Ok(Vec::new()), Err);
         }
-        let taken = pending.len();
-        let wanted = u32::try_from(taken).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(pending.len()).unwrap_or(u32::MAX);
         let places = Arc::clone(&shared.in_flight).acquire_many_owned(wanted).await;
         let places = places.map_err(|_closed| StoreError::Closed)?;
 
@@ -124,7 +124,7 @@ async fn prepare_chunk(
             shared.settle(Vec::new(), settlements).await?;
         }
         if low_balance.is_none() && !prepared.is_empty() {
-            match affordable(shared, prepared.len(), taken).await {
+            match affordable(shared, prepared.len()).await {
                 Ok(affordable) => {
                     prepared.truncate(affordable);
                     return sign_and_record(shared, prepared, places).await;
@@ -142,16 +142,15 @@ async fn prepare_chunk(
     }
 }
 
-/// How many of `wanted` tickets the wallet can pay now, `taken` being the places that their chunk holds. Those accepted were
+/// How many of `wanted` tickets the wallet can pay now, each in a transaction of its own. Those accepted were
 /// paid for when they were accepted, but money may have left the wallet by another hand, and a transaction that cannot be
 /// paid costs its fee. Asked only after the look-up: what the chain holds already costs nothing.
-async fn affordable(shared: &Shared, wanted: usize, taken: usize) -> Result<usize, StepError> {
+async fn affordable(shared: &Shared, wanted: usize) -> Result<usize, StepError> {
     let address = shared.wallet.address();
     let (price, balance) = tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address))?;
     let price = price.total();
     // What is under way counts as left, though part of it may have left the balance: the next look is more exact.
-    let under_way = super::MAX_IN_FLIGHT.saturating_sub(shared.in_flight.available_permits()).saturating_sub(taken);
-    let free = balance.saturating_sub(price * under_way as u64);
+    let free = balance.saturating_sub(price * shared.aboard.tickets() as u64);
     let payable = free.0.checked_div(price.0).unwrap_or_default();
     match usize::try_from(payable).unwrap_or(usize::MAX).min(wanted) {
         0 => {
@@ -186,5 +185,26 @@ async fn look_up_and_adopt(
         let verdict = adopt(shared, subject, &on_chain, None, told.next().flatten()).await?;
         settlements.push(Settlement { attempt: None, slot: None, error: None, tickets: vec![verdict] });
     }
+    share_fees(&mut settlements);
     Ok((prepared, settlements))
+}
+
+/// Tickets that another box, or an earlier life of these books, minted with the same transaction have shared its fee.
+fn share_fees(found: &mut [Settlement]) {
+    let signature_of = |ticket: &TicketVerdict| match ticket.verdict {
+        Verdict::Minted { signature, .. } => signature,
+        Verdict::Failed(_) | Verdict::Again => None,
+    };
+    let mut by_transaction: HashMap<Signature, Vec<&mut TicketVerdict>> = HashMap::new();
+    for ticket in found.iter_mut().flat_map(|settlement| &mut settlement.tickets) {
+        if let Some(signature) = signature_of(ticket) {
+            by_transaction.entry(signature).or_default().push(ticket);
+        }
+    }
+    for tickets in by_transaction.into_values() {
+        let shares = fees(tickets.len());
+        for (ticket, share) in tickets.into_iter().zip(shares) {
+            ticket.cost = ticket.cost.saturating_sub(SIGNATURE_FEE) + share;
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Shared, StepError, remember::Remember};
+use super::{MAX_CHUNK, Shared, StepError, remember::Remember};
 use crate::{
     cache::TicketKey,
     domain::document::chain_name,
@@ -21,8 +21,8 @@ use crate::{
 /// A provider may take minutes for what the chain takes in a second. A ticket sold at the door must not be stuck behind that,
 /// so chunks shrink until their metadata is published within [`Pace::LONG`]. Meanwhile the next chunk's is under way.
 pub(super) struct Pace {
+    /// What publishing bears; the pace of sending may ask for less.
     chunk: usize,
-    most: usize,
     ahead: JoinSet<()>,
 }
 
@@ -31,16 +31,15 @@ impl Pace {
     const SHORT: Duration = Duration::from_millis(500);
     const LEAST: usize = 16;
 
-    pub(super) fn new(shared: &Shared) -> Self {
-        let most = shared.chunk_size();
-        Self { chunk: most, most, ahead: JoinSet::new() }
+    pub(super) fn new() -> Self {
+        Self { chunk: MAX_CHUNK, ahead: JoinSet::new() }
     }
 
     pub(super) fn note(&mut self, took: Duration) {
         if took > Self::LONG {
-            self.chunk = self.chunk.div_ceil(2).max(Self::LEAST).min(self.most);
+            self.chunk = self.chunk.div_ceil(2).max(Self::LEAST);
         } else if took < Self::SHORT {
-            self.chunk = self.chunk.saturating_mul(2).min(self.most);
+            self.chunk = self.chunk.saturating_mul(2).min(MAX_CHUNK);
         }
     }
 
@@ -50,9 +49,10 @@ impl Pace {
         shared: &Shared,
         skip: usize,
     ) -> Result<(Vec<PendingMint>, Vec<PendingMint>), StoreError> {
-        let more = if shared.publisher.waits_for_others() { self.chunk } else { 0 };
-        let mut pending = shared.store.next_pending(skip, self.chunk.saturating_add(more), shared.now_ms()).await?;
-        let behind = pending.split_off(self.chunk.min(pending.len()));
+        let chunk = self.chunk.min(shared.chunk_size());
+        let more = if shared.publisher.waits_for_others() { chunk } else { 0 };
+        let mut pending = shared.store.next_pending(skip, chunk.saturating_add(more), shared.now_ms()).await?;
+        let behind = pending.split_off(chunk.min(pending.len()));
         Ok((pending, behind))
     }
 

@@ -20,7 +20,7 @@ use super::{
     pacing::{Pacer, Then},
     valve::Valve,
 };
-use crate::chain::ChainError;
+use crate::chain::{ChainError, NextStep};
 
 struct Sent {
     flight: Arc<Flight>,
@@ -41,10 +41,11 @@ pub(super) async fn run(
     let mut pacer = Pacer::new(shared.settings.pacing, Instant::now());
     // The confirmer ends last: without it the engine stops, and what is not sent is parked on disk.
     while !again.is_closed() {
-        shared.rate.set(pacer.rate());
-        valve.open(shared.chunk_size());
-        waiting.retain(|flight: &Arc<Flight>| !flight.is_settled());
+        shared.rate.set(pacer.rate(), pacer.is_proven());
+        valve.open(shared.queue_size());
         take_waiting(&mut waiting, &mut new, &mut again, pacer.at_hand());
+        // Those that waited to be sent again may be settled by now.
+        waiting.retain(|flight: &Arc<Flight>| !flight.is_settled());
         if waiting.is_empty() && sends.is_empty() {
             shared.free(Part::Send);
             tokio::select! {
@@ -76,7 +77,9 @@ pub(super) async fn run(
             }
             () = sleep_until(pacer.next()), if may_send => {
                 let room = pacer.parallel().saturating_sub(sends.len()).min(waiting.len());
-                for flight in waiting.drain(..pacer.take(room, Instant::now())) {
+                let tickets = waiting.iter().take(room).map(|flight| flight.tickets.len());
+                let taken = pacer.take(tickets, Instant::now());
+                for flight in waiting.drain(..taken) {
                     fail_point!("send.before");
                     sends.spawn(send(Arc::clone(&shared), flight));
                 }
@@ -139,6 +142,9 @@ fn note(shared: &Shared, Sent { flight, began, answer }: Sent, more: bool, pacer
         // again while it can land, or proves that it never will.
         ChainError::Refused { .. } | ChainError::Malformed { .. } | ChainError::WrongCount { .. } => {
             tracing::debug!(signature = %flight.signature, %error, "a node refused a transaction");
+            if flight.is_pack() && error.next_step() == NextStep::GiveUp {
+                shared.packing.failed(true);
+            }
             Then::Wait
         }
     }

@@ -1,19 +1,23 @@
-//! From looked-up tickets to recorded transactions: sign, write ahead.
+//! From looked-up tickets to recorded transactions: pack, sign, write ahead.
 
 use std::sync::Arc;
 
 use fail::fail_point;
+use solana_hash::Hash;
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     Shared, StepError,
     flight::{Flight, Tracked},
+    judge::MAX_ATTEMPTS,
+    packing::Ride,
 };
 use crate::{
     chain::{
         RecentBlockhash,
         instructions::TicketMint,
         transaction::{Allowance, Draft, Layout},
+        wallet::SignedTransaction,
     },
     domain::{address::mint_seed, ids::VenueId, lamports::Lamports},
     simulation,
@@ -27,15 +31,25 @@ pub(super) struct Prepared {
     pub(super) prefunded: Option<Lamports>,
 }
 
+/// A ticket that is about to ride in a transaction.
+struct Rider {
+    to_mint: TicketMint,
+    open: OpenTicket,
+    allowance: Allowance,
+    alone: bool,
+}
+
 pub(super) async fn sign_and_record(
     shared: &Arc<Shared>,
     prepared: Vec<Prepared>,
     mut places: OwnedSemaphorePermit,
 ) -> Result<Vec<Tracked>, StepError> {
     let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.ticket())?;
+    // What is asked of the network next must be signed for: so it is asked for only here.
+    let ride = if prepared.len() > 1 { shared.packing.next_ride() } else { Ride::ALONE };
     let for_signing = Arc::clone(shared);
     let mint_rent = price.mint_rent_lamports;
-    let sign = move || prepared.into_iter().map(|ticket| sign(&for_signing, ticket, mint_rent, &blockhash)).collect();
+    let sign = move || sign_all(&for_signing, prepared, ride, mint_rent, &blockhash);
     let signed: Result<Vec<OpenAttempt>, StepError> = simulation::aside(sign).await.ok_or(StoreError::Closed)?;
     let mut attempts = signed?;
 
@@ -54,23 +68,66 @@ pub(super) async fn sign_and_record(
         tickets: attempt.tickets.iter().map(|ticket| (ticket.mint_id, ticket.published.clone())).collect(),
     });
     let ids = shared.store.record(rows.collect(), shared.now_ms()).await?;
-    tracing::info!(tickets = ids.len(), "tickets published, signed and written ahead");
+    let tickets: usize = attempts.iter().map(|attempt| attempt.tickets.len()).sum();
+    tracing::info!(tickets, transactions = ids.len(), "tickets published, signed and written ahead");
     fail_point!("record.after");
     for (attempt, id) in attempts.iter_mut().zip(ids) {
         attempt.id = id;
     }
-    Ok(attempts.into_iter().map(|attempt| Tracked::new(Arc::new(Flight::new(attempt)), places.split(1))).collect())
+    let tracked = attempts.into_iter().map(|attempt| {
+        let aboard = shared.aboard.board(attempt.tickets.len());
+        Tracked::new(Arc::new(Flight::new(attempt)), places.split(1), aboard)
+    });
+    Ok(tracked.collect())
 }
 
-/// Signs the transaction of one ticket.
-fn sign(
+fn sign_all(
     shared: &Shared,
-    ticket: Prepared,
+    prepared: Vec<Prepared>,
+    ride: Ride,
     mint_rent: Lamports,
     blockhash: &RecentBlockhash,
-) -> Result<OpenAttempt, StepError> {
+) -> Result<Vec<OpenAttempt>, StepError> {
+    let riders = prepared.into_iter().map(|ticket| rider(shared, ticket, mint_rent));
+    let riders: Vec<Rider> = riders.collect::<Result<_, _>>()?;
+    let mut attempts = Vec::with_capacity(riders.len());
+    for pack in packs(riders, ride, |rider| rider.alone) {
+        if let Some(signed) = sign_together(shared, &pack, ride.layout, &blockhash.hash)? {
+            attempts.push(attempt(signed, pack, blockhash));
+            continue;
+        }
+        for rider in pack {
+            let signed = sign(shared, std::slice::from_ref(&rider), Layout::Legacy, &blockhash.hash)?;
+            attempts.push(attempt(signed, vec![rider], blockhash));
+        }
+    }
+    Ok(attempts)
+}
+
+/// Puts tickets together that ride together, in their order.
+fn packs<T>(tickets: Vec<T>, ride: Ride, alone: impl Fn(&T) -> bool) -> Vec<Vec<T>> {
+    let mut packs: Vec<Vec<T>> = Vec::new();
+    let (mut left, mut open) = (ride.packs, None);
+    for ticket in tickets {
+        if alone(&ticket) {
+            packs.push(vec![ticket]);
+            continue;
+        }
+        let joined: Option<&mut Vec<T>> = open.and_then(|at: usize| packs.get_mut(at));
+        match joined {
+            Some(pack) if pack.len() < ride.layout.most_tickets() => pack.push(ticket),
+            _ => {
+                open = (left > 0).then_some(packs.len());
+                left = left.saturating_sub(1);
+                packs.push(vec![ticket]);
+            }
+        }
+    }
+    packs
+}
+
+fn rider(shared: &Shared, ticket: Prepared, mint_rent: Lamports) -> Result<Rider, StepError> {
     let Prepared { mint, published, prefunded } = ticket;
-    let authority = shared.wallet.address();
     let owner = mint.ticket.owner();
     let conflict = |_reason| StoreError::Conflict("an id in the books is not valid");
     let venue = VenueId::new(mint.venue_id).map_err(conflict)?;
@@ -78,7 +135,7 @@ fn sign(
     let to_mint = TicketMint {
         seed: mint_seed(&venue, &ticket_id, mint.generation),
         mint: mint.mint_address,
-        owner: owner.unwrap_or(authority),
+        owner: owner.unwrap_or(shared.wallet.address()),
         name: published.name.clone(),
         symbol: shared.settings.symbol.clone(),
         uri: published.uri.clone(),
@@ -86,9 +143,9 @@ fn sign(
         mint_rent,
         prefunded,
     };
-    let allowance = Allowance::of_attempt(mint.attempts);
-    let draft = Draft { authority, payer: authority, tickets: vec![to_mint], allowance };
-    let signed = shared.wallet.sign(draft.message(&Layout::Legacy, &blockhash.hash))?;
+    // A ticket that was refused must not take others with it; one whose address holds lamports takes more instructions; and
+    // nobody is given up for what happened to a transaction with others.
+    let last_chance = mint.attempts.saturating_add(1) >= MAX_ATTEMPTS;
     let open = OpenTicket {
         mint_id: mint.id,
         venue_id: venue.to_string(),
@@ -96,13 +153,60 @@ fn sign(
         mint_address: mint.mint_address,
         owner,
         attempts: mint.attempts.saturating_add(1),
+        refused_with_others: mint.refused_with_others,
         published,
     };
-    Ok(OpenAttempt {
+    let alone = mint.refused > 0 || prefunded.is_some() || last_chance;
+    Ok(Rider { to_mint, open, allowance: Allowance::of_attempt(mint.attempts), alone })
+}
+
+/// None if they do not fit into one transaction.
+fn sign_together(
+    shared: &Shared,
+    pack: &[Rider],
+    layout: Layout,
+    blockhash: &Hash,
+) -> Result<Option<SignedTransaction>, StepError> {
+    if pack.len() < 2 {
+        return Ok(None);
+    }
+    match sign(shared, pack, layout, blockhash) {
+        Ok(signed) => Ok(Some(signed).filter(|signed| signed.bytes.len() <= layout.most_bytes())),
+        Err(StepError::Compile(_too_many_accounts)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn sign(shared: &Shared, riders: &[Rider], layout: Layout, blockhash: &Hash) -> Result<SignedTransaction, StepError> {
+    let authority = shared.wallet.address();
+    let tickets = riders.iter().map(|rider| rider.to_mint.clone()).collect();
+    let allowance = Allowance::together(riders.iter().map(|rider| rider.allowance));
+    let draft = Draft { authority, payer: authority, tickets, allowance };
+    Ok(shared.wallet.sign(draft.message(layout, blockhash)?)?)
+}
+
+fn attempt(signed: SignedTransaction, riders: Vec<Rider>, blockhash: &RecentBlockhash) -> OpenAttempt {
+    OpenAttempt {
         id: 0,
         signature: signed.signature,
         bytes: signed.bytes,
         last_valid_block_height: blockhash.last_valid_block_height,
-        tickets: vec![open],
-    })
+        tickets: riders.into_iter().map(|rider| rider.open).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_ride_together_in_their_order() {
+        let ride = |packs| Ride { layout: Layout::V1, packs };
+        let together = |count: u32, ride| packs((1..=count).collect(), ride, |ticket| ticket % 10 == 5);
+        assert_eq!(together(4, ride(usize::MAX)), [vec![1, 2, 3], vec![4]]);
+        assert_eq!(together(8, ride(usize::MAX)), [vec![1, 2, 3], vec![4, 6, 7], vec![5], vec![8]]);
+        assert_eq!(together(5, ride(1)), [vec![1, 2, 3], vec![4], vec![5]]);
+        assert_eq!(together(3, Ride::ALONE), [[1], [2], [3]]);
+        assert_eq!(together(0, ride(usize::MAX)), Vec::<Vec<u32>>::new());
+    }
 }

@@ -60,8 +60,12 @@ pub struct NewTicket {
 /// What is needed to decide about money inside the transaction.
 #[derive(Clone, Debug)]
 pub struct SpendingRules {
-    /// What one ticket costs.
+    /// What one ticket costs that has a transaction of its own: so much is reserved for each.
     pub price: Lamports,
+    /// The part of it that is the transaction's fee.
+    pub fee: Lamports,
+    /// How many tickets share a transaction, and its fee, if nothing goes wrong.
+    pub together: u64,
     /// The wallet's address.
     pub wallet: String,
     /// What it holds.
@@ -73,6 +77,14 @@ pub struct SpendingRules {
 }
 
 impl SpendingRules {
+    /// What `new` new tickets cost if nothing goes wrong.
+    #[must_use]
+    pub fn estimate(&self, new: u64) -> Lamports {
+        let to_pay = new.saturating_sub(self.on_chain);
+        let shared = to_pay.saturating_sub(to_pay.div_ceil(self.together.max(1)));
+        (self.price * to_pay).saturating_sub(self.fee * shared)
+    }
+
     /// Decides whether `new` new tickets may be accepted.
     ///
     /// # Errors
@@ -219,7 +231,7 @@ fn accept(
         // Without rules the caller saw only settled tickets; one has failed since, and the request may be repeated.
         let rules = rules.ok_or(StoreError::Unavailable)?;
         rules.check(new_tickets, &commitments)?;
-        let estimate = rules.price * new_tickets.saturating_sub(rules.on_chain);
+        let estimate = rules.estimate(new_tickets);
         connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
     }
     connection.execute("UPDATE batches SET finished_at = ? WHERE id = ? AND open = 0", params![now_ms, batch_id])?;

@@ -1,7 +1,7 @@
 //! The write-ahead log of signed transactions, and how each of them ended.
 
 use fail::fail_point;
-use rusqlite::{Connection, OptionalExtension as _, Row, params, types::Type};
+use rusqlite::{Connection, OptionalExtension as _, Row, Statement, params, types::Type};
 use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
@@ -34,6 +34,10 @@ pub struct PendingMint {
     pub mint_address: Pubkey,
     /// Transactions signed for it so far, all of them dead or rejected.
     pub attempts: u32,
+    /// Transactions with it that the chain ever refused.
+    pub refused: u32,
+    /// Of those, the ones in which it was not alone: another ticket may have been to blame.
+    pub refused_with_others: u32,
 }
 
 /// What is public about a ticket once its metadata is published.
@@ -90,6 +94,8 @@ pub struct OpenTicket {
     pub owner: Option<Pubkey>,
     /// Transactions signed for it, this one included.
     pub attempts: u32,
+    /// Transactions with it and others that the chain ever refused: another ticket may have been to blame.
+    pub refused_with_others: u32,
     /// What was published for it.
     pub published: Published,
 }
@@ -160,6 +166,15 @@ pub struct Settled {
     pub finished_batches: Vec<BatchRecord>,
 }
 
+/// How many transactions with a ticket the chain refused, and how many of those had other tickets in them too.
+const REFUSED: &str = "SELECT count(*), coalesce(sum(tickets > 1), 0) FROM (
+    SELECT (SELECT count(*) FROM attempt_tickets AS of_same WHERE of_same.attempt_id = a.id) AS tickets
+    FROM attempt_tickets t JOIN attempts a ON a.id = t.attempt_id WHERE t.mint_id = ? AND a.state = 'rejected')";
+
+fn refused(statement: &mut Statement<'_>, mint_id: i64) -> rusqlite::Result<(u32, u32)> {
+    statement.query_row([mint_id], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
 impl Store {
     /// The next tickets to sign for, behind the first `skip`: those that someone waits for first, then in order of acceptance.
     ///
@@ -171,6 +186,7 @@ impl Store {
                 "SELECT id, venue_id, generation, ticket, mint_address, attempts, image_uri, image_type FROM mints
                  WHERE status = 'pending' AND not_before <= ? ORDER BY lane, id LIMIT ? OFFSET ?",
             )?;
+            let mut past = connection.prepare_cached(REFUSED)?;
             let rows = statement.query_map(params![now_ms, limit, skip], |row| {
                 Ok(PendingMint {
                     id: row.get(0)?,
@@ -180,9 +196,15 @@ impl Store {
                     image: read_image(row, 6)?,
                     mint_address: parse(row, 4)?,
                     attempts: row.get(5)?,
+                    refused: 0,
+                    refused_with_others: 0,
                 })
             })?;
-            Ok(rows.collect::<Result<_, _>>()?)
+            let mut pending = rows.collect::<Result<Vec<_>, _>>()?;
+            for mint in &mut pending {
+                (mint.refused, mint.refused_with_others) = refused(&mut past, mint.id)?;
+            }
+            Ok(pending)
         })
         .await
     }
@@ -319,10 +341,16 @@ pub(super) fn open_tickets(connection: &Connection, attempt_id: i64) -> Result<V
             owner: ticket.owner(),
             ticket_id: ticket.id,
             attempts: row.get(4)?,
+            refused_with_others: 0,
             published: Published { name: row.get(5)?, uri: row.get(6)? },
         })
     })?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut tickets = rows.collect::<Result<Vec<_>, _>>()?;
+    let mut past = connection.prepare_cached(REFUSED)?;
+    for ticket in &mut tickets {
+        (_, ticket.refused_with_others) = refused(&mut past, ticket.mint_id)?;
+    }
+    Ok(tickets)
 }
 
 fn settle(

@@ -58,6 +58,9 @@ mod interop;
 mod openapi;
 #[cfg(feature = "localnet")]
 mod packaging;
+#[cfg(feature = "localnet")]
+mod packing;
+#[cfg(feature = "localnet")]
 mod pool;
 #[cfg(feature = "localnet")]
 mod publish;

@@ -276,7 +276,7 @@ async fn a_fixed_pace_sends_waves_and_an_adaptive_one_spreads_them() {
         let (wallet, _) = wallet(folder.path(), 100 * SOL);
         let options = BoxOptions { rpc: proxy.url.clone(), ..BoxOptions::new(folder.path(), &wallet) };
         let options = options.set("MAX_BATCH_SIZE", "10").set("BATCH_DELAY_MS", "400").set("PACING", pacing);
-        let office = options.start().await;
+        let office = options.set("PACKING", "off").start().await;
         assert_eq!(office.mint("v", &tickets("t", 20)).await["summary"]["succeeded"], 20);
         let at: Vec<Instant> = firsts.lock().unwrap().iter().map(|(_, at)| *at).collect();
         let gaps: Vec<Duration> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();

@@ -147,6 +147,9 @@ fn important() -> impl Iterator<Item = String> {
         "reached minted by adoption",
         "reached minted with more compute units",
         "reached rejected_by_chain",
+        "several tickets sent together",
+        "several tickets landed together",
+        "several tickets refused together",
     ];
     let faults = FAULTS.iter().map(|(fault, _)| *fault);
     faults.chain(states).map(str::to_owned).chain(kill_points())

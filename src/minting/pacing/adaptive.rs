@@ -29,6 +29,8 @@ const FAR_GROWTH: f64 = 0.1;
 const NEAR_GROWTH: f64 = 0.0015;
 /// No growth is slower than this, in sends a second.
 const LEAST_GROWTH: f64 = 0.02;
+/// Sends that must be taken before the rate at which it begins is more than a guess.
+const PROOF: u32 = 8;
 /// Faults in a row that are an outage rather than bad luck.
 pub(super) const OUTAGE: u32 = 3;
 
@@ -45,6 +47,8 @@ pub(in crate::minting) struct Adaptive {
     set_back: Option<Instant>,
     /// When sends began, without those that were turned away.
     begun: VecDeque<Instant>,
+    /// Sends that were taken so far.
+    pub(super) borne: u32,
     pub(super) faults: u32,
     pub(super) paused_until: Instant,
     pub(super) backoff: Backoff,
@@ -60,10 +64,15 @@ impl Adaptive {
             grown: now,
             set_back: None,
             begun: VecDeque::new(),
+            borne: 0,
             faults: 0,
             paused_until: now,
             backoff: Backoff::default(),
         }
+    }
+
+    pub(super) fn is_proven(&self) -> bool {
+        self.borne >= PROOF || self.set_back.is_some()
     }
 
     pub(super) fn burst(&self) -> f64 {

@@ -19,6 +19,11 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
+/// Transactions with one ticket each.
+fn singles(count: usize) -> impl Iterator<Item = usize> {
+    std::iter::repeat_n(1, count)
+}
+
 /// An endpoint that takes so many sends in each second, and says 429 to all others.
 struct Plan {
     limit: usize,
@@ -61,7 +66,7 @@ fn run(pacer: &mut Pacer, plan: &mut Plan, start: Instant, seconds: std::ops::Ra
         }
         if pacer.next() <= now {
             let room = pacer.parallel() - under_way.len();
-            for _ in 0..pacer.take(room, now) {
+            for _ in 0..pacer.take(singles(room), now) {
                 under_way.push_back((now_ms, plan.takes(now_ms)));
             }
         }
@@ -110,11 +115,11 @@ fn nothing_holds_it_back_below_what_a_box_can_do() {
 fn sends_are_spread_and_idle_time_is_not_saved_up() {
     let start = Instant::now();
     let mut pacer = Pacer::new(pacing(true), start);
-    assert_eq!(pacer.take(50, start), 1);
-    assert_eq!(pacer.take(50, start), 0);
+    assert_eq!(pacer.take(singles(50), start), 1);
+    assert_eq!(pacer.take(singles(50), start), 0);
     assert_eq!(pacer.next(), start + ms(10));
-    assert_eq!(pacer.take(50, start + ms(10)), 1);
-    assert_eq!(pacer.take(50, start + ms(10_000)), 5, "50 ms of it");
+    assert_eq!(pacer.take(singles(50), start + ms(10)), 1);
+    assert_eq!(pacer.take(singles(50), start + ms(10_000)), 5, "50 ms of it");
 }
 
 #[test]
@@ -134,8 +139,8 @@ fn what_is_no_news_does_not_set_it_back() {
     pacer.heed(Some(later + ms(3_000)), Some(until), later + ms(3_100));
     assert!(pacer.rate() < rate);
     assert_eq!(pacer.next(), until);
-    assert_eq!(pacer.take(1, until - ms(1)), 0);
-    assert_eq!(pacer.take(1, until), 1);
+    assert_eq!(pacer.take(singles(1), until - ms(1)), 0);
+    assert_eq!(pacer.take(singles(1), until), 1);
 }
 
 #[test]
@@ -157,13 +162,36 @@ fn lost_answers_are_no_limit_and_an_outage_is_a_pause() {
 }
 
 #[test]
+fn a_rate_is_a_guess_until_sends_are_taken() {
+    let now = Instant::now();
+    let mut pacer = Pacer::new(pacing(true), now);
+    for _ in 0..7 {
+        pacer.taken(true, now);
+        assert!(!pacer.is_proven());
+    }
+    pacer.taken(false, now);
+    assert!(pacer.is_proven());
+    let mut limited = Pacer::new(pacing(true), now);
+    limited.limited(now, None, now + ms(1));
+    assert!(limited.is_proven() && Pacer::new(pacing(false), now).is_proven());
+}
+
+#[test]
+fn a_wave_has_so_many_tickets_however_they_ride() {
+    let now = Instant::now();
+    let mut pacer = Pacer::new(pacing(false), now);
+    let mut take = |tickets: &[usize]| pacer.take(tickets.iter().copied(), now);
+    assert_eq!([take(&[3; 9]), take(&[3, 3, 3, 1, 3]), take(&[1; 20]), take(&[30, 1]), take(&[])], [3, 4, 10, 1, 0]);
+}
+
+#[test]
 fn fixed_waves_are_those_of_the_settings() {
     let start = Instant::now();
     let mut pacer = Pacer::new(pacing(false), start);
-    assert_eq!((pacer.next(), pacer.take(64, start)), (start, 10));
+    assert_eq!((pacer.next(), pacer.take(singles(64), start)), (start, 10));
     assert_eq!(pacer.next(), start + ms(100));
     pacer.taken(true, start + ms(50));
-    assert_eq!(pacer.take(3, start + ms(100)), 3);
+    assert_eq!(pacer.take(singles(3), start + ms(100)), 3);
     assert_eq!(pacer.next(), start + ms(200));
     // Of a wave that fails together only the first makes the pause longer; the rate stays what it is.
     assert_eq!(pacer.failed(start + ms(120)), Then::SendAgain);

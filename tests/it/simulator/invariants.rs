@@ -104,8 +104,11 @@ fn promises(state: &mut State, connection: &Connection, venue: &Venue, booked: &
 /// The books say of a ticket what the chain says.
 fn compare(state: &mut State, row: &Booked) {
     let Booked { ticket, status, mint, .. } = row;
-    let made = state.ledger.landed.values().find(|landing| landing.minting.mint == *mint && landing.error.is_none());
-    let made = made.map(|landing| (landing.minting.signature, landing.minting.uri.clone()));
+    let made = state.ledger.landed.values().find(|landing| landing.transaction.mints(mint) && landing.error.is_none());
+    let made = made.map(|Landing { transaction, .. }| {
+        let ticket = transaction.tickets.iter().find(|ticket| ticket.mint == *mint).unwrap();
+        (transaction.signature, ticket.uri.clone())
+    });
     let on_chain = state.ledger.accounts.contains_key(mint);
     let nature = state.ledger.nature.get(mint).copied().unwrap_or(Nature::Healthy);
     match (status.as_str(), &made) {
@@ -150,7 +153,9 @@ fn compare(state: &mut State, row: &Booked) {
 fn once(state: &mut State, addresses: &[Pubkey]) {
     let mut mints: BTreeMap<Pubkey, u64> = BTreeMap::new();
     for landing in state.ledger.landed.values().filter(|landing| landing.error.is_none()) {
-        *mints.entry(landing.minting.mint).or_default() += 1;
+        for ticket in &landing.transaction.tickets {
+            *mints.entry(ticket.mint).or_default() += 1;
+        }
     }
     for (mint, times) in mints {
         if times != 1 {
@@ -177,7 +182,8 @@ fn money(state: &mut State, connection: &Connection, venue: &Venue) {
     let forgotten: u64 = forgotten.map(paid).sum();
     // A stranger's gift lies in the ticket's accounts.
     let gifts = state.ledger.landed.values().filter(|landing| landing.error.is_none());
-    let gifts: u64 = gifts.map(|landing| state.ledger.dust_at(&landing.minting.mint)).sum();
+    let gifts = gifts.flat_map(|landing| &landing.transaction.tickets);
+    let gifts: u64 = gifts.map(|ticket| state.ledger.dust_at(&ticket.mint)).sum();
     if spent > left + gifts || spent + forgotten < left {
         state.violated(format!("{left} left the wallet, the books say {spent} (forgotten {forgotten}, gifts {gifts})"));
     }
@@ -217,7 +223,13 @@ fn states(state: &mut State, connection: &Connection) {
         }
         *state.counts.entry(format!("attempts {name}")).or_default() += count;
     }
+    let packs: Vec<&Landing> =
+        state.ledger.landed.values().filter(|landing| landing.transaction.tickets.len() > 1).collect();
+    let landed = packs.iter().filter(|landing| landing.error.is_none()).count() as u64;
+    let refused = packs.len() as u64 - landed;
     for (name, count) in [
+        ("several tickets landed together", landed),
+        ("several tickets refused together", refused),
         ("expired in the mempool", state.ledger.expired),
         ("fee not paid", state.ledger.unpaid),
         ("vanished in a fork", state.ledger.vanished),

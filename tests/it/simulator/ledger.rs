@@ -13,7 +13,7 @@ use solana_transaction_error::TransactionError;
 
 use super::{
     random::Random,
-    transaction::{Minting, SIGNATURE_FEE},
+    transaction::{Minting, SIGNATURE_FEE, Transaction},
 };
 
 pub const SLOT_MS: u64 = 400;
@@ -36,7 +36,7 @@ pub struct Block {
 pub struct Landing {
     pub slot: u64,
     pub error: Option<TransactionError>,
-    pub minting: Minting,
+    pub transaction: Transaction,
     /// What left the wallet.
     pub paid: u64,
 }
@@ -64,7 +64,9 @@ pub struct Ledger {
     pub dust: BTreeMap<Pubkey, (u64, u64)>,
     pub nature: BTreeMap<Pubkey, Nature>,
     /// On their way: slot and order of arrival.
-    mempool: BTreeMap<(u64, u64), Minting>,
+    mempool: BTreeMap<(u64, u64), Transaction>,
+    /// Whether leaders take v1 transactions.
+    pub takes_v1: bool,
     slot: u64,
     arrivals: u64,
     forks: u64,
@@ -86,6 +88,7 @@ impl Ledger {
             dust: BTreeMap::new(),
             nature: BTreeMap::new(),
             mempool: BTreeMap::new(),
+            takes_v1: true,
             slot: 0,
             arrivals: 0,
             forks: 0,
@@ -121,9 +124,9 @@ impl Ledger {
     }
 
     /// A transaction reaches a leader.
-    pub fn submit(&mut self, minting: Minting, slots: u64) {
+    pub fn submit(&mut self, transaction: Transaction, slots: u64) {
         self.arrivals += 1;
-        self.mempool.insert((self.slot + slots, self.arrivals), minting);
+        self.mempool.insert((self.slot + slots, self.arrivals), transaction);
     }
 
     pub fn has_come_to(&self, now_ms: u64) -> bool {
@@ -154,8 +157,8 @@ impl Ledger {
             let block = Block { slot: self.slot, height: parent.height + 1, hash };
             self.blocks.push(block);
             let later = self.mempool.split_off(&(self.slot + 1, 0));
-            for minting in std::mem::replace(&mut self.mempool, later).into_values() {
-                self.execute(block, minting);
+            for transaction in std::mem::replace(&mut self.mempool, later).into_values() {
+                self.execute(block, transaction);
             }
         }
         forked
@@ -171,21 +174,21 @@ impl Ledger {
             self.landed.iter().filter(|(_, landing)| landing.slot > slot).map(|(signature, _)| *signature).collect();
         for signature in abandoned {
             let landing = self.landed.remove(&signature).unwrap();
-            self.given_up.push(landing.minting.mint);
+            self.given_up.extend(landing.transaction.tickets.iter().map(|ticket| ticket.mint));
             if random.chance(700) {
                 let slots = random.between(1, 40);
-                self.submit(landing.minting, slots);
+                self.submit(landing.transaction, slots);
             } else {
                 self.vanished += 1;
             }
         }
     }
 
-    fn execute(&mut self, block: Block, minting: Minting) {
-        if self.landed.contains_key(&minting.signature) {
+    fn execute(&mut self, block: Block, transaction: Transaction) {
+        if self.landed.contains_key(&transaction.signature) || (transaction.is_v1 && !self.takes_v1) {
             return;
         }
-        if self.last_height(&minting.blockhash).is_none_or(|last| block.height > last) {
+        if self.last_height(&transaction.blockhash).is_none_or(|last| block.height > last) {
             self.expired += 1;
             return;
         }
@@ -194,33 +197,43 @@ impl Ledger {
             self.unpaid += 1;
             return;
         }
-        let at_mint = self.dust_at(&minting.mint);
-        let error = self.error_of(&minting, balance - SIGNATURE_FEE);
+        let error = self.error_of(&transaction, balance - SIGNATURE_FEE);
         let mut paid = SIGNATURE_FEE;
         if error.is_none() {
-            paid += Minting::cost(at_mint);
-            let accounts = minting.accounts(at_mint).into_iter();
-            self.accounts.extend(accounts.map(|(address, account)| (address, (block.slot, account))));
+            for ticket in &transaction.tickets {
+                let at_mint = self.dust_at(&ticket.mint);
+                paid += Minting::cost(at_mint);
+                let accounts = ticket.accounts(at_mint).into_iter();
+                self.accounts.extend(accounts.map(|(address, account)| (address, (block.slot, account))));
+            }
         }
-        self.flows.push((block.slot, -i64::try_from(paid).unwrap(), Some(minting.signature)));
-        self.landed.insert(minting.signature, Landing { slot: block.slot, error, minting, paid });
+        self.flows.push((block.slot, -i64::try_from(paid).unwrap(), Some(transaction.signature)));
+        self.landed.insert(transaction.signature, Landing { slot: block.slot, error, transaction, paid });
     }
 
-    /// As the real programs answer, code by code.
-    fn error_of(&self, minting: &Minting, balance: u64) -> Option<TransactionError> {
-        let at = |index, error| Some(TransactionError::InstructionError(index, error));
-        let nature = self.nature.get(&minting.mint).copied().unwrap_or(Nature::Healthy);
-        let (dust, exists) = (self.dust_at(&minting.mint), self.accounts.contains_key(&minting.mint));
-        if exists || (dust > 0 && !minting.prefunded) {
-            return at(if minting.prefunded { 2 } else { 1 }, InstructionError::Custom(0));
+    /// As the real programs answer, code by code; the first fault undoes everything.
+    fn error_of(&self, transaction: &Transaction, mut balance: u64) -> Option<TransactionError> {
+        let (mut units, mut first) = (0, u8::from(!transaction.is_v1));
+        for ticket in &transaction.tickets {
+            let at = |index, error| Some(TransactionError::InstructionError(first + index, error));
+            let nature = self.nature.get(&ticket.mint).copied().unwrap_or(Nature::Healthy);
+            let (dust, exists) = (self.dust_at(&ticket.mint), self.accounts.contains_key(&ticket.mint));
+            if exists || (dust > 0 && !ticket.prefunded) {
+                return at(u8::from(ticket.prefunded), InstructionError::Custom(0));
+            }
+            let Some(left) = balance.checked_sub(Minting::cost(dust)) else {
+                return at(0, InstructionError::Custom(1));
+            };
+            balance = left;
+            units += if nature == Nature::Heavy { 300_000 } else { 150_000 };
+            if units > transaction.compute_limit {
+                return at(2, InstructionError::ComputationalBudgetExceeded);
+            }
+            if nature == Nature::Impossible {
+                return at(3, InstructionError::InvalidAccountData);
+            }
+            first += if ticket.prefunded { 6 } else { 4 };
         }
-        if balance < Minting::cost(dust) {
-            return at(1, InstructionError::Custom(1));
-        }
-        match nature {
-            Nature::Heavy if minting.compute_limit < 300_000 => at(3, InstructionError::ComputationalBudgetExceeded),
-            Nature::Impossible => at(4, InstructionError::InvalidAccountData),
-            Nature::Heavy | Nature::Healthy => None,
-        }
+        None
     }
 }

@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use boxoffice::{
-    chain::{Account, Chain, ChainError, Landed, Observed, PastTransaction, RecentBlockhash, Tip},
+    chain::{Account, Chain, ChainError, Landed, Observed, PastTransaction, RecentBlockhash, Simulated, Tip},
     domain::lamports::Lamports,
 };
 use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
+use solana_transaction_error::TransactionError;
 use tokio::time::sleep;
 
 use super::{
     ledger::{CONFIRMED, FINAL, LIFETIME},
-    transaction::{Minting, rent},
+    transaction::{Transaction, price, rent},
     world::{Sent, State, World},
 };
 
@@ -133,43 +134,65 @@ impl State {
     }
 
     /// Bytes leave the box: was that allowed?
-    fn leaves(&mut self, bytes: &[u8]) -> Minting {
+    fn leaves(&mut self, bytes: &[u8]) -> Transaction {
         self.advance();
         // The same bytes again need no second look: what made them right cannot have changed.
-        if let Some(minting) = self.seen.get(bytes).cloned() {
-            self.say(&format!("send {} again", short(minting.signature.as_ref())));
-            return minting;
+        if let Some(transaction) = self.seen.get(bytes).cloned() {
+            self.say(&format!("send {} again", short(transaction.signature.as_ref())));
+            return transaction;
         }
-        let minting = Minting::decode(bytes);
-        self.seen.insert(bytes.to_vec(), minting.clone());
-        let (signature, mint) = (minting.signature, minting.mint);
-        self.say(&format!("send {} for {}", short(signature.as_ref()), short(mint.as_ref())));
-        let earlier = self.sent.entry(mint).or_default();
+        let transaction = Transaction::decode(bytes);
+        self.seen.insert(bytes.to_vec(), transaction.clone());
+        let signature = transaction.signature;
         let books = self.books.as_ref().unwrap();
         let row = books
             .prepare_cached("SELECT transaction_bytes FROM attempts WHERE signature = ?")
             .and_then(|mut row| row.query_row([signature.to_string()], |row| row.get::<_, Vec<u8>>(0)));
-        let written = row.is_ok_and(|written| written == bytes);
-        let unproven = earlier.iter().find(|sent| {
-            let landing = self.ledger.landed.get(&sent.minting.signature);
-            !sent.was_dead && landing.is_none_or(|landing| landing.error.is_none())
-        });
-        let unproven = unproven.map(|sent| short(sent.minting.signature.as_ref()));
-        earlier.push(Sent { minting: minting.clone(), was_dead: false });
-        if !written {
+        if row.map_or(true, |written| written != bytes) {
             self.violated(format!("{} was sent before it was written ahead", short(signature.as_ref())));
         }
-        if let Some(unproven) = unproven {
-            self.violated(format!("{} was signed while {unproven} may still land", short(signature.as_ref())));
+        for ticket in &transaction.tickets {
+            self.say(&format!("send {} for {}", short(signature.as_ref()), short(ticket.mint.as_ref())));
+            let earlier = self.sent.entry(ticket.mint).or_default();
+            let unproven = earlier.iter().find(|sent| {
+                let landing = self.ledger.landed.get(&sent.transaction.signature);
+                !sent.was_dead && landing.is_none_or(|landing| landing.error.is_none())
+            });
+            let unproven = unproven.map(|sent| short(sent.transaction.signature.as_ref()));
+            earlier.push(Sent { transaction: transaction.clone(), was_dead: false });
+            if let Some(unproven) = unproven {
+                self.violated(format!("{} was signed while {unproven} may still land", short(signature.as_ref())));
+            }
+            if !self.published.contains(&ticket.uri) {
+                self.violated(format!("{} names metadata that was not published", short(signature.as_ref())));
+            }
         }
-        if !self.published.contains(&minting.uri) {
-            self.violated(format!("{} names metadata that was not published", short(signature.as_ref())));
+        if transaction.tickets.len() > 1 {
+            self.packed(&transaction);
         }
-        minting
+        transaction
+    }
+
+    /// Several tickets leave the box together: were they allowed to?
+    fn packed(&mut self, transaction: &Transaction) {
+        self.note("several tickets sent together");
+        let refused = transaction.tickets.iter().find(|ticket| {
+            let books = self.books.as_ref().unwrap();
+            let mut refused = books
+                .prepare_cached(
+                    "SELECT 1 FROM attempts a JOIN attempt_tickets t ON t.attempt_id = a.id
+                     JOIN mints m ON m.id = t.mint_id WHERE a.state = 'rejected' AND m.mint_address = ?",
+                )
+                .unwrap();
+            refused.exists([ticket.mint.to_string()]).unwrap()
+        });
+        if let Some(mint) = refused.map(|ticket| ticket.mint) {
+            self.violated(format!("{mint} was refused once, and rides with others again"));
+        }
     }
 
     /// Bytes reach the network.
-    fn arrives(&mut self, minting: Minting) {
+    fn arrives(&mut self, transaction: Transaction) {
         if self.strikes("dropped transaction") {
             return;
         }
@@ -180,9 +203,9 @@ impl State {
         };
         if self.strikes("duplicated transaction") {
             let later = self.random.between(1, LIFETIME + 20);
-            self.ledger.submit(minting.clone(), later);
+            self.ledger.submit(transaction.clone(), later);
         }
-        self.ledger.submit(minting, slots);
+        self.ledger.submit(transaction, slots);
     }
 }
 
@@ -246,8 +269,25 @@ impl Chain for Nodes {
 
     async fn send(&self, transaction: &[u8]) -> Result<(), ChainError> {
         self.0.outlives("send").await;
-        let minting = self.0.state().leaves(transaction);
-        self.call("send", |state, _| state.arrives(minting)).await
+        let transaction = self.0.state().leaves(transaction);
+        self.call("send", |state, _| state.arrives(transaction)).await
+    }
+
+    async fn simulate(&self, transaction: &[u8]) -> Result<Simulated, ChainError> {
+        let transaction = Transaction::decode_unsigned(transaction);
+        assert_eq!(transaction.signature, Signature::default(), "what is simulated is worth nothing to anybody");
+        let answer = |state: &mut State, view: View| {
+            let lies = state.strikes("wrong simulation");
+            let error = if transaction.is_v1 && state.promises_v1 == lies {
+                Some(TransactionError::UnsupportedVersion)
+            } else if state.ledger.balance_at(view.confirmed) < price() * transaction.tickets.len() as u64 {
+                Some(TransactionError::InsufficientFundsForFee)
+            } else {
+                None
+            };
+            Simulated { error, units_consumed: Some(150_000 * transaction.tickets.len() as u64) }
+        };
+        self.call("simulate", answer).await
     }
 
     async fn block_time_ms(&self, _slot: u64) -> Result<Option<i64>, ChainError> {
@@ -265,7 +305,7 @@ impl Chain for Nodes {
     async fn first_signature(&self, address: &Pubkey) -> Result<Option<(Signature, u64)>, ChainError> {
         let answer = |state: &mut State, view: View| {
             let made_it = |landing: &super::ledger::Landing| {
-                landing.minting.mint == *address && landing.error.is_none() && landing.slot <= view.confirmed
+                landing.transaction.mints(address) && landing.error.is_none() && landing.slot <= view.confirmed
             };
             let found = state.ledger.landed.iter().find(|(_, landing)| made_it(landing));
             let found = found.map(|(signature, landing)| (*signature, landing.slot));

@@ -188,6 +188,7 @@ impl Engine {
             ticket_rules: TicketRules::default(),
             limits: SpendingLimits { per_hour: limit, ..SpendingLimits::default() },
             pacing,
+            packing: true,
             quiet_hours: None,
         };
         let registry = Registry::new();

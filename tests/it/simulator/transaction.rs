@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use boxoffice::{chain::Account, domain::lamports::Lamports};
 use solana_hash::Hash;
+use solana_message::{VersionedMessage, compiled_instruction::CompiledInstruction};
 use solana_program_pack::Pack as _;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
@@ -16,15 +17,22 @@ const METADATA_BYTES: usize = 607;
 const EDITION_BYTES: usize = 20;
 const TOKEN_BYTES: usize = 165;
 
-/// A transaction that mints one ticket, as it was decoded and verified.
+/// A transaction that mints tickets, as it was decoded and verified.
 #[derive(Clone, Debug)]
-pub struct Minting {
+pub struct Transaction {
     pub signature: Signature,
     pub blockhash: Hash,
+    pub compute_limit: u32,
+    pub is_v1: bool,
+    pub tickets: Vec<Minting>,
+}
+
+/// One ticket in it.
+#[derive(Clone, Debug)]
+pub struct Minting {
     pub wallet: Pubkey,
     pub mint: Pubkey,
     pub uri: String,
-    pub compute_limit: u32,
     /// It expects lamports at the mint's address already.
     pub prefunded: bool,
     name: String,
@@ -48,16 +56,56 @@ fn metaplex_fee() -> u64 {
     rent(1_308) + 5_440
 }
 
-impl Minting {
+impl Transaction {
     /// Reads the bytes as a validator would, or panics: the engine must never send anything else.
     pub fn decode(bytes: &[u8]) -> Self {
+        let transaction = Self::decode_unsigned(bytes);
+        let signed: VersionedTransaction = wincode::deserialize(bytes).unwrap();
+        assert!(signed.verify_with_results().iter().all(|good| *good), "the signature is good");
+        assert!(!transaction.is_v1 || transaction.tickets.len() > 1, "a ticket alone needs no new layout");
+        transaction
+    }
+
+    /// As a node reads what it is to simulate.
+    pub fn decode_unsigned(bytes: &[u8]) -> Self {
         let transaction: VersionedTransaction = wincode::deserialize(bytes).expect("a transaction");
-        assert!(bytes.len() <= 1_232, "a transaction fits a packet");
-        assert!(transaction.verify_with_results().iter().all(|good| *good), "the signature is good");
         let (message, keys) = (&transaction.message, transaction.message.static_account_keys());
-        let [compute, .., create, mint_one] = message.instructions() else { panic!("instructions are missing") };
+        let (compute_limit, longest, instructions) = match message {
+            VersionedMessage::V1(v1) => {
+                assert!(v1.config.loaded_accounts_data_size_limit.unwrap() > 2_000_000, "none means zero");
+                (v1.config.compute_unit_limit.unwrap(), 4_096, message.instructions())
+            }
+            VersionedMessage::Legacy(_) | VersionedMessage::V0(_) => {
+                let (compute, instructions) = message.instructions().split_first().unwrap();
+                (u32::from_le_bytes(compute.data[1..5].try_into().unwrap()), 1_232, instructions)
+            }
+        };
+        assert!(bytes.len() <= longest, "{} bytes are too long", bytes.len());
+        // A ticket's last instruction is the second of the program that makes it.
+        let is_metadata = |one: &CompiledInstruction| keys[usize::from(one.program_id_index)] == mpl_token_metadata::ID;
+        let ends = instructions.windows(2).enumerate().filter(|(_, two)| two.iter().all(is_metadata));
+        let ends: Vec<usize> = ends.map(|(at, _)| at + 2).collect();
+        assert_eq!(ends.last(), Some(&instructions.len()), "nothing else is in it");
+        let begins = std::iter::once(0).chain(ends.iter().copied());
+        let tickets = begins.zip(&ends).map(|(begin, end)| Minting::read(&instructions[begin..*end], keys));
+        Self {
+            signature: transaction.signatures[0],
+            blockhash: *message.recent_blockhash(),
+            compute_limit,
+            is_v1: matches!(message, VersionedMessage::V1(_)),
+            tickets: tickets.collect(),
+        }
+    }
+
+    pub fn mints(&self, mint: &Pubkey) -> bool {
+        self.tickets.iter().any(|ticket| ticket.mint == *mint)
+    }
+}
+
+impl Minting {
+    fn read(instructions: &[CompiledInstruction], keys: &[Pubkey]) -> Self {
+        let [.., create, mint_one] = instructions else { panic!("instructions are missing") };
         let key = |index: u8| keys[usize::from(index)];
-        assert_eq!(key(create.program_id_index), mpl_token_metadata::ID);
         assert_eq!(create.data[..2], [42, 0], "CreateV1");
         let mut texts = &create.data[2..];
         let mut text = || {
@@ -67,14 +115,12 @@ impl Minting {
             String::from_utf8(text.to_vec()).unwrap()
         };
         let (name, symbol, uri) = (text(), text(), text());
+        assert!(matches!(instructions.len(), 4 | 6), "{} instructions for a ticket", instructions.len());
         Self {
-            signature: transaction.signatures[0],
-            blockhash: *message.recent_blockhash(),
             wallet: keys[0],
             mint: key(create.accounts[2]),
             uri,
-            compute_limit: u32::from_le_bytes(compute.data[1..5].try_into().unwrap()),
-            prefunded: message.instructions().len() == 7,
+            prefunded: instructions.len() == 6,
             name,
             symbol,
             owner: key(mint_one.accounts[1]),

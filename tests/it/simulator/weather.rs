@@ -10,7 +10,7 @@ use super::{
 };
 
 /// What can go wrong at any time, with how often it may do so on a bad day, of a thousand.
-pub const FAULTS: [(&str, u64); 19] = [
+pub const FAULTS: [(&str, u64); 20] = [
     ("call lost", 100),
     ("answer lost", 300),
     ("slow call", 150),
@@ -30,6 +30,7 @@ pub const FAULTS: [(&str, u64); 19] = [
     ("failed commit", 150),
     ("failed publish", 100),
     ("first signature unknown", 300),
+    ("wrong simulation", 200),
 ];
 
 /// The product's own kill points: a simulated process may die at any of them.

@@ -15,7 +15,7 @@ use super::{
     Options,
     ledger::{CONFIRMED, Ledger},
     random::Random,
-    transaction::Minting,
+    transaction::Transaction,
     weather::{Death, KILL_POINTS},
 };
 
@@ -54,17 +54,19 @@ pub struct State {
     /// Transactions whose bytes left the box, by the ticket that they mint.
     pub sent: BTreeMap<Pubkey, Vec<Sent>>,
     /// All bytes that left the box, and what they are.
-    pub seen: BTreeMap<Vec<u8>, Minting>,
+    pub seen: BTreeMap<Vec<u8>, Transaction>,
     /// Addresses of what can be fetched.
     pub published: BTreeSet<String>,
     /// A node with full history denied a transaction that had landed: what was paid for it cannot be known by the box.
     pub forgotten: BTreeSet<solana_signature::Signature>,
     /// The database was lost once, and begun anew.
     pub books_lost: bool,
+    /// Nodes say that v1 transactions are taken; whether leaders keep that, the ledger knows.
+    pub promises_v1: bool,
 }
 
 pub struct Sent {
-    pub minting: Minting,
+    pub transaction: Transaction,
     /// It once was beyond its last block without having landed: whoever saw that had proof.
     pub was_dead: bool,
 }
@@ -93,7 +95,11 @@ impl World {
             published: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             books_lost: false,
+            promises_v1: !seed.is_multiple_of(5),
         };
+        let mut state = state;
+        // Now and then nodes promise what leaders do not keep.
+        state.ledger.takes_v1 = !seed.is_multiple_of(5) && seed % 7 != 3;
         Self { state: Mutex::new(state), died: Notify::new() }
     }
 
@@ -199,8 +205,8 @@ impl State {
         let confirmed = self.ledger.newest().slot.saturating_sub(CONFIRMED);
         let height = self.ledger.block_at(confirmed).height;
         for sent in self.sent.values_mut().flatten().filter(|sent| !sent.was_dead) {
-            sent.was_dead = !self.ledger.landed.contains_key(&sent.minting.signature)
-                && self.ledger.last_height(&sent.minting.blockhash).is_none_or(|last| last < height);
+            sent.was_dead = !self.ledger.landed.contains_key(&sent.transaction.signature)
+                && self.ledger.last_height(&sent.transaction.blockhash).is_none_or(|last| last < height);
         }
     }
 }

@@ -96,6 +96,11 @@ impl Proxy {
         self.shared.counts.lock().unwrap().get(method).copied().unwrap_or_default()
     }
 
+    /// All calls so far.
+    pub fn calls(&self) -> usize {
+        self.shared.counts.lock().unwrap().values().sum()
+    }
+
     /// Calls so far that were told to slow down.
     pub fn limited(&self) -> usize {
         self.shared.limited.load(Ordering::SeqCst)

@@ -154,6 +154,11 @@ impl TestBox {
         body
     }
 
+    /// Waits until the box knows that several tickets may ride in one transaction: from then on, estimates are exact.
+    pub async fn packs(&self) {
+        super::until(async || self.app.minter.layout().most_tickets() > 1).await;
+    }
+
     pub async fn balance(&self) -> u64 {
         boxoffice::chain::Chain::balance(self.app.chain.as_ref(), &self.app.authority).await.unwrap().0
     }

@@ -145,6 +145,7 @@ fn important() -> impl Iterator<Item = String> {
         "several tickets sent together",
         "several tickets landed together",
         "several tickets refused together",
+        "promised and not taken",
     ];
     let faults = FAULTS.iter().map(|(fault, _)| *fault);
     faults.chain(states).map(str::to_owned).chain(kill_points())

@@ -360,16 +360,8 @@ impl Config {
         let writes = values.parse("RATE_LIMIT_MAX", count_or_off);
         let reads = values.parse("RATE_LIMIT_READ_MAX", count_or_off);
         let window = values.parse("RATE_LIMIT_WINDOW_MS", |text| number::<u64>(text, 1_000, 86_400_000));
-        let adaptive = values.parse("PACING", |text| match text {
-            "adaptive" => Ok(true),
-            "fixed" => Ok(false),
-            _ => Err("must be adaptive or fixed".into()),
-        });
-        let packing = values.parse("PACKING", |text| match text {
-            "auto" => Ok(true),
-            "off" => Ok(false),
-            _ => Err("must be auto or off".into()),
-        });
+        let adaptive = values.parse("PACING", |text| one_of(text, "adaptive", "fixed"));
+        let packing = values.parse("PACKING", |text| one_of(text, "auto", "off"));
         let wave_size = values.parse("MAX_BATCH_SIZE", |text| number::<usize>(text, 1, 1_000));
         let wave_gap = values.parse("BATCH_DELAY_MS", |text| number::<u64>(text, 0, 60_000));
         let commitment = values.parse("CONFIRMATION_COMMITMENT", |text| match text {
@@ -495,6 +487,15 @@ fn boolean(text: &str) -> Parsed<bool> {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
         _ => Err("must be true or false".into()),
+    }
+}
+
+/// Whether it is the first of two words.
+fn one_of(text: &str, yes: &str, no: &str) -> Parsed<bool> {
+    match text {
+        _ if text == yes => Ok(true),
+        _ if text == no => Ok(false),
+        _ => Err(format!("must be {yes} or {no}")),
     }
 }
 

@@ -303,16 +303,22 @@ impl Minter {
         self.shared.packing.layout()
     }
 
+    /// Tickets that ride in one transaction at most, as things are now.
+    #[must_use]
+    pub fn tickets_per_transaction(&self) -> usize {
+        self.shared.together(self.layout())
+    }
+
     /// What `count` tickets at a price cost, and how long they take, as things are now.
     pub async fn estimate(&self, count: u64, price: TicketPrice) -> Estimate {
-        let together = self.shared.packing.expected_layout().await.most_tickets() as u64;
+        let together = self.shared.together(self.shared.packing.expected_layout().await) as u64;
         Estimate::new(count, price, together, self.seconds_for(count))
     }
 
     /// Seconds from a request to the last confirmation of `count` tickets, at the rate that is allowed now.
     #[must_use]
     pub fn seconds_for(&self, count: u64) -> f64 {
-        let together = self.layout().most_tickets() as u64;
+        let together = self.tickets_per_transaction() as u64;
         self.shared.settings.pacing.seconds_for(count, together, self.allowed_rate())
     }
 
@@ -357,7 +363,7 @@ impl Minter {
 impl Shared {
     /// Tickets to take at once: about a second's worth of sending, in whole transactions.
     fn chunk_size(&self) -> usize {
-        let together = self.packing.layout().most_tickets();
+        let together = self.together(self.packing.layout());
         let whole = |tickets: usize| tickets.div_ceil(together).saturating_mul(together);
         let Pacing { wave_size, wave_gap, adaptive, .. } = self.settings.pacing;
         if adaptive {
@@ -372,7 +378,14 @@ impl Shared {
 
     /// Transactions that may wait for their turn to be sent: those of a chunk.
     fn queue_size(&self) -> usize {
-        self.chunk_size().div_ceil(self.packing.layout().most_tickets())
+        self.chunk_size().div_ceil(self.together(self.packing.layout()))
+    }
+
+    /// Tickets that may ride in one transaction: as many as it takes, and as it may cost (`TX_LIMIT_SOL`).
+    fn together(&self, layout: Layout) -> usize {
+        let Some(limit) = self.settings.limits.per_transaction else { return layout.most_tickets() };
+        let affordable = self.prices.known().and_then(|price| limit.0.checked_div(price.total().0)).unwrap_or_default();
+        usize::try_from(affordable).unwrap_or(usize::MAX).clamp(1, layout.most_tickets())
     }
 
     /// The metadata of a ticket: it follows from what was sold, and from the picture that it got from its event.

@@ -15,8 +15,8 @@ use super::instructions::{TicketMint, mint_ticket};
 const COMPUTE_UNITS_PER_TICKET: u32 = 220_000;
 /// Most compute units that a transaction may ask for (Agave's `MAX_COMPUTE_UNIT_LIMIT`).
 const MAX_COMPUTE_UNITS: u32 = 1_400_000;
-/// Bytes of accounts and programs that a v1 transaction may load. It must say a number, for none means zero; three tickets
-/// load 1.6 MB, most of it programs.
+/// Bytes of accounts and programs that a v1 transaction may load. It must say a number, for none means zero; this is enough by
+/// far: the largest program that is called has less than one megabyte.
 const LOADED_BYTES: u32 = 16 * 1_024 * 1_024;
 /// Bytes of a packet (Agave's `PACKET_DATA_SIZE`).
 const PACKET_BYTES: usize = 1_232;

@@ -116,7 +116,8 @@ pub(super) struct QueueStatus {
     mints_per_second: f64,
     /// Transactions a second that may be sent now; with `PACING=adaptive` it follows what the endpoints bear.
     send_rate_limit: f64,
-    /// Tickets that ride in one transaction at most. Found out from the network: more than one only where it takes that.
+    /// Tickets that ride in one transaction at most: more than one only where the network is found to take that, and never more
+    /// than `TX_LIMIT_SOL` allows.
     tickets_per_transaction: usize,
     /// How transactions with several tickets are laid out: `v1`; `legacy` while each ticket has a transaction of its own.
     layout: &'static str,
@@ -194,7 +195,7 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
             in_flight_transactions: app.minter.in_flight(),
             mints_per_second: app.minter.rate().unwrap_or_default(),
             send_rate_limit: (app.minter.allowed_rate() * 100.0).round() / 100.0,
-            tickets_per_transaction: app.minter.layout().most_tickets(),
+            tickets_per_transaction: app.minter.tickets_per_transaction(),
             layout: app.minter.layout().name(),
             eta_seconds: app.minter.eta_seconds(open),
             held: match app.minter.condition() {

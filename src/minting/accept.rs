@@ -213,7 +213,7 @@ impl Minter {
         let (price, balance) = asked?;
         let (fee, price) = (price.signature_fee_lamports, price.total());
         let (wallet, limits) = (address.to_string(), shared.settings.limits);
-        let together = layout.most_tickets() as u64;
+        let together = shared.together(layout) as u64;
         let mut rules = SpendingRules { price, fee, together, wallet, balance, limits, on_chain: 0 };
         let commitments = shared.store.commitments(shared.now_ms()).await?;
         let mut refusal = rules.check(preview.new, &commitments).err();

@@ -69,16 +69,23 @@ pub(super) struct Ride {
     pub(super) layout: Layout,
     /// How many such transactions may be signed.
     pub(super) packs: usize,
+    /// Tickets in each at most.
+    pub(super) most: usize,
 }
 
 impl Ride {
     /// Each ticket by itself.
-    pub(super) const ALONE: Self = Self { layout: Layout::Legacy, packs: 0 };
+    pub(super) const ALONE: Self = Self { layout: Layout::Legacy, packs: 0, most: 1 };
+
+    fn together(packs: usize) -> Self {
+        let layout = Layout::V1;
+        Self { layout, packs, most: layout.most_tickets() }
+    }
 }
 
 impl Packing {
     pub(super) fn new(wanted: bool, registry: &Registry) -> Result<Self, prometheus::Error> {
-        let help = "Tickets that ride in one transaction at most, as the network takes it now.";
+        let help = "Tickets that the network takes in one transaction now, as far as is known.";
         let shown = Gauge::new("boxoffice_tickets_per_transaction", help)?;
         registry.register(Box::new(shown.clone()))?;
         shown.set(1.0);
@@ -159,7 +166,7 @@ impl Known {
             }
             Some(_) => 0,
         };
-        if packs > 0 { Ride { layout: Layout::V1, packs } } else { Ride::ALONE }
+        if packs > 0 { Ride::together(packs) } else { Ride::ALONE }
     }
 
     fn worked(&mut self) {
@@ -213,7 +220,7 @@ mod tests {
         let mut known = Known::default();
         assert_eq!(known.next_ride(Instant::now()), Ride::ALONE);
         known.told(true);
-        assert_eq!(known.next_ride(Instant::now()), Ride { layout: Layout::V1, packs: usize::MAX });
+        assert_eq!(known.next_ride(Instant::now()), Ride::together(usize::MAX));
         known.told(false);
         assert_eq!(known.layout(), Layout::Legacy);
     }

@@ -45,8 +45,9 @@ pub(super) async fn sign_and_record(
     mut places: OwnedSemaphorePermit,
 ) -> Result<Vec<Tracked>, StepError> {
     let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.ticket())?;
-    // What is asked of the network next must be signed for: so it is asked for only here.
-    let ride = if prepared.len() > 1 { shared.packing.next_ride() } else { Ride::ALONE };
+    let most = shared.together(Layout::V1);
+    let ride = if prepared.len().min(most) > 1 { shared.packing.next_ride() } else { Ride::ALONE };
+    let ride = Ride { most: ride.most.min(most), ..ride };
     let for_signing = Arc::clone(shared);
     let mint_rent = price.mint_rent_lamports;
     let sign = move || sign_all(&for_signing, prepared, ride, mint_rent, &blockhash);
@@ -115,7 +116,7 @@ fn packs<T>(tickets: Vec<T>, ride: Ride, alone: impl Fn(&T) -> bool) -> Vec<Vec<
         }
         let joined: Option<&mut Vec<T>> = open.and_then(|at: usize| packs.get_mut(at));
         match joined {
-            Some(pack) if pack.len() < ride.layout.most_tickets() => pack.push(ticket),
+            Some(pack) if pack.len() < ride.most => pack.push(ticket),
             _ => {
                 open = (left > 0).then_some(packs.len());
                 left = left.saturating_sub(1);
@@ -201,11 +202,12 @@ mod tests {
 
     #[test]
     fn tickets_ride_together_in_their_order() {
-        let ride = |packs| Ride { layout: Layout::V1, packs };
+        let ride = |packs| Ride { layout: Layout::V1, packs, most: 3 };
         let together = |count: u32, ride| packs((1..=count).collect(), ride, |ticket| ticket % 10 == 5);
         assert_eq!(together(4, ride(usize::MAX)), [vec![1, 2, 3], vec![4]]);
         assert_eq!(together(8, ride(usize::MAX)), [vec![1, 2, 3], vec![4, 6, 7], vec![5], vec![8]]);
         assert_eq!(together(5, ride(1)), [vec![1, 2, 3], vec![4], vec![5]]);
+        assert_eq!(together(3, Ride { most: 2, ..ride(usize::MAX) }), [vec![1, 2], vec![3]]);
         assert_eq!(together(3, Ride::ALONE), [[1], [2], [3]]);
         assert_eq!(together(0, ride(usize::MAX)), Vec::<Vec<u32>>::new());
     }

@@ -109,7 +109,9 @@ impl Shared {
         let observed = self.inspect_all(&subjects).await?;
         let looks = subjects.iter().zip(observed.value);
         let looks = looks.map(|((address, _), accounts)| Look { address: *address, accounts, slot: observed.slot });
-        let signatures: Vec<Signature> = booked.iter().filter_map(books_signature).collect();
+        // Several tickets may have ridden in one transaction.
+        let mut signatures: Vec<Signature> = booked.iter().filter_map(books_signature).collect();
+        signatures.dedup();
         let statuses = self.statuses(&signatures).await?;
         Ok((looks.collect(), statuses))
     }

@@ -140,6 +140,20 @@ async fn mint_apart(office: &TestBox) {
     assert_eq!((&queue["ticketsPerTransaction"], &queue["layout"]), (&json!(1), &json!("legacy")));
 }
 
+/// Two tickets cost 0.039 SOL, three 0.059.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_never_costs_more_than_is_allowed() {
+    let Day { office, _folder, .. } = day(&[("TX_LIMIT_SOL", "0.05")], |_| Fate::Pass).await;
+    office.packs().await;
+    let before = office.balance().await;
+    let result = office.mint("v", &tickets("t", 11)).await;
+    let together = transactions(&result);
+    assert_eq!((together.len(), together.values().copied().max()), (6, Some(2)), "{result}");
+    assert_eq!(result["summary"]["estimatedLamports"], before - office.balance().await);
+    assert_eq!(queue(&office).await["ticketsPerTransaction"], 2);
+    office.finish().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_bad_ticket_fails_alone() {
     let Day { proxy, office, _folder } = day(&[], |_| Fate::Pass).await;

@@ -25,7 +25,7 @@ use world::State;
 /// Days that are played unless told otherwise.
 const SEEDS: u64 = 120;
 /// Days on which confirmed blocks are given up, too.
-const DEEP_SEEDS: u64 = 40;
+const DEEP_SEEDS: u64 = 60;
 
 /// What kind of day it is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -150,6 +150,7 @@ fn important() -> impl Iterator<Item = String> {
         "several tickets sent together",
         "several tickets landed together",
         "several tickets refused together",
+        "promised and not taken",
     ];
     let faults = FAULTS.iter().map(|(fault, _)| *fault);
     faults.chain(states).map(str::to_owned).chain(kill_points())

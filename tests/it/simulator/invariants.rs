@@ -231,6 +231,7 @@ fn states(state: &mut State, connection: &Connection) {
         ("several tickets landed together", landed),
         ("several tickets refused together", refused),
         ("expired in the mempool", state.ledger.expired),
+        ("promised and not taken", state.ledger.dropped),
         ("fee not paid", state.ledger.unpaid),
         ("vanished in a fork", state.ledger.vanished),
     ] {

@@ -71,6 +71,8 @@ pub struct Ledger {
     arrivals: u64,
     forks: u64,
     pub expired: u64,
+    /// Of a layout that leaders do not take.
+    pub dropped: u64,
     pub unpaid: u64,
     pub vanished: u64,
     /// Mints in blocks that were given up, since the world last looked.
@@ -93,6 +95,7 @@ impl Ledger {
             arrivals: 0,
             forks: 0,
             expired: 0,
+            dropped: 0,
             unpaid: 0,
             vanished: 0,
             given_up: Vec::new(),
@@ -185,7 +188,11 @@ impl Ledger {
     }
 
     fn execute(&mut self, block: Block, transaction: Transaction) {
-        if self.landed.contains_key(&transaction.signature) || (transaction.is_v1 && !self.takes_v1) {
+        if self.landed.contains_key(&transaction.signature) {
+            return;
+        }
+        if transaction.is_v1 && !self.takes_v1 {
+            self.dropped += 1;
             return;
         }
         if self.last_height(&transaction.blockhash).is_none_or(|last| block.height > last) {

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::{
     ledger::{CONFIRMED, FINAL, LIFETIME},
     transaction::{Transaction, price, rent},
-    world::{Sent, State, World},
+    world::{Sent, State, V1, World},
 };
 
 const ENDPOINT: &str = "http://node.example";
@@ -278,7 +278,7 @@ impl Chain for Nodes {
         assert_eq!(transaction.signature, Signature::default(), "what is simulated is worth nothing to anybody");
         let answer = |state: &mut State, view: View| {
             let lies = state.strikes("wrong simulation");
-            let error = if transaction.is_v1 && state.promises_v1 == lies {
+            let error = if transaction.is_v1 && (state.v1 != V1::Refused) == lies {
                 Some(TransactionError::UnsupportedVersion)
             } else if state.ledger.balance_at(view.confirmed) < price() * transaction.tickets.len() as u64 {
                 Some(TransactionError::InsufficientFundsForFee)

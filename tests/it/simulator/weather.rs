@@ -30,7 +30,7 @@ pub const FAULTS: [(&str, u64); 20] = [
     ("failed commit", 150),
     ("failed publish", 100),
     ("first signature unknown", 300),
-    ("wrong simulation", 200),
+    ("wrong simulation", 300),
 ];
 
 /// The product's own kill points: a simulated process may die at any of them.

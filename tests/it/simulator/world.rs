@@ -61,8 +61,16 @@ pub struct State {
     pub forgotten: BTreeSet<solana_signature::Signature>,
     /// The database was lost once, and begun anew.
     pub books_lost: bool,
-    /// Nodes say that v1 transactions are taken; whether leaders keep that, the ledger knows.
-    pub promises_v1: bool,
+    pub v1: V1,
+}
+
+/// What becomes of v1 transactions, which take several tickets.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum V1 {
+    Taken,
+    /// Nodes say that they are taken, and leaders drop them.
+    Promised,
+    Refused,
 }
 
 pub struct Sent {
@@ -73,7 +81,7 @@ pub struct Sent {
 
 impl World {
     pub fn new(seed: u64, options: Options) -> Self {
-        let state = State {
+        let mut state = State {
             options,
             adaptive: seed.is_multiple_of(2),
             random: Random::new(seed),
@@ -95,11 +103,13 @@ impl World {
             published: BTreeSet::new(),
             forgotten: BTreeSet::new(),
             books_lost: false,
-            promises_v1: !seed.is_multiple_of(5),
+            v1: match seed % 10 {
+                0 | 5 => V1::Refused,
+                3 => V1::Promised,
+                _ => V1::Taken,
+            },
         };
-        let mut state = state;
-        // Now and then nodes promise what leaders do not keep.
-        state.ledger.takes_v1 = !seed.is_multiple_of(5) && seed % 7 != 3;
+        state.ledger.takes_v1 = state.v1 == V1::Taken;
         Self { state: Mutex::new(state), died: Notify::new() }
     }
 

@@ -10,6 +10,7 @@ mod attempts;
 mod audit;
 pub mod backup;
 mod batches;
+mod budgets;
 mod housekeeping;
 mod identity;
 mod images;
@@ -43,11 +44,12 @@ pub(crate) use alerts::Compose;
 pub use alerts::{AlertFilter, AlertRecord, Attempt, DeliveryRecord, NewDelivery, Place, QueuedDelivery};
 pub use answers::KeptAnswer;
 pub use attempts::{
-    MintedTicket, NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settled, Settlement, TicketVerdict,
-    Verdict,
+    LastAttempt, MintedTicket, NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settled, Settlement,
+    TicketVerdict, Verdict,
 };
 pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};
+pub use budgets::{Budget, Budgets};
 pub use housekeeping::Housekeeping;
 pub use identity::Identity;
 pub use images::EventImage;
@@ -71,6 +73,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0005_reconciliation.sql")),
     M::up(include_str!("../migrations/0006_not_before.sql")),
     M::up(include_str!("../migrations/0007_event_images.sql")),
+    M::up(include_str!("../migrations/0009_fees_and_budgets.sql")),
 ];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
 const READERS: usize = 4;

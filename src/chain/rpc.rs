@@ -27,7 +27,9 @@ use solana_account_decoder_client_types::UiAccount;
 use solana_commitment_config::CommitmentConfig;
 use solana_hash::Hash;
 use solana_pubkey::Pubkey;
-use solana_rpc_client_api::response::{Response, RpcConfirmedTransactionStatusWithSignature};
+use solana_rpc_client_api::response::{
+    Response, RpcConfirmedTransactionStatusWithSignature, RpcPrioritizationFee, RpcSimulateTransactionResult,
+};
 use solana_signature::Signature;
 use solana_transaction_status_client_types::TransactionStatus;
 use thiserror::Error;
@@ -36,7 +38,7 @@ pub use circuit::CircuitState;
 pub use endpoint::EndpointHealth;
 pub use redact::redacted;
 
-use super::{Account, Chain, ChainError, Landed, Observed, PastTransaction, RecentBlockhash, Strain, Tip};
+use super::{Account, Chain, ChainError, Landed, Observed, PastTransaction, RecentBlockhash, Simulated, Strain, Tip};
 use crate::domain::lamports::Lamports;
 use call::Told;
 use endpoint::Endpoint;
@@ -253,6 +255,21 @@ impl Chain for RpcChain {
         // transactions at once. Retries are ours, so that we know what is on its way.
         let config = json!({ "encoding": "base64", "skipPreflight": true, "maxRetries": 0 });
         self.pool.send(json!([STANDARD.encode(transaction), config])).await
+    }
+
+    async fn simulate(&self, transaction: &[u8]) -> Result<Simulated, ChainError> {
+        let config = json!({ "encoding": "base64", "sigVerify": false, "replaceRecentBlockhash": true,
+            "commitment": self.commitment.commitment });
+        let params = json!([STANDARD.encode(transaction), config]);
+        let answer = self.pool.read("simulateTransaction", params, slot_of::<RpcSimulateTransactionResult>).await?;
+        let RpcSimulateTransactionResult { err, units_consumed, .. } = answer.value;
+        Ok(Simulated { error: err.map(Into::into), units_consumed })
+    }
+
+    async fn priority_fees(&self, written: &[Pubkey]) -> Result<Vec<u64>, ChainError> {
+        let written: Vec<String> = written.iter().map(Pubkey::to_string).collect();
+        let fees: Vec<RpcPrioritizationFee> = self.call("getRecentPrioritizationFees", json!([written])).await?;
+        Ok(fees.into_iter().map(|fee| fee.prioritization_fee).collect())
     }
 
     fn strain(&self) -> Strain {

@@ -25,7 +25,7 @@ use super::{
 use crate::simulation;
 use crate::{
     cache::TicketKey,
-    chain::{ChainError, Landed, Tip, instructions::SIGNATURE_FEE, ticket::OnChain},
+    chain::{ChainError, Landed, Tip, ticket::OnChain},
     domain::{
         failure::{Failure, FailureCode},
         lamports::Lamports,
@@ -207,17 +207,22 @@ impl Confirmer {
 
     async fn minted(&self, flight: &Flight, slot: u64, on_chain: &[OnChain]) -> Result<Settlement, StepError> {
         let mut tickets = Vec::with_capacity(on_chain.len());
+        let mut fee = flight.fee;
         for (ticket, on_chain) in flight.tickets.iter().zip(on_chain) {
+            // The fee of the whole transaction is put on its first ticket.
+            let fee = std::mem::take(&mut fee);
             let cost = match on_chain {
-                OnChain::Ticket(on_chain) => cost(&self.shared, on_chain).await?,
+                OnChain::Ticket(on_chain) => cost(&self.shared, on_chain, fee).await?,
                 // Its owner has burned it already: minted it was, at the usual price.
-                OnChain::Foreign | OnChain::Absent { .. } => self.shared.prices.ticket().await?.total(),
+                OnChain::Foreign | OnChain::Absent { .. } => {
+                    self.shared.prices.without_offer().await?.without_fees() + fee
+                }
             };
             let verdict = Verdict::Minted { signature: Some(flight.signature), slot: Some(slot), adopted: None };
             tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost, paid: cost, verdict });
         }
         let attempt = Some((flight.attempt_id, AttemptState::Landed));
-        Ok(Settlement { attempt, slot: Some(slot), error: None, tickets })
+        Ok(Settlement { attempt, slot: Some(slot), error: None, never_sent: false, tickets })
     }
 
     /// A transaction that failed on the chain: its fee is gone. A ticket that exists all the same was minted by another
@@ -232,7 +237,10 @@ impl Confirmer {
         told: &HashMap<i64, (Signature, u64)>,
     ) -> Result<Settlement, StepError> {
         let mut tickets = Vec::with_capacity(on_chain.len());
-        let mut fee = SIGNATURE_FEE;
+        let mut fee = flight.fee;
+        if rejection == Rejection::OutOfCompute {
+            self.shared.prices.compute.forget();
+        }
         for (ticket, on_chain) in flight.tickets.iter().zip(on_chain) {
             let mut verdict = if let OnChain::Absent { prefunded } = on_chain {
                 let alone = flight.tickets.len() == 1;
@@ -249,7 +257,9 @@ impl Confirmer {
                 };
                 TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, paid: Lamports::ZERO, verdict }
             } else {
-                self.adopt(flight, ticket, on_chain, told.get(&ticket.mint_id).copied()).await?
+                // The fee is put on below, whoever minted the ticket.
+                let told = told.get(&ticket.mint_id).copied();
+                self.adopt(flight, Lamports::ZERO, ticket, on_chain, told).await?
             };
             // The fee of the whole transaction is put on its first ticket.
             let fee = std::mem::take(&mut fee);
@@ -258,19 +268,20 @@ impl Confirmer {
             tickets.push(verdict);
         }
         let attempt = Some((flight.attempt_id, AttemptState::Rejected));
-        Ok(Settlement { attempt, slot: Some(slot), error: Some(error), tickets })
+        Ok(Settlement { attempt, slot: Some(slot), error: Some(error), never_sent: false, tickets })
     }
 
     async fn adopt(
         &self,
         flight: &Flight,
+        fee: Lamports,
         ticket: &OpenTicket,
         on_chain: &OnChain,
         told: Option<(Signature, u64)>,
     ) -> Result<TicketVerdict, ChainError> {
         let OpenTicket { mint_id, mint_address: mint, ref published, .. } = *ticket;
         let subject = Subject { mint_id, mint, owner: None, published };
-        adopt(&self.shared, subject, on_chain, Some(flight.signature), told).await
+        adopt(&self.shared, subject, on_chain, Some((flight.signature, fee)), told).await
     }
 
     /// Sends again what was not heard of for a while; returns what has been silent for so long that it may be dead.
@@ -350,14 +361,16 @@ impl Confirmer {
         for flight in unknown {
             let mut slot = None;
             let mut tickets = Vec::with_capacity(flight.tickets.len());
+            let mut fee = flight.fee;
             for (ticket, on_chain) in flight.tickets.iter().zip(on_chain.by_ref()) {
+                let fee = std::mem::take(&mut fee);
                 if matches!(on_chain, OnChain::Absent { .. }) {
                     let said = flight.send_error().unwrap_or_else(|| "the network never took it".into());
                     let verdict = again_or_give_up(ticket, &said);
                     let nothing = Lamports::ZERO;
                     tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost: nothing, paid: nothing, verdict });
                 } else {
-                    let verdict = self.adopt(&flight, ticket, &on_chain, None).await?;
+                    let verdict = self.adopt(&flight, fee, ticket, &on_chain, None).await?;
                     if let Verdict::Minted { slot: Some(landed_in), .. } = verdict.verdict {
                         slot = Some(landed_in);
                     }
@@ -368,7 +381,10 @@ impl Confirmer {
             let state = if dead { AttemptState::Dead } else { AttemptState::Landed };
             tracing::warn!(signature = %flight.signature, ?state, "a silent transaction was looked into");
             let attempt = Some((flight.attempt_id, state));
-            settlements.push((flight.signature, Settlement { attempt, slot, error: flight.send_error(), tickets }));
+            // One that waited for its turn until it was dead did not offer too little.
+            let never_sent = flight.first_sent().is_none();
+            let error = flight.send_error();
+            settlements.push((flight.signature, Settlement { attempt, slot, error, never_sent, tickets }));
         }
         Ok(settlements)
     }

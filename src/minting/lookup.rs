@@ -51,15 +51,15 @@ pub(super) async fn look_at(
     Ok(Observed { slot: answer.slot, value: tickets.collect() })
 }
 
-/// What an existing ticket has cost: all that its accounts hold, and the fee.
-pub(super) async fn cost(shared: &Shared, ticket: &TicketOnChain) -> Result<Lamports, ChainError> {
+/// What an existing ticket has cost: all that its accounts hold, and its part of the transaction's fee.
+pub(super) async fn cost(shared: &Shared, ticket: &TicketOnChain, fee: Lamports) -> Result<Lamports, ChainError> {
     let missing_rent = if ticket.has_token_account {
         Lamports::ZERO
     } else {
         // The owner has passed the ticket on and closed the account; its rent was paid all the same.
-        shared.prices.ticket().await?.token_account_rent_lamports
+        shared.prices.without_offer().await?.token_account_rent_lamports
     };
-    Ok(ticket.lamports + missing_rent + instructions::SIGNATURE_FEE)
+    Ok(ticket.lamports + missing_rent + fee)
 }
 
 /// A ticket of the books that the chain may hold.
@@ -72,12 +72,12 @@ pub(super) struct Subject<'a> {
 }
 
 /// The verdict on a ticket that the chain holds although these books did not see it land. It counts as adopted unless `own`
-/// is the transaction that minted it; `told` is what another box says of that one, and the chain of its slot.
+/// is the transaction that minted it, given with the ticket's part of its fee; `told` is what another box says of that one, and the chain of its slot.
 pub(super) async fn adopt(
     shared: &Shared,
     Subject { mint_id, mint, owner, published }: Subject<'_>,
     on_chain: &OnChain,
-    own: Option<Signature>,
+    own: Option<(Signature, Lamports)>,
     told: Option<(Signature, u64)>,
 ) -> Result<TicketVerdict, ChainError> {
     let failed = |code, message: String| {
@@ -99,12 +99,13 @@ pub(super) async fn adopt(
                 None => shared.chain.first_signature(&mint).await?,
             };
             let signature = created.map(|(signature, _)| signature);
-            let is_own = own.is_some() && own == signature;
+            let own = own.filter(|(own, _)| Some(*own) == signature);
             let found = Published { name: ticket.name.clone(), uri: ticket.uri.clone() };
             let slot = created.map(|(_, slot)| slot);
-            let verdict = Verdict::Minted { signature, slot, adopted: (!is_own).then_some(found) };
-            let cost = cost(shared, ticket).await?;
-            let paid = if is_own { cost } else { Lamports::ZERO };
+            let verdict = Verdict::Minted { signature, slot, adopted: own.is_none().then_some(found) };
+            // What another life of these books has offered is not known.
+            let cost = cost(shared, ticket, own.map_or(instructions::SIGNATURE_FEE, |(_, fee)| fee)).await?;
+            let paid = if own.is_some() { cost } else { Lamports::ZERO };
             Ok(TicketVerdict { mint_id, cost, paid, verdict })
         }
         OnChain::Ticket(ticket) => failed(

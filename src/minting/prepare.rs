@@ -11,6 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Backoff, Part, Shared, StepError,
+    allowance::allow,
+    budget::within_budgets,
     flight::{Flight, Tracked},
     lookup::{Subject, adopt, look_up},
     publish::{Pace, Publication, publish},
@@ -19,7 +21,7 @@ use super::{
 };
 use crate::{
     cache::TicketKey,
-    chain::ticket::OnChain,
+    chain::{ticket::OnChain, transaction::Allowance},
     store::{PendingMint, Published, Settlement, StoreError},
 };
 
@@ -124,6 +126,9 @@ async fn prepare_chunk(
             shared.settle(Vec::new(), settlements).await?;
         }
         if low_balance.is_none() && !prepared.is_empty() {
+            prepared = within_budgets(shared, allow(shared, prepared).await?).await?;
+        }
+        if low_balance.is_none() && !prepared.is_empty() {
             match affordable(shared, prepared.len(), taken).await {
                 Ok(affordable) => {
                     prepared.truncate(affordable);
@@ -147,7 +152,7 @@ async fn prepare_chunk(
 /// paid costs its fee. Asked only after the look-up: what the chain holds already costs nothing.
 async fn affordable(shared: &Shared, wanted: usize, taken: usize) -> Result<usize, StepError> {
     let address = shared.wallet.address();
-    let (price, balance) = tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address))?;
+    let (price, balance) = tokio::try_join!(shared.prices.most(), shared.chain.balance(&address))?;
     let price = price.total();
     // What is under way counts as left, though part of it may have left the balance: the next look is more exact.
     let under_way = super::MAX_IN_FLIGHT.saturating_sub(shared.in_flight.available_permits()).saturating_sub(taken);
@@ -178,13 +183,20 @@ async fn look_up_and_adopt(
     let (mut prepared, mut settlements) = (Vec::new(), Vec::new());
     for ((mint, published), on_chain) in pending.into_iter().zip(found.value) {
         if let OnChain::Absent { prefunded } = on_chain {
-            prepared.push(Prepared { mint, published, prefunded });
+            let allowance = Allowance::of_attempt(mint.attempts);
+            prepared.push(Prepared { mint, published, prefunded, allowance });
             continue;
         }
         let owner = mint.ticket.owner();
         let subject = Subject { mint_id: mint.id, mint: mint.mint_address, owner, published: &published };
         let verdict = adopt(shared, subject, &on_chain, None, told.next().flatten()).await?;
-        settlements.push(Settlement { attempt: None, slot: None, error: None, tickets: vec![verdict] });
+        settlements.push(Settlement {
+            attempt: None,
+            slot: None,
+            error: None,
+            never_sent: false,
+            tickets: vec![verdict],
+        });
     }
     Ok((prepared, settlements))
 }

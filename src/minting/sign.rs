@@ -15,7 +15,11 @@ use crate::{
         instructions::TicketMint,
         transaction::{Allowance, Draft, Layout},
     },
-    domain::{address::mint_seed, ids::VenueId, lamports::Lamports},
+    domain::{
+        address::mint_seed,
+        ids::{TicketId, VenueId},
+        lamports::Lamports,
+    },
     simulation,
     store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, StoreError},
 };
@@ -25,6 +29,7 @@ pub(super) struct Prepared {
     pub(super) mint: PendingMint,
     pub(super) published: Published,
     pub(super) prefunded: Option<Lamports>,
+    pub(super) allowance: Allowance,
 }
 
 pub(super) async fn sign_and_record(
@@ -32,12 +37,14 @@ pub(super) async fn sign_and_record(
     prepared: Vec<Prepared>,
     mut places: OwnedSemaphorePermit,
 ) -> Result<Vec<Tracked>, StepError> {
-    let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.ticket())?;
+    let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.without_offer())?;
     let for_signing = Arc::clone(shared);
     let mint_rent = price.mint_rent_lamports;
+    let allowances: Vec<Allowance> = prepared.iter().map(|ticket| ticket.allowance).collect();
     let sign = move || prepared.into_iter().map(|ticket| sign(&for_signing, ticket, mint_rent, &blockhash)).collect();
     let signed: Result<Vec<OpenAttempt>, StepError> = simulation::aside(sign).await.ok_or(StoreError::Closed)?;
     let mut attempts = signed?;
+    let rent = price.without_fees();
 
     #[cfg(feature = "failpoints")]
     if simulation::sabotaged("send before write-ahead") {
@@ -46,11 +53,15 @@ pub(super) async fn sign_and_record(
         }
     }
     fail_point!("record.before");
-    let rows = attempts.iter().map(|attempt| NewAttempt {
+    let rows = attempts.iter().zip(allowances).map(|(attempt, allowance)| NewAttempt {
         signature: attempt.signature,
         bytes: attempt.bytes.clone(),
         blockhash: blockhash.hash,
         last_valid_block_height: attempt.last_valid_block_height,
+        compute_units: allowance.compute_units,
+        compute_unit_price: allowance.compute_unit_price,
+        fee: attempt.fee,
+        rent,
         tickets: attempt.tickets.iter().map(|ticket| (ticket.mint_id, ticket.published.clone())).collect(),
     });
     let ids = shared.store.record(rows.collect(), shared.now_ms()).await?;
@@ -62,6 +73,29 @@ pub(super) async fn sign_and_record(
     Ok(attempts.into_iter().map(|attempt| Tracked::new(Arc::new(Flight::new(attempt)), places.split(1))).collect())
 }
 
+/// What is minted for a ticket.
+pub(super) fn to_mint(shared: &Shared, ticket: &Prepared, mint_rent: Lamports) -> Result<TicketMint, StepError> {
+    let Prepared { mint, published, prefunded, .. } = ticket;
+    let (venue, ticket_id) = ids(mint)?;
+    Ok(TicketMint {
+        seed: mint_seed(&venue, &ticket_id, mint.generation),
+        mint: mint.mint_address,
+        owner: mint.ticket.owner().unwrap_or_else(|| shared.wallet.address()),
+        name: published.name.clone(),
+        symbol: shared.settings.symbol.clone(),
+        uri: published.uri.clone(),
+        seller_fee_basis_points: shared.settings.seller_fee_basis_points,
+        mint_rent,
+        prefunded: *prefunded,
+    })
+}
+
+fn ids(mint: &PendingMint) -> Result<(VenueId, TicketId), StoreError> {
+    let conflict = |_reason| StoreError::Conflict("an id in the books is not valid");
+    let venue = VenueId::new(mint.venue_id.clone()).map_err(conflict)?;
+    Ok((venue, mint.ticket.ticket_id().map_err(conflict)?))
+}
+
 /// Signs the transaction of one ticket.
 fn sign(
     shared: &Shared,
@@ -69,24 +103,10 @@ fn sign(
     mint_rent: Lamports,
     blockhash: &RecentBlockhash,
 ) -> Result<OpenAttempt, StepError> {
-    let Prepared { mint, published, prefunded } = ticket;
     let authority = shared.wallet.address();
-    let owner = mint.ticket.owner();
-    let conflict = |_reason| StoreError::Conflict("an id in the books is not valid");
-    let venue = VenueId::new(mint.venue_id).map_err(conflict)?;
-    let ticket_id = mint.ticket.ticket_id().map_err(conflict)?;
-    let to_mint = TicketMint {
-        seed: mint_seed(&venue, &ticket_id, mint.generation),
-        mint: mint.mint_address,
-        owner: owner.unwrap_or(authority),
-        name: published.name.clone(),
-        symbol: shared.settings.symbol.clone(),
-        uri: published.uri.clone(),
-        seller_fee_basis_points: shared.settings.seller_fee_basis_points,
-        mint_rent,
-        prefunded,
-    };
-    let allowance = Allowance::of_attempt(mint.attempts);
+    let to_mint = to_mint(shared, &ticket, mint_rent)?;
+    let Prepared { mint, published, allowance, .. } = ticket;
+    let (venue, ticket_id) = ids(&mint)?;
     let draft = Draft { authority, payer: authority, tickets: vec![to_mint], allowance };
     let signed = shared.wallet.sign(draft.message(&Layout::Legacy, &blockhash.hash))?;
     let open = OpenTicket {
@@ -94,7 +114,7 @@ fn sign(
         venue_id: venue.to_string(),
         ticket_id: ticket_id.to_string(),
         mint_address: mint.mint_address,
-        owner,
+        owner: mint.ticket.owner(),
         attempts: mint.attempts.saturating_add(1),
         published,
     };
@@ -103,6 +123,7 @@ fn sign(
         signature: signed.signature,
         bytes: signed.bytes,
         last_valid_block_height: blockhash.last_valid_block_height,
+        fee: allowance.fee(),
         tickets: vec![open],
     })
 }

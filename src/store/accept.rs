@@ -9,7 +9,7 @@ use crate::domain::{
     ids::VenueId,
     lamports::Lamports,
     mint::MintStatus,
-    spending::{Commitments, Refusal, SpendingLimits, check},
+    spending::{Commitments, Refusal, SpendingLimits, check, check_budget},
     ticket::Fault,
 };
 
@@ -20,6 +20,8 @@ pub struct NewBatch {
     pub venue_id: VenueId,
     /// When its tickets may be minted, Unix milliseconds; none for at once.
     pub not_before_ms: Option<i64>,
+    /// Most that its tickets may cost together; none for no bound of its own.
+    pub budget: Option<Lamports>,
     /// Its entries, in the order sent.
     pub entries: Vec<Entry>,
 }
@@ -60,8 +62,12 @@ pub struct NewTicket {
 /// What is needed to decide about money inside the transaction.
 #[derive(Clone, Debug)]
 pub struct SpendingRules {
-    /// What one ticket costs.
+    /// What one ticket costs at most.
     pub price: Lamports,
+    /// What one ticket is expected to cost.
+    pub expected: Lamports,
+    /// Most that the batch may cost by the word of whoever sends it.
+    pub budget: Option<Lamports>,
     /// The wallet's address.
     pub wallet: String,
     /// What it holds.
@@ -80,7 +86,10 @@ impl SpendingRules {
     pub fn check(&self, new: u64, commitments: &Commitments) -> Result<(), Refusal> {
         match new.saturating_sub(self.on_chain) {
             0 => Ok(()),
-            to_pay => check(to_pay, self.price, &self.wallet, self.balance, &self.limits, commitments),
+            to_pay => {
+                self.budget.map_or(Ok(()), |budget| check_budget(to_pay, self.expected, budget))?;
+                check(to_pay, self.price, &self.wallet, self.balance, &self.limits, commitments)
+            }
         }
     }
 }
@@ -163,14 +172,6 @@ impl Store {
         .await
     }
 
-    /// What has been promised or spent already.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn commitments(&self, now_ms: i64) -> Result<Commitments, StoreError> {
-        self.read(move |connection| spending::commitments(connection, now_ms)).await
-    }
-
     /// Writes a batch down: all of it or nothing. Known tickets are linked, not minted again; failed ones that a retry can
     /// help are queued again. `rules` are checked against the new tickets before anything is kept.
     ///
@@ -197,9 +198,16 @@ fn accept(
     let commitments = spending::commitments(connection, now_ms)?;
     let public_id = public_id.to_string();
     connection.execute(
-        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before)
-         VALUES (?, ?, ?, 0, ?, ?)",
-        params![public_id, batch.venue_id.as_str(), batch.entries.len(), now_ms, batch.not_before_ms],
+        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before, max_lamports)
+         VALUES (?, ?, ?, 0, ?, ?, ?)",
+        params![
+            public_id,
+            batch.venue_id.as_str(),
+            batch.entries.len(),
+            now_ms,
+            batch.not_before_ms,
+            batch.budget.map(|budget| budget.0)
+        ],
     )?;
     let batch_id = connection.last_insert_rowid();
     let turn = Turn {
@@ -219,7 +227,7 @@ fn accept(
         // Without rules the caller saw only settled tickets; one has failed since, and the request may be repeated.
         let rules = rules.ok_or(StoreError::Unavailable)?;
         rules.check(new_tickets, &commitments)?;
-        let estimate = rules.price * new_tickets.saturating_sub(rules.on_chain);
+        let estimate = rules.expected * new_tickets.saturating_sub(rules.on_chain);
         connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
     }
     connection.execute("UPDATE batches SET finished_at = ? WHERE id = ? AND open = 0", params![now_ms, batch_id])?;

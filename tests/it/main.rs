@@ -48,6 +48,8 @@ mod crash;
 mod events;
 #[cfg(feature = "localnet")]
 mod export;
+#[cfg(feature = "localnet")]
+mod fees;
 #[cfg(all(feature = "localnet", feature = "redis"))]
 mod fleet;
 #[cfg(feature = "localnet")]

@@ -13,7 +13,7 @@ use solana_transaction_error::TransactionError;
 
 use super::{
     random::Random,
-    transaction::{Minting, SIGNATURE_FEE},
+    transaction::{BASE_UNITS, Minting},
 };
 
 pub const SLOT_MS: u64 = 400;
@@ -184,13 +184,13 @@ impl Ledger {
             return;
         }
         let balance = self.balance_at(block.slot);
-        if balance < SIGNATURE_FEE {
+        if balance < minting.fee {
             self.unpaid += 1;
             return;
         }
         let at_mint = self.dust_at(&minting.mint);
-        let error = self.error_of(&minting, balance - SIGNATURE_FEE);
-        let mut paid = SIGNATURE_FEE;
+        let error = self.error_of(&minting, balance - minting.fee);
+        let mut paid = minting.fee;
         if error.is_none() {
             paid += Minting::cost(at_mint);
             let accounts = minting.accounts(at_mint).into_iter();
@@ -212,6 +212,9 @@ impl Ledger {
             return at(1, InstructionError::Custom(1));
         }
         match nature {
+            _ if minting.compute_limit < BASE_UNITS + minting.search_units => {
+                at(3, InstructionError::ComputationalBudgetExceeded)
+            }
             Nature::Heavy if minting.compute_limit < 300_000 => at(3, InstructionError::ComputationalBudgetExceeded),
             Nature::Impossible => at(4, InstructionError::InvalidAccountData),
             Nature::Heavy | Nature::Healthy => None,

@@ -4,17 +4,22 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use boxoffice::{
-    chain::{Account, Chain, ChainError, Landed, Observed, PastTransaction, RecentBlockhash, Tip},
+    chain::{
+        Account, Chain, ChainError, Landed, Observed, PastTransaction, RecentBlockhash, Simulated, Tip,
+        compute::search_units,
+    },
     domain::lamports::Lamports,
 };
 use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
+use solana_transaction::versioned::VersionedTransaction;
+use solana_transaction_error::TransactionError;
 use tokio::time::sleep;
 
 use super::{
     ledger::{CONFIRMED, LIFETIME},
-    transaction::{Minting, rent},
+    transaction::{BASE_UNITS, Minting, rent},
     world::{Sent, State, World},
 };
 
@@ -182,6 +187,18 @@ impl State {
     }
 }
 
+impl State {
+    /// What others have offered of late: nothing in quiet worlds, and in the others now this and now that.
+    fn offers(&mut self) -> Vec<u64> {
+        if !self.busy || self.random.chance(100) {
+            return Vec::new();
+        }
+        self.note("others offer more");
+        let level = self.random.of_any_size(17);
+        (0..150).map(|_| self.random.below(level + 1)).collect()
+    }
+}
+
 pub fn short(bytes: &[u8]) -> String {
     format!("{:08x}", u32::from_be_bytes(bytes[..4].try_into().unwrap()))
 }
@@ -244,6 +261,29 @@ impl Chain for Nodes {
         self.0.outlives("send").await;
         let minting = self.0.state().leaves(transaction);
         self.call("send", |state, _| state.arrives(minting)).await
+    }
+
+    async fn simulate(&self, transaction: &[u8]) -> Result<Simulated, ChainError> {
+        let transaction: VersionedTransaction = wincode::deserialize(transaction).expect("a transaction");
+        let signed = transaction.signatures.iter().any(|signature| *signature != Signature::default());
+        let keys = transaction.message.static_account_keys();
+        let create = transaction.message.instructions().iter().rev().nth(1).unwrap();
+        let mint_one = transaction.message.instructions().last().unwrap();
+        let (mint, owner) = (keys[usize::from(create.accounts[2])], keys[usize::from(mint_one.accounts[1])]);
+        let answer = |state: &mut State, _: View| {
+            if signed {
+                state.violated("a signed transaction was given away before it was written ahead".to_owned());
+            }
+            state.note("tried out");
+            let error = state.random.chance(100).then_some(TransactionError::AccountNotFound);
+            let units = u64::from(BASE_UNITS + search_units(&mint, &owner));
+            Simulated { error, units_consumed: state.random.chance(950).then_some(units) }
+        };
+        self.call("simulate", answer).await
+    }
+
+    async fn priority_fees(&self, _written: &[Pubkey]) -> Result<Vec<u64>, ChainError> {
+        self.call("priority_fees", |state, _| state.offers()).await
     }
 
     async fn block_time_ms(&self, _slot: u64) -> Result<Option<i64>, ChainError> {

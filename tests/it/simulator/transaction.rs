@@ -2,15 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use boxoffice::{chain::Account, domain::lamports::Lamports};
+use boxoffice::{
+    chain::{Account, compute::search_units},
+    domain::lamports::Lamports,
+};
 use solana_hash::Hash;
+use solana_message::compiled_instruction::CompiledInstruction;
 use solana_program_pack::Pack as _;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use solana_transaction::versioned::VersionedTransaction;
 use spl_token_interface::state::{Account as TokenAccount, AccountState, Mint};
 
-pub const SIGNATURE_FEE: u64 = 5_000;
+const SIGNATURE_FEE: u64 = 5_000;
+/// What a healthy ticket takes, apart from the search for its addresses, in compute units.
+pub const BASE_UNITS: u32 = 114_000;
 const MINT_BYTES: usize = 82;
 const METADATA_BYTES: usize = 607;
 const EDITION_BYTES: usize = 20;
@@ -25,6 +31,10 @@ pub struct Minting {
     pub mint: Pubkey,
     pub uri: String,
     pub compute_limit: u32,
+    /// What the network takes, in lamports.
+    pub fee: u64,
+    /// What the search for its addresses takes, in compute units.
+    pub search_units: u32,
     /// It expects lamports at the mint's address already.
     pub prefunded: bool,
     name: String,
@@ -55,8 +65,20 @@ impl Minting {
         assert!(bytes.len() <= 1_232, "a transaction fits a packet");
         assert!(transaction.verify_with_results().iter().all(|good| *good), "the signature is good");
         let (message, keys) = (&transaction.message, transaction.message.static_account_keys());
-        let [compute, .., create, mint_one] = message.instructions() else { panic!("instructions are missing") };
         let key = |index: u8| keys[usize::from(index)];
+        let is_budget = |instruction: &&CompiledInstruction| {
+            key(instruction.program_id_index) == solana_compute_budget_interface::ID
+        };
+        let (budget, rest): (Vec<_>, Vec<_>) = message.instructions().iter().partition(is_budget);
+        let [.., create, mint_one] = rest.as_slice() else { panic!("instructions are missing") };
+        let (mut compute_limit, mut price) = (0, 0);
+        for instruction in budget {
+            match instruction.data.split_first().unwrap() {
+                (2, limit) => compute_limit = u32::from_le_bytes(limit.try_into().unwrap()),
+                (3, offer) => price = u64::from_le_bytes(offer.try_into().unwrap()),
+                (other, _) => panic!("compute budget instruction {other}"),
+            }
+        }
         assert_eq!(key(create.program_id_index), mpl_token_metadata::ID);
         assert_eq!(create.data[..2], [42, 0], "CreateV1");
         let mut texts = &create.data[2..];
@@ -73,8 +95,10 @@ impl Minting {
             wallet: keys[0],
             mint: key(create.accounts[2]),
             uri,
-            compute_limit: u32::from_le_bytes(compute.data[1..5].try_into().unwrap()),
-            prefunded: message.instructions().len() == 7,
+            compute_limit,
+            fee: SIGNATURE_FEE + (price * u64::from(compute_limit)).div_ceil(1_000_000),
+            search_units: search_units(&key(create.accounts[2]), &key(mint_one.accounts[1])),
+            prefunded: rest.len() == 6,
             name,
             symbol,
             owner: key(mint_one.accounts[1]),

@@ -31,6 +31,8 @@ pub struct State {
     pub options: Options,
     /// Whether the box finds its pace by itself.
     pub adaptive: bool,
+    /// Whether others want to land too, and offer something for it.
+    pub busy: bool,
     pub random: Random,
     pub ledger: Ledger,
     /// Of a thousand occasions.
@@ -74,6 +76,7 @@ impl World {
         let state = State {
             options,
             adaptive: seed.is_multiple_of(2),
+            busy: !seed.is_multiple_of(3),
             random: Random::new(seed),
             ledger: Ledger::new(0),
             weather: BTreeMap::new(),

@@ -94,15 +94,18 @@ pub(super) struct PriorityFees {
     chain: Arc<dyn Chain>,
     pub(super) settings: PriorityFeeSettings,
     known: Mutex<Option<(Instant, PriorityPrice)>>,
+    /// Who asks at the same time shares one question.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl PriorityFees {
     pub(super) fn new(chain: Arc<dyn Chain>, settings: PriorityFeeSettings) -> Self {
-        Self { chain, settings, known: Mutex::new(None) }
+        Self { chain, settings, known: Mutex::default(), asking: tokio::sync::Mutex::default() }
     }
 
     /// What to offer; the floor when the chain does not say.
     pub(super) async fn price(&self) -> PriorityPrice {
+        let _asking = self.asking.lock().await;
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((asked, price)) = known
             && asked.elapsed() < LIFETIME

@@ -76,7 +76,9 @@ pub(super) async fn run(
             }
             () = sleep_until(pacer.next()), if may_send => {
                 let room = pacer.parallel().saturating_sub(sends.len()).min(waiting.len());
-                for flight in waiting.drain(..pacer.take(room, Instant::now())) {
+                // While the wave waited for its time, some may have been found on the chain, or dead.
+                let next = waiting.drain(..pacer.take(room, Instant::now()));
+                for flight in next.filter(|flight| !flight.is_settled()) {
                     fail_point!("send.before");
                     sends.spawn(send(Arc::clone(&shared), flight));
                 }

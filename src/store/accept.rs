@@ -1,5 +1,6 @@
 //! Acceptance: a batch becomes a promise in one transaction.
 
+use fail::fail_point;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use uuid::Uuid;
 
@@ -227,6 +228,7 @@ fn accept(
         // Without rules the caller saw only settled tickets; one has failed since, and the request may be repeated.
         let rules = rules.ok_or(StoreError::Unavailable)?;
         rules.check(new_tickets, &commitments)?;
+        fail_point!("accept.inside");
         let estimate = rules.expected * new_tickets.saturating_sub(rules.on_chain);
         connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
     }

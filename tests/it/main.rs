@@ -67,3 +67,5 @@ mod publish;
 mod reconcile;
 #[cfg(feature = "localnet")]
 mod seed_contract;
+#[cfg(feature = "localnet")]
+mod spending;

@@ -302,6 +302,7 @@ pub fn check_budget(tickets: u64, price: Lamports, budget: Lamports) -> Result<(
 }
 
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "small numbers of minutes")]
 mod tests {
     use super::*;
 

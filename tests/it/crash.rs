@@ -68,6 +68,8 @@ fn start(folder: &Path, rpc: &str, kill_at: Option<(&str, u32)>) -> Option<Serve
         ("RATE_LIMIT_MAX", "off"),
         ("RATE_LIMIT_READ_MAX", "off"),
         ("BATCH_DELAY_MS", "40"),
+        // So that the bill shows whether what was offered before a kill is known after it.
+        ("PRIORITY_FEE_FLOOR", "5000"),
         ("LOG_LEVEL", "warn"),
     ];
     command.arg("serve").envs(settings).stdout(Stdio::null()).stderr(Stdio::piped());

@@ -27,6 +27,7 @@ pub struct World {
     pub died: Notify,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "what kind of world it is, and what has happened in it")]
 pub struct State {
     pub options: Options,
     /// Whether the box finds its pace by itself.

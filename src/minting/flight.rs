@@ -48,12 +48,15 @@ struct Sending {
 
 impl Flight {
     pub(super) fn new(attempt: OpenAttempt) -> Self {
+        let fee = attempt.fee;
+        #[cfg(feature = "failpoints")]
+        let fee = if crate::simulation::sabotaged("forget offers") { Lamports(5_000) } else { fee };
         Self {
             attempt_id: attempt.id,
             signature: attempt.signature,
             bytes: attempt.bytes,
             last_valid_block_height: attempt.last_valid_block_height,
-            fee: attempt.fee,
+            fee,
             tickets: attempt.tickets,
             known: Instant::now(),
             sending: Mutex::default(),

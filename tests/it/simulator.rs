@@ -22,7 +22,7 @@ use weather::{FAULTS, kill_points};
 use world::State;
 
 /// Days that are played unless told otherwise.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 150;
 
 /// What kind of day it is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -197,6 +197,16 @@ fn signing_again_without_proof_is_caught() {
 #[test]
 fn sending_before_writing_ahead_is_caught() {
     println!("caught on day {}", days_until_caught("send before write-ahead", "before it was written ahead"));
+}
+
+#[test]
+fn booking_without_what_was_offered_is_caught() {
+    println!("caught on day {}", days_until_caught("forget offers", "left the wallet"));
+}
+
+#[test]
+fn spending_beyond_a_budget_is_caught() {
+    println!("caught on day {}", days_until_caught("ignore budgets", "its budget is"));
 }
 
 #[test]

@@ -202,7 +202,7 @@ impl App {
         store.close_audit().await?;
 
         let registry = instruments(&store, &chain)?;
-        let prices = Arc::new(Prices::new(Arc::clone(&chain) as _));
+        let prices = Arc::new(Prices::new(Arc::clone(&chain) as _).with_priority_fees(config.priority_fees));
         let now = Arc::clone(&clock);
         let publish = config.publish.clone();
         let replicated = Replicated::open(content.clone(), publish, move || now.now_ms(), &registry).await?;

@@ -3,6 +3,7 @@
 //! Services speak to the [`Chain`] trait. [`rpc`] implements it over JSON-RPC; tests script it where the real chain cannot be
 //! made to fail on demand. Building and signing transactions ([`instructions`], [`transaction`], [`wallet`]) needs no network.
 
+pub mod compute;
 pub mod instructions;
 #[cfg(feature = "localnet")]
 pub mod local;
@@ -281,8 +282,13 @@ pub trait Chain: Send + Sync {
     ) -> Result<Observed<Vec<Option<Landed>>>, ChainError>;
     /// Hands a signed transaction to the network. Success means no more than that.
     async fn send(&self, transaction: &[u8]) -> Result<(), ChainError>;
-    /// What a transaction would come to with a blockhash of now; its signatures are not looked at, and nothing is sent.
+    /// Tries a transaction out: nothing is kept, and neither its signatures nor its blockhash matter. Whoever asks gives one
+    /// that is not signed, for a signed one could be sent by whoever reads it.
     async fn simulate(&self, transaction: &[u8]) -> Result<Simulated, ChainError>;
+    /// What had to be offered of late to land in a block, in micro-lamports for each compute unit, one entry for each of the
+    /// last 150 blocks at most: the least that got a transaction into it, and if that is more, the least of those that
+    /// wrote to one of `written`. Empty when the node keeps no record.
+    async fn priority_fees(&self, written: &[Pubkey]) -> Result<Vec<u64>, ChainError>;
     /// How much more may be asked of it.
     fn strain(&self) -> Strain {
         Strain::default()

@@ -1,5 +1,8 @@
 //! What tickets cost and how long they take, from the chain's own figures.
 
+mod compute;
+mod fees;
+
 use std::{
     fmt,
     sync::{Arc, Mutex, PoisonError},
@@ -15,13 +18,22 @@ use crate::{
     domain::{lamports::Lamports, spending::TicketPrice},
 };
 
+pub use compute::ComputeUnits;
+pub use fees::{PriorityFeeSettings, PriorityPrice};
+
+use fees::PriorityFees;
+
 /// Rent changes by governance, not by the minute.
 const PRICE_LIFETIME: Duration = Duration::from_mins(10);
 
-/// The price of a ticket, asked from the chain and remembered for ten minutes.
+/// The price of a ticket, asked from the chain: rents are remembered for ten minutes, what others offer for some seconds.
 pub struct Prices {
     chain: Arc<dyn Chain>,
+    /// Without an offer.
     known: Mutex<Option<(Instant, TicketPrice)>>,
+    fees: PriorityFees,
+    /// What tickets need of the chain's time.
+    pub compute: ComputeUnits,
 }
 
 impl fmt::Debug for Prices {
@@ -31,23 +43,65 @@ impl fmt::Debug for Prices {
 }
 
 impl Prices {
-    /// Prices on a chain.
+    /// Prices on a chain, without priority fees.
     #[must_use]
     pub fn new(chain: Arc<dyn Chain>) -> Self {
-        Self { chain, known: Mutex::new(None) }
+        let fees = PriorityFees::new(Arc::clone(&chain), PriorityFeeSettings::default());
+        Self { chain, known: Mutex::new(None), fees, compute: ComputeUnits::default() }
     }
 
-    /// What one ticket cost when the chain last said so, without asking it.
+    /// The same, with priority fees.
+    #[must_use]
+    pub fn with_priority_fees(self, settings: PriorityFeeSettings) -> Self {
+        Self { fees: PriorityFees::new(Arc::clone(&self.chain), settings), ..self }
+    }
+
+    /// What one ticket was expected to cost when the chain last said so, without asking it.
     #[must_use]
     pub fn known(&self) -> Option<TicketPrice> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).map(|(_, price)| price)
+        let price = self.known.lock().unwrap_or_else(PoisonError::into_inner).map(|(_, price)| price)?;
+        Some(self.offering(price, self.fees.known()))
     }
 
-    /// What one ticket costs.
+    /// What one ticket is expected to cost.
     ///
     /// # Errors
     /// When the chain does not answer.
     pub async fn ticket(&self) -> Result<TicketPrice, ChainError> {
+        let (rents, price) = tokio::join!(self.without_offer(), self.fees.price());
+        Ok(self.offering(rents?, price))
+    }
+
+    /// The most that one ticket's transaction may cost, whatever is offered for it: what is reserved. A transaction that fails
+    /// on the chain costs its fee on top, and is booked at once.
+    ///
+    /// # Errors
+    /// When the chain does not answer.
+    pub async fn most(&self) -> Result<TicketPrice, ChainError> {
+        Ok(TicketPrice { priority_fee_lamports: self.most_offered(), ..self.without_offer().await? })
+    }
+
+    /// The most that is offered for one ticket.
+    #[must_use]
+    pub fn most_offered(&self) -> Lamports {
+        self.fees.settings.most_per_ticket()
+    }
+
+    /// What to offer for a compute unit. Never fails: without an answer the floor is offered.
+    pub async fn offer(&self) -> PriorityPrice {
+        self.fees.price().await
+    }
+
+    fn offering(&self, price: TicketPrice, offer: PriorityPrice) -> TicketPrice {
+        let usual = self.compute.usual(offer.usual()).capped(self.most_offered());
+        TicketPrice { priority_fee_lamports: usual.priority_fee(), ..price }
+    }
+
+    /// What one ticket costs for which nothing is offered: rents and fixed fees.
+    ///
+    /// # Errors
+    /// When the chain does not answer.
+    pub async fn without_offer(&self) -> Result<TicketPrice, ChainError> {
         let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((asked, price)) = known
             && asked.elapsed() < PRICE_LIFETIME
@@ -69,6 +123,7 @@ impl Prices {
             edition_rent_lamports: edition,
             metaplex_fee_lamports: fee + instructions::METAPLEX_FEE_OFFSET,
             signature_fee_lamports: instructions::SIGNATURE_FEE,
+            priority_fee_lamports: Lamports::ZERO,
         };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), price));
         Ok(price)

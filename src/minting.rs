@@ -16,6 +16,8 @@
 //! only on proof that the earlier transaction is dead; where the chain holds the ticket, it is minted.
 
 mod accept;
+mod allowance;
+mod budget;
 mod confirm;
 mod finality;
 mod flight;

@@ -10,6 +10,7 @@ mod attempts;
 mod audit;
 pub mod backup;
 mod batches;
+mod budgets;
 mod finality;
 mod housekeeping;
 mod identity;
@@ -44,11 +45,12 @@ pub(crate) use alerts::Compose;
 pub use alerts::{AlertFilter, AlertRecord, Attempt, DeliveryRecord, NewDelivery, Place, QueuedDelivery};
 pub use answers::KeptAnswer;
 pub use attempts::{
-    MintedTicket, NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settled, Settlement, TicketVerdict,
-    Verdict,
+    LastAttempt, MintedTicket, NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settled, Settlement,
+    TicketVerdict, Verdict,
 };
 pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};
+pub use budgets::{Budget, Budgets};
 pub use finality::{Proof, UnprovenMint};
 pub use housekeeping::Housekeeping;
 pub use identity::Identity;
@@ -74,6 +76,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0006_not_before.sql")),
     M::up(include_str!("../migrations/0007_event_images.sql")),
     M::up(include_str!("../migrations/0008_finality.sql")),
+    M::up(include_str!("../migrations/0009_fees_and_budgets.sql")),
 ];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
 const READERS: usize = 4;

@@ -27,7 +27,7 @@ use solana_account_decoder_client_types::UiAccount;
 use solana_commitment_config::CommitmentConfig;
 use solana_hash::Hash;
 use solana_pubkey::Pubkey;
-use solana_rpc_client_api::response::{Response, RpcConfirmedTransactionStatusWithSignature};
+use solana_rpc_client_api::response::{Response, RpcConfirmedTransactionStatusWithSignature, RpcPrioritizationFee};
 use solana_signature::Signature;
 use solana_transaction_status_client_types::{TransactionStatus, UiTransactionError};
 use thiserror::Error;
@@ -269,6 +269,12 @@ impl Chain for RpcChain {
         let params = json!([STANDARD.encode(transaction), config]);
         let answer = self.pool.read("simulateTransaction", params, slot_of::<Simulation>).await?.value;
         Ok(Simulated { error: answer.err.map(Into::into), units_consumed: answer.units_consumed })
+    }
+
+    async fn priority_fees(&self, written: &[Pubkey]) -> Result<Vec<u64>, ChainError> {
+        let written: Vec<String> = written.iter().map(Pubkey::to_string).collect();
+        let fees: Vec<RpcPrioritizationFee> = self.call("getRecentPrioritizationFees", json!([written])).await?;
+        Ok(fees.into_iter().map(|fee| fee.prioritization_fee).collect())
     }
 
     fn strain(&self) -> Strain {

@@ -8,39 +8,68 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use solana_transaction::versioned::VersionedTransaction;
 
-use super::instructions::{TicketMint, mint_ticket};
+use super::instructions::{SIGNATURE_FEE, TicketMint, mint_ticket};
+use crate::domain::lamports::Lamports;
 
-/// Compute units allowed for one ticket at first. 119,000 to 158,000 are used by nearly all, depending on the bump seeds of its
-/// accounts; a rare one has been seen to need more than this, and is signed again with more.
-const COMPUTE_UNITS_PER_TICKET: u32 = 220_000;
+/// Compute units allowed for one ticket whose need is not known. 119,000 to 158,000 are used by nearly all, depending on the
+/// bump seeds of its accounts; a rare one has been seen to need more than this, and is signed again with more.
+pub const COMPUTE_UNITS_PER_TICKET: u32 = 220_000;
 /// Most compute units that a transaction may ask for (Agave's `MAX_COMPUTE_UNIT_LIMIT`).
-const MAX_COMPUTE_UNITS: u32 = 1_400_000;
+pub const MAX_COMPUTE_UNITS: u32 = 1_400_000;
 /// Bytes of accounts and programs that a v1 transaction may load. It must say a number, for none means zero; this is enough by
 /// far: the largest program that is called has less than one megabyte.
 const LOADED_BYTES: u32 = 16 * 1_024 * 1_024;
 /// Bytes of a packet (Agave's `PACKET_DATA_SIZE`).
 const PACKET_BYTES: usize = 1_232;
+/// Micro-lamports in a lamport.
+const MICRO: u64 = 1_000_000;
 
-/// What a transaction may use.
+/// What a transaction may use, and what it offers for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
     /// Compute units.
     pub compute_units: u32,
+    /// Offered for each of them, used or not, in micro-lamports.
+    pub compute_unit_price: u64,
 }
 
 impl Allowance {
-    /// For one ticket, so many transactions of which came to nothing before.
+    /// For one ticket whose need is not known, so many transactions of which came to nothing before. It offers nothing.
     #[must_use]
     pub fn of_attempt(earlier_attempts: u32) -> Self {
         let limit = COMPUTE_UNITS_PER_TICKET.saturating_mul(earlier_attempts.saturating_add(1));
-        Self { compute_units: limit.min(MAX_COMPUTE_UNITS) }
+        Self { compute_units: limit.min(MAX_COMPUTE_UNITS), compute_unit_price: 0 }
     }
 
-    /// For all that ride in one transaction.
+    /// What is offered to land sooner: paid by a transaction that fails on the chain too.
+    #[must_use]
+    pub fn priority_fee(&self) -> Lamports {
+        // As the chain reckons (Agave's `calculate_priority_fee`): rounded up.
+        Lamports(self.compute_unit_price.saturating_mul(u64::from(self.compute_units)).div_ceil(MICRO))
+    }
+
+    /// The highest price per unit that makes a priority fee of no more than `most`.
+    #[must_use]
+    pub fn capped(self, most: Lamports) -> Self {
+        let highest = most.0.saturating_mul(MICRO).checked_div(u64::from(self.compute_units)).unwrap_or_default();
+        Self { compute_unit_price: self.compute_unit_price.min(highest), ..self }
+    }
+
+    /// What the network takes for the transaction, whether it works or fails on the chain.
+    #[must_use]
+    pub fn fee(&self) -> Lamports {
+        SIGNATURE_FEE + self.priority_fee()
+    }
+
+    /// For all that ride in one transaction: it offers no more than each of them would by itself.
     #[must_use]
     pub fn together(each: impl IntoIterator<Item = Self>) -> Self {
-        let sum = each.into_iter().fold(0_u32, |sum, one| sum.saturating_add(one.compute_units));
-        Self { compute_units: sum.min(MAX_COMPUTE_UNITS) }
+        let (units, offered) = each.into_iter().fold((0_u32, 0_u64), |(units, offered), one| {
+            let offer = one.compute_unit_price.saturating_mul(one.compute_units.into());
+            (units.saturating_add(one.compute_units), offered.saturating_add(offer))
+        });
+        let compute_unit_price = offered.checked_div(units.into()).unwrap_or_default();
+        Self { compute_units: units.min(MAX_COMPUTE_UNITS), compute_unit_price }
     }
 }
 
@@ -103,20 +132,24 @@ impl Draft {
     /// # Errors
     /// When a v1 message would name more accounts than it can; never for a single ticket, and never in the legacy layout.
     pub fn message(&self, layout: Layout, blockhash: &Hash) -> Result<VersionedMessage, CompileError> {
-        let limit = self.allowance.compute_units;
+        let Allowance { compute_units, compute_unit_price } = self.allowance;
         let tickets = self.tickets.iter().flat_map(|ticket| mint_ticket(&self.authority, &self.payer, ticket));
         match layout {
             Layout::Legacy => {
-                let budget = ComputeBudgetInstruction::set_compute_unit_limit(limit);
-                let instructions: Vec<Instruction> = std::iter::once(budget).chain(tickets).collect();
+                let limit = ComputeBudgetInstruction::set_compute_unit_limit(compute_units);
+                let price = (compute_unit_price > 0)
+                    .then(|| ComputeBudgetInstruction::set_compute_unit_price(compute_unit_price));
+                let instructions: Vec<Instruction> = std::iter::once(limit).chain(price).chain(tickets).collect();
                 let message = Message::new_with_blockhash(&instructions, Some(&self.payer), blockhash);
                 Ok(VersionedMessage::Legacy(message))
             }
             Layout::V1 => {
                 // It says itself what the compute budget program is told in a legacy message, and what it does not say is zero.
-                let config = v1::TransactionConfig::empty()
-                    .with_compute_unit_limit(limit)
+                let mut config = v1::TransactionConfig::empty()
+                    .with_compute_unit_limit(compute_units)
                     .with_loaded_accounts_data_size_limit(LOADED_BYTES);
+                // Here it is the whole fee that is named, in lamports.
+                config.priority_fee = Some(self.allowance.priority_fee().0).filter(|fee| *fee > 0);
                 let instructions: Vec<Instruction> = tickets.collect();
                 let message = v1::Message::try_compile_with_config(&self.payer, &instructions, *blockhash, config);
                 message.map(VersionedMessage::V1)
@@ -152,6 +185,9 @@ mod tests {
         let together = |earlier: &[u32]| Allowance::together(earlier.iter().copied().map(Allowance::of_attempt));
         assert_eq!(together(&[0, 1, 0]).compute_units, 880_000);
         assert_eq!(together(&[4, 4]).compute_units, MAX_COMPUTE_UNITS);
+        let of = |compute_units, compute_unit_price| Allowance { compute_units, compute_unit_price };
+        assert_eq!(Allowance::together([of(100_000, 30), of(50_000, 0)]), of(150_000, 20));
+        assert_eq!(Allowance::together([]), of(0, 0));
     }
 
     /// Tickets with the shortest names, which the wallet itself will hold: smaller ones do not exist.
@@ -219,5 +255,19 @@ mod tests {
 
     fn ticket_addresses(ticket: &TicketMint) -> [Pubkey; 4] {
         crate::chain::ticket::addresses(ticket.mint, &ticket.owner)
+    }
+
+    #[test]
+    fn priority_fees_are_rounded_up_and_bounded() {
+        let of = |compute_units, compute_unit_price| Allowance { compute_units, compute_unit_price };
+        let fee = |units, price| of(units, price).priority_fee().0;
+        assert_eq!([fee(150_000, 0), fee(150_000, 1), fee(200_000, 5), fee(200_001, 5)], [0, 1, 1, 2]);
+        assert_eq!(of(150_000, 10_000).fee(), Lamports(6_500));
+        assert_eq!(fee(u32::MAX, u64::MAX), u64::MAX.div_ceil(MICRO), "never wraps around");
+        for units in [1, 7, 149_999, 150_000, 1_400_000] {
+            let capped = of(units, 1_000_000).capped(Lamports(220));
+            assert!(capped.priority_fee() <= Lamports(220), "{capped:?}");
+            assert!(capped.compute_unit_price == 1_000_000 || capped.priority_fee() == Lamports(220), "{capped:?}");
+        }
     }
 }

@@ -29,6 +29,8 @@ pub(super) struct Client {
 #[serde(rename_all = "camelCase")]
 struct Body<'a> {
     venue_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_lamports: Option<Lamports>,
     tickets: &'a [Value],
 }
 
@@ -72,6 +74,9 @@ pub(super) struct Summary {
     pub(super) total_duration: f64,
     pub(super) estimated_lamports: Lamports,
     pub(super) spent_lamports: Lamports,
+    /// Servers of earlier versions know none.
+    #[serde(default)]
+    pub(super) max_lamports: Option<Lamports>,
 }
 
 /// What a batch would do.
@@ -142,14 +147,24 @@ impl Client {
         bail!("{detail}")
     }
 
-    pub(super) async fn dry_run(&self, venue_id: &str, tickets: &[Value]) -> anyhow::Result<DryRun> {
-        let body = Body { venue_id, tickets };
+    pub(super) async fn dry_run(
+        &self,
+        venue_id: &str,
+        tickets: &[Value],
+        max_lamports: Option<Lamports>,
+    ) -> anyhow::Result<DryRun> {
+        let body = Body { venue_id, max_lamports, tickets };
         self.answer(self.request(Method::POST, "/admin/batch-mint?dryRun=true")?.json(&body)).await
     }
 
     /// Hands a batch over; it is durable when this returns.
-    pub(super) async fn submit(&self, venue_id: &str, tickets: &[Value]) -> anyhow::Result<Batch> {
-        let body = Body { venue_id, tickets };
+    pub(super) async fn submit(
+        &self,
+        venue_id: &str,
+        tickets: &[Value],
+        max_lamports: Option<Lamports>,
+    ) -> anyhow::Result<Batch> {
+        let body = Body { venue_id, max_lamports, tickets };
         let request = self.request(Method::POST, "/admin/batch-mint")?.header("prefer", "respond-async");
         self.answer(request.json(&body)).await
     }
@@ -157,14 +172,14 @@ impl Client {
     /// Has those tickets of a batch taken into the books that the chain holds already.
     pub(super) async fn recover(&self, venue_id: &str, tickets: &[Value]) -> anyhow::Result<Batch> {
         let request = self.request(Method::POST, "/admin/batch-mint?recover=true")?.timeout(LONG);
-        self.answer(request.json(&Body { venue_id, tickets })).await
+        self.answer(request.json(&Body { venue_id, max_lamports: None, tickets })).await
     }
 
     /// Hands a batch over and waits for its result.
     #[cfg(feature = "localnet")]
     pub(super) async fn mint(&self, venue_id: &str, tickets: Vec<Value>) -> anyhow::Result<Batch> {
         let request = self.request(Method::POST, "/admin/batch-mint")?.timeout(Duration::from_hours(24));
-        let request = request.json(&Body { venue_id, tickets: &tickets });
+        let request = request.json(&Body { venue_id, max_lamports: None, tickets: &tickets });
         // The wait may be long, and the request is text by now.
         drop(tickets);
         self.answer(request).await

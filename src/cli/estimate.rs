@@ -26,7 +26,7 @@ pub(super) struct EstimateArgs {
 pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
     let config = settings.load_quietly()?;
     let (chain, _embedded) = app::connect(&config, None).await?;
-    let price = Prices::new(Arc::new(chain)).ticket().await?;
+    let price = Prices::new(Arc::new(chain)).with_priority_fees(config.priority_fees).ticket().await?;
     // What a network takes beyond one ticket to a transaction only a box with a wallet finds out.
     let seconds = config.pacing.seconds_for(args.count, 1, config.pacing.initial_rate());
     let estimate = Estimate::new(args.count, price, 1, seconds);
@@ -43,6 +43,7 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
         ("rent of the edition accounts", parts.edition_rent_lamports),
         ("Metaplex's fee", parts.metaplex_fee_lamports),
         ("network fees", parts.signature_fee_lamports),
+        ("priority fees", parts.priority_fee_lamports),
     ] {
         println!("  {name:<30} {lamports}");
     }

@@ -55,6 +55,12 @@ pub(super) struct MintArgs {
     /// Mints the good rows of a file that has faulty ones too
     #[arg(long)]
     skip_faulty: bool,
+    /// Spends no more than so many lamports on the file; what that does not reach for fails, and can be sent again
+    #[arg(long, value_name = "LAMPORTS", value_parser = clap::value_parser!(u64).range(1..), conflicts_with = "max_sol")]
+    max_lamports: Option<u64>,
+    /// The same, in SOL
+    #[arg(long, value_name = "SOL", value_parser = Lamports::parse_sol)]
+    max_sol: Option<Lamports>,
     /// Does not ask
     #[arg(long, short)]
     yes: bool,
@@ -64,6 +70,12 @@ pub(super) struct MintArgs {
     /// Talks to a running server instead of opening the data folder
     #[arg(long, value_name = "URL")]
     url: Option<Url>,
+}
+
+impl MintArgs {
+    fn budget(&self) -> Option<Lamports> {
+        self.max_sol.or(self.max_lamports.map(Lamports))
+    }
 }
 
 pub(super) async fn run(args: MintArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
@@ -111,7 +123,8 @@ async fn mint(
     tickets: &[Value],
     stop: &CancellationToken,
 ) -> anyhow::Result<ExitCode> {
-    let plan = plan(client, &args.venue, tickets).await?;
+    let budget = args.budget();
+    let plan = plan(client, &args.venue, tickets, budget).await?;
     let price = plan.estimate.estimated_lamports;
     let DryRun { total, new, known, failed, .. } = &plan;
     eprintln!("{total} tickets: {new} to mint, {known} known already, {} that cannot be minted.", failed.len());
@@ -129,6 +142,12 @@ async fn mint(
         bail!("nothing was minted: {refusal}");
     }
     // Each batch of a long file may be payable, and all of them together not.
+    let too_much = budget.map_or(Lamports::ZERO, |budget| price.saturating_sub(budget));
+    if too_much > Lamports::ZERO {
+        bail!(
+            "nothing was minted: the file is expected to cost {too_much} more than its budget; allow it that much more"
+        );
+    }
     let missing = price.saturating_sub(plan.spendable_lamports);
     if plan.new > 0 && missing > Lamports::ZERO {
         bail!("nothing was minted: the wallet {} is {missing} short; send it that much", plan.wallet);
@@ -141,10 +160,13 @@ async fn mint(
         return Ok(ExitCode::from(USAGE));
     }
     let bar = progress_bar(plan.total);
-    let mut batches = Vec::new();
+    let mut batches: Vec<Batch> = Vec::new();
     for chunk in tickets.chunks(MAX_BATCH_TICKETS) {
+        // What the batches before have left, and a lamport where that is nothing: it is known to be too little, and says so.
+        let spent: Lamports = batches.iter().map(|batch| batch.summary.spent_lamports).sum();
+        let left = budget.map(|budget| budget.saturating_sub(spent).max(Lamports(1)));
         let followed = tokio::select! {
-            batch = follow(client, &args.venue, chunk, &bar) => Some(batch?),
+            batch = follow(client, &args.venue, chunk, left, &bar) => Some(batch),
             () = stop.cancelled() => None,
         };
         let Some(batch) = followed else {
@@ -152,17 +174,26 @@ async fn mint(
             eprintln!("Interrupted. What was accepted is on disk; run the same command again and it goes on.");
             return Ok(ExitCode::from(INTERRUPTED));
         };
-        batches.push(batch);
+        match batch {
+            Ok(batch) => batches.push(batch),
+            Err(error) => {
+                bar.abandon();
+                if !batches.is_empty() {
+                    report(args, &batches)?;
+                }
+                return Err(error);
+            }
+        }
     }
     bar.finish_and_clear();
     report(args, &batches)
 }
 
 /// What the whole file would do: the sum over its batches.
-async fn plan(client: &Client, venue: &str, tickets: &[Value]) -> anyhow::Result<DryRun> {
+async fn plan(client: &Client, venue: &str, tickets: &[Value], budget: Option<Lamports>) -> anyhow::Result<DryRun> {
     let mut sum: Option<DryRun> = None;
     for chunk in tickets.chunks(MAX_BATCH_TICKETS) {
-        let part = client.dry_run(venue, chunk).await?;
+        let part = client.dry_run(venue, chunk, budget).await?;
         let Some(sum) = &mut sum else {
             sum = Some(part);
             continue;
@@ -200,8 +231,14 @@ pub(super) fn progress_bar(total: u64) -> ProgressBar {
     ProgressBar::new(total).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
-async fn follow(client: &Client, venue: &str, tickets: &[Value], bar: &ProgressBar) -> anyhow::Result<Batch> {
-    let batch = client.submit(venue, tickets).await?;
+async fn follow(
+    client: &Client,
+    venue: &str,
+    tickets: &[Value],
+    budget: Option<Lamports>,
+    bar: &ProgressBar,
+) -> anyhow::Result<Batch> {
+    let batch = client.submit(venue, tickets, budget).await?;
     let before = bar.position();
     loop {
         let summary = client.progress(&batch.batch_id).await?;
@@ -218,6 +255,8 @@ fn report(args: &MintArgs, batches: &[Batch]) -> anyhow::Result<ExitCode> {
     let (minted, failed) = (sum(|batch| batch.summary.succeeded), sum(|batch| batch.summary.failed));
     let spent: Lamports = batches.iter().map(|batch| batch.summary.spent_lamports).sum();
     let estimated: Lamports = batches.iter().map(|batch| batch.summary.estimated_lamports).sum();
+    let budget = args.budget();
+    let bound = budget.map_or_else(String::new, |budget| format!(", allowed {budget}"));
     if args.json {
         let all = |list: fn(&Batch) -> Vec<Value>| batches.iter().flat_map(list).collect::<Vec<_>>();
         let result = json!({
@@ -227,10 +266,11 @@ fn report(args: &MintArgs, batches: &[Batch]) -> anyhow::Result<ExitCode> {
             "failed": all(|batch| batch.failed.iter().map(|ticket| json!(ticket)).collect()),
             "estimatedLamports": estimated,
             "spentLamports": spent,
+            "maxLamports": budget,
         });
         println!("{}", serde_json::to_string_pretty(&result)?);
     } else {
-        println!("{minted} tickets are on the chain, {failed} failed. Spent {spent}, estimated {estimated}.");
+        println!("{minted} tickets are on the chain, {failed} failed. Spent {spent}, estimated {estimated}{bound}.");
         for ticket in batches.iter().flat_map(|batch| &batch.failed).take(SHOWN_FAILURES) {
             let hint = if ticket.retryable { " (run again to retry)" } else { "" };
             println!("  {}: {} [{}]{hint}", ticket.ticket_id, ticket.error, ticket.code);

@@ -44,6 +44,10 @@ pub const SETTINGS: &[Setting] = &[
     setting("spending", "TX_LIMIT_SOL", "off"),
     setting("spending", "HOURLY_LIMIT_SOL", "off"),
     setting("spending", "DAILY_LIMIT_SOL", "off"),
+    // Empty: 75 on mainnet-beta, off elsewhere.
+    setting("spending", "PRIORITY_FEE_PERCENTILE", ""),
+    setting("spending", "PRIORITY_FEE_FLOOR", "0"),
+    setting("spending", "PRIORITY_FEE_CAP", "100000"),
     setting("reconciliation", "AUTO_FIX_MAX_RATE", "0.05"),
     setting("reconciliation", "RECONCILIATION_KEEP_DAYS", "365"),
     setting("metadata", "IPFS_PROVIDER", "local"),

@@ -49,12 +49,14 @@ failure_codes! {
     NotOnChain = "not_on_chain", retryable: false;
     /// Every attempt expired without landing.
     NeverLanded = "never_landed", retryable: true;
+    /// The batch may not cost more; another one, with a budget of its own, may mint it.
+    BudgetUsedUp = "budget_used_up", retryable: true;
 }
 
 impl FailureCode {
     /// Those that a ticket can get after it was accepted.
-    pub const OF_MINTING: [Self; 4] =
-        [Self::ChainConflict, Self::AddressTaken, Self::RejectedByChain, Self::NeverLanded];
+    pub const OF_MINTING: [Self; 5] =
+        [Self::ChainConflict, Self::AddressTaken, Self::RejectedByChain, Self::NeverLanded, Self::BudgetUsedUp];
 }
 
 impl Serialize for FailureCode {

@@ -29,6 +29,14 @@ impl Lamports {
         Self(self.0.saturating_sub(other.0))
     }
 
+    /// Split into so many parts, to the lamport; the first bears what is left over.
+    pub fn split(self, parts: usize) -> impl Iterator<Item = Self> {
+        let count = (parts as u64).max(1);
+        let each = Self(self.0.checked_div(count).unwrap_or_default());
+        let first = self.saturating_sub(each * count.saturating_sub(1));
+        std::iter::once(first).chain(std::iter::repeat(each)).take(parts)
+    }
+
     /// The amount in SOL, for the few places where the API shows SOL as a number.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "shown to people; exact amounts travel as lamports")]

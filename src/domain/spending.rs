@@ -1,6 +1,10 @@
 //! What tickets cost, and whether that may be spent.
+//!
+//! Hours and days are windows that glide: what left the wallet in a minute counts for 60 or 1,440 more. They are of the wall
+//! clock. Money booked in a minute that is still to come, because the clock was moved back, counts as spent now: no window
+//! opens because of it, and none stays shut longer than it is.
 
-use std::ops::Mul;
+use std::{ops::Mul, time::Duration};
 
 use serde::Serialize;
 use thiserror::Error;
@@ -24,6 +28,8 @@ pub struct TicketPrice {
     pub metaplex_fee_lamports: Lamports,
     /// The network's fee for the transaction's one signature.
     pub signature_fee_lamports: Lamports,
+    /// What is offered to land while others want to, paid for the compute units that are asked for.
+    pub priority_fee_lamports: Lamports,
 }
 
 impl TicketPrice {
@@ -36,6 +42,14 @@ impl TicketPrice {
             + self.edition_rent_lamports
             + self.metaplex_fee_lamports
             + self.signature_fee_lamports
+            + self.priority_fee_lamports
+    }
+
+    /// What stays in the ticket's accounts: everything but the network's fees.
+    #[must_use]
+    pub fn without_fees(&self) -> Lamports {
+        let none = Lamports::ZERO;
+        Self { signature_fee_lamports: none, priority_fee_lamports: none, ..*self }.total()
     }
 }
 
@@ -49,6 +63,7 @@ impl Mul<u64> for TicketPrice {
             edition_rent_lamports: self.edition_rent_lamports * count,
             metaplex_fee_lamports: self.metaplex_fee_lamports * count,
             signature_fee_lamports: self.signature_fee_lamports * count,
+            priority_fee_lamports: self.priority_fee_lamports * count,
         }
     }
 }
@@ -66,15 +81,95 @@ pub struct SpendingLimits {
     pub per_day: Option<Lamports>,
 }
 
+/// Minutes in an hour.
+const HOUR: i64 = 60;
+/// Minutes in a day.
+pub const DAY: i64 = 24 * HOUR;
+const MINUTE_MS: i64 = 60_000;
+
+/// The minute of a time, since the Unix epoch.
+#[must_use]
+pub fn minute_of(unix_ms: i64) -> i64 {
+    unix_ms.div_euclid(MINUTE_MS)
+}
+
 /// What has been promised or spent already.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Commitments {
     /// Tickets accepted and not yet settled.
     pub open_tickets: u64,
-    /// Left the wallet in the last hour.
-    pub last_hour: Lamports,
-    /// Left the wallet in the last day.
-    pub last_day: Lamports,
+    /// What left the wallet, by minute, at least that of the last day.
+    pub spent: Vec<(i64, Lamports)>,
+    /// Now, Unix milliseconds.
+    pub now_ms: i64,
+}
+
+impl Commitments {
+    /// What counts for a window of so many minutes: the minute from which it counts, and the money.
+    fn in_window(&self, window: i64) -> impl Iterator<Item = (i64, Lamports)> + '_ {
+        let now = minute_of(self.now_ms);
+        let spent = self.spent.iter().map(move |(minute, lamports)| ((*minute).min(now), *lamports));
+        spent.filter(move |(minute, _)| *minute >= now.saturating_sub(window))
+    }
+
+    /// Whether money is booked in minutes that are still to come: the clock was moved back.
+    #[must_use]
+    pub fn is_from_the_future(&self) -> bool {
+        self.spent.iter().any(|(minute, _)| *minute > minute_of(self.now_ms))
+    }
+
+    /// The first moment at which no more than `most` counts for a window, Unix milliseconds. What is reserved counts as spent
+    /// now.
+    fn free_at(&self, window: i64, reserved: Lamports, most: Lamports) -> i64 {
+        let now = minute_of(self.now_ms);
+        let mut spent: Vec<_> = self.in_window(window).chain([(now, reserved)]).collect();
+        spent.sort_unstable();
+        let mut left: Lamports = spent.iter().map(|(_, lamports)| *lamports).sum();
+        let mut free = now;
+        for (minute, lamports) in spent {
+            if left <= most {
+                break;
+            }
+            left = left.saturating_sub(lamports);
+            free = minute.saturating_add(window).saturating_add(1);
+        }
+        free.saturating_mul(MINUTE_MS)
+    }
+}
+
+/// When a limit lets a batch through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// At that moment, if nothing else is spent before.
+    At {
+        /// Unix milliseconds.
+        unix_ms: i64,
+        /// Until then.
+        wait: Duration,
+    },
+    /// Never: the batch costs more than the limit by itself.
+    Never {
+        /// As many tickets would do.
+        fitting: u64,
+    },
+}
+
+impl std::fmt::Display for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::At { unix_ms, .. } => {
+                let time = jiff::Timestamp::from_millisecond(*unix_ms).unwrap_or_default();
+                write!(
+                    f,
+                    "send the batch again at {time}, when enough of it is no longer counted, send fewer tickets, or raise the limit"
+                )
+            }
+            Self::Never { fitting: 0 } => f.write_str("waiting cannot help, not even for one ticket: raise the limit"),
+            Self::Never { fitting } => {
+                write!(f, "waiting cannot help: send at most {fitting} tickets at once, or raise the limit")
+            }
+        }
+    }
 }
 
 /// Why money is not spent: always says by how much it falls short.
@@ -114,7 +209,7 @@ pub enum Refusal {
     /// The batch would break the limit of an hour or a day.
     #[error(
         "{tickets} new tickets cost {needed}, but {setting} allows {limit}, of which {used} is spent or reserved: \
-         {missing} too much; send fewer tickets, wait, or raise the limit"
+         {missing} too much; {opening}"
     )]
     PeriodLimit {
         /// The setting's name.
@@ -127,6 +222,23 @@ pub enum Refusal {
         limit: Lamports,
         /// Spent in the period or reserved.
         used: Lamports,
+        /// By how much the batch exceeds it.
+        missing: Lamports,
+        /// When it can be accepted.
+        opening: Opening,
+    },
+    /// The batch is expected to cost more than whoever sent it allows.
+    #[error(
+        "{tickets} new tickets are expected to cost {needed}, which is {missing} more than the batch's budget of {budget} \
+         (maxLamports): send fewer tickets or a larger budget"
+    )]
+    OverBudget {
+        /// New tickets in the batch.
+        tickets: u64,
+        /// What they are expected to cost.
+        needed: Lamports,
+        /// The budget.
+        budget: Lamports,
         /// By how much the batch exceeds it.
         missing: Lamports,
     },
@@ -157,37 +269,76 @@ pub fn check(
         let (wallet, kept) = (wallet.to_owned(), limits.keep_back);
         return Err(Refusal::InsufficientFunds { tickets, needed, wallet, balance, reserved, kept, missing });
     }
-    let periods = [
-        ("HOURLY_LIMIT_SOL", limits.per_hour, commitments.last_hour),
-        ("DAILY_LIMIT_SOL", limits.per_day, commitments.last_day),
-    ];
-    for (setting, limit, spent) in periods {
+    let periods = [("HOURLY_LIMIT_SOL", limits.per_hour, HOUR), ("DAILY_LIMIT_SOL", limits.per_day, DAY)];
+    for (setting, limit, window) in periods {
         let Some(limit) = limit else { continue };
-        let used = spent + reserved;
+        let used = commitments.in_window(window).map(|(_, lamports)| lamports).sum::<Lamports>() + reserved;
         let missing = (used + needed).saturating_sub(limit);
-        if missing > Lamports::ZERO {
-            return Err(Refusal::PeriodLimit { setting, tickets, needed, limit, used, missing });
+        if missing == Lamports::ZERO {
+            continue;
         }
+        let opening = if needed > limit {
+            Opening::Never { fitting: limit.0.checked_div(price.0).unwrap_or_default() }
+        } else {
+            let unix_ms = commitments.free_at(window, reserved, limit.saturating_sub(needed));
+            let wait = u64::try_from(unix_ms.saturating_sub(commitments.now_ms)).unwrap_or_default();
+            Opening::At { unix_ms, wait: Duration::from_millis(wait) }
+        };
+        return Err(Refusal::PeriodLimit { setting, tickets, needed, limit, used, missing, opening });
     }
     Ok(())
 }
 
+/// Decides whether `tickets` new tickets, each of which is expected to cost `price`, are within a batch's budget.
+///
+/// # Errors
+/// [`Refusal::OverBudget`].
+pub fn check_budget(tickets: u64, needed: Lamports, budget: Lamports) -> Result<(), Refusal> {
+    match needed.saturating_sub(budget) {
+        Lamports::ZERO => Ok(()),
+        missing => Err(Refusal::OverBudget { tickets, needed, budget, missing }),
+    }
+}
+
 #[cfg(test)]
+#[expect(clippy::arithmetic_side_effects, reason = "small numbers of minutes")]
 mod tests {
     use super::*;
 
     const PRICE: Lamports = Lamports(20);
+    const NOW: i64 = 10_000;
 
-    fn refusal(balance: u64, limits: SpendingLimits, commitments: Commitments) -> Option<Refusal> {
-        check(3, PRICE, "w", Lamports(balance), &limits, &commitments).err()
+    /// Money that left the wallet so many minutes ago.
+    fn spent(open_tickets: u64, ago: &[(i64, u64)]) -> Commitments {
+        let spent = ago.iter().map(|(minutes, lamports)| (NOW - minutes, Lamports(*lamports))).collect();
+        Commitments { open_tickets, spent, now_ms: NOW * MINUTE_MS + 30_000 }
+    }
+
+    fn refusal(balance: u64, limits: SpendingLimits, commitments: &Commitments) -> Option<Refusal> {
+        check(3, PRICE, "w", Lamports(balance), &limits, commitments).err()
+    }
+
+    fn limits(hour: u64, day: u64) -> SpendingLimits {
+        SpendingLimits { per_hour: Some(Lamports(hour)), per_day: Some(Lamports(day)), ..SpendingLimits::default() }
+    }
+
+    /// The setting, what is too much, and in how many minutes it opens.
+    fn opening(hour: u64, day: u64, commitments: &Commitments) -> Option<(&'static str, u64, i64)> {
+        let Refusal::PeriodLimit { setting, missing, opening, .. } = refusal(1_000, limits(hour, day), commitments)?
+        else {
+            panic!("only periods are limited here");
+        };
+        let Opening::At { unix_ms, wait } = opening else { return Some((setting, missing.0, -1)) };
+        assert_eq!(commitments.now_ms + i64::try_from(wait.as_millis()).unwrap(), unix_ms);
+        Some((setting, missing.0, minute_of(unix_ms) - NOW))
     }
 
     #[test]
     fn a_refusal_says_by_how_much() {
         let limits = SpendingLimits { keep_back: Lamports(5), ..SpendingLimits::default() };
-        let commitments = Commitments { open_tickets: 2, ..Commitments::default() };
-        assert_eq!(refusal(105, limits, commitments), None);
-        let Some(Refusal::InsufficientFunds { missing, reserved, .. }) = refusal(100, limits, commitments) else {
+        let commitments = spent(2, &[]);
+        assert_eq!(refusal(105, limits, &commitments), None);
+        let Some(Refusal::InsufficientFunds { missing, reserved, .. }) = refusal(100, limits, &commitments) else {
             panic!("a wallet that is short by five lamports must be refused");
         };
         assert_eq!((missing, reserved), (Lamports(5), Lamports(40)));
@@ -195,20 +346,49 @@ mod tests {
 
     #[test]
     fn hours_and_days_count_what_is_reserved() {
-        let commitments = Commitments { open_tickets: 1, last_hour: Lamports(10), last_day: Lamports(50) };
-        let limits = |hour, day| SpendingLimits {
-            per_hour: Some(Lamports(hour)),
-            per_day: Some(Lamports(day)),
-            ..SpendingLimits::default()
-        };
-        assert_eq!(refusal(1_000, limits(90, 130), commitments), None);
-        for (limits, name) in [(limits(89, 130), "HOURLY_LIMIT_SOL"), (limits(90, 129), "DAILY_LIMIT_SOL")] {
-            let Some(Refusal::PeriodLimit { setting, missing, .. }) = refusal(1_000, limits, commitments) else {
-                panic!("{name} must refuse");
-            };
-            assert_eq!((setting, missing), (name, Lamports(1)));
-        }
+        let commitments = spent(1, &[(10, 10), (100, 40)]);
+        assert_eq!(opening(90, 130, &commitments), None);
+        assert_eq!(opening(89, 130, &commitments), Some(("HOURLY_LIMIT_SOL", 1, 51)));
+        assert_eq!(opening(90, 129, &commitments), Some(("DAILY_LIMIT_SOL", 1, 1_341)));
         let one = SpendingLimits { per_transaction: Some(Lamports(19)), ..SpendingLimits::default() };
-        assert!(matches!(refusal(1_000, one, commitments), Some(Refusal::TransactionLimit { .. })));
+        assert!(matches!(refusal(1_000, one, &commitments), Some(Refusal::TransactionLimit { .. })));
+    }
+
+    #[test]
+    fn a_refusal_says_when_it_can_go_on() {
+        // Three tickets cost 60. The oldest money is enough, or the two oldest, or all of it.
+        let commitments = spent(0, &[(50, 10), (40, 20), (30, 30)]);
+        assert_eq!(opening(110, 1_000, &commitments), Some(("HOURLY_LIMIT_SOL", 10, 11)));
+        assert_eq!(opening(109, 1_000, &commitments), Some(("HOURLY_LIMIT_SOL", 11, 21)));
+        assert_eq!(opening(60, 1_000, &commitments), Some(("HOURLY_LIMIT_SOL", 60, 31)));
+        assert_eq!(opening(59, 1_000, &commitments), Some(("HOURLY_LIMIT_SOL", 61, -1)), "never");
+        // What is reserved leaves the window last.
+        assert_eq!(opening(60, 1_000, &spent(1, &[(50, 10)])), Some(("HOURLY_LIMIT_SOL", 30, 61)));
+        // At that moment it is accepted, and a millisecond earlier it is not.
+        let then = |ms: i64| Commitments { now_ms: (NOW + 11) * MINUTE_MS + ms, ..commitments.clone() };
+        assert_eq!(refusal(1_000, limits(110, 1_000), &then(0)), None);
+        assert!(refusal(1_000, limits(110, 1_000), &then(-1)).is_some());
+        let said = refusal(1_000, limits(59, 1_000), &commitments).unwrap().to_string();
+        assert!(said.ends_with("waiting cannot help: send at most 2 tickets at once, or raise the limit"), "{said}");
+        let said = refusal(1_000, limits(110, 1_000), &commitments).unwrap().to_string();
+        assert!(said.contains("send the batch again at 1970-01-07T22:51:00Z"), "{said}");
+    }
+
+    #[test]
+    fn money_of_minutes_to_come_counts_as_spent_now() {
+        // The clock stood two days ahead, and was moved back.
+        let commitments = spent(0, &[(-2_880, 60)]);
+        assert!(commitments.is_from_the_future());
+        assert_eq!(opening(119, 1_000, &commitments), Some(("HOURLY_LIMIT_SOL", 1, 61)));
+        assert!(!spent(0, &[(0, 60)]).is_from_the_future());
+    }
+
+    #[test]
+    fn a_budget_is_kept_to_the_lamport() {
+        assert_eq!(check_budget(3, PRICE, Lamports(60)), Ok(()));
+        let Err(Refusal::OverBudget { needed, missing, .. }) = check_budget(3, PRICE, Lamports(59)) else {
+            panic!("one lamport too much must be refused");
+        };
+        assert_eq!((needed, missing), (Lamports(60), Lamports(1)));
     }
 }

@@ -49,7 +49,9 @@ const MAX_WAIT: Duration = Duration::from_mins(15);
         (status = 202, body = BatchResult, description = "The batch is on disk and goes on by itself.",
             headers(("location", description = "The batch."))),
         (status = 402, body = ProblemBody, content_type = "application/problem+json",
-            description = "`insufficient_funds`, `transaction_limit` or `spending_limit`: nothing was accepted."),
+            description = "`insufficient_funds`, `transaction_limit`, `spending_limit` or `over_budget`: nothing was accepted.",
+            headers(("retry-after", description = "`spending_limit`: seconds until the limit lets the batch through. Absent \
+                when it never does."))),
         (status = 507, body = ProblemBody, content_type = "application/problem+json",
             description = "`disk_full`: nothing was accepted.")))]
 pub(super) async fn mint(

@@ -18,10 +18,11 @@ use super::{limits::Limited, requests::RequestId};
 use crate::{
     cache::Unavailable,
     chain::{ChainError, NextStep},
+    clock::rfc3339,
     domain::{
         failure::FailureCode,
         image::{ImageFault, MAX_IMAGE_BYTES},
-        spending::Refusal,
+        spending::{Opening, Refusal},
         ticket::{Fault, cap},
     },
     images::ImageError,
@@ -40,7 +41,7 @@ pub(super) struct Problem {
     detail: String,
     retryable: bool,
     errors: Vec<Fault>,
-    extra: Option<(&'static str, Value)>,
+    extra: Vec<(&'static str, Value)>,
     retry_after: Option<Duration>,
 }
 
@@ -77,9 +78,13 @@ pub(super) struct ProblemBody {
     request_id: Option<String>,
     /// Every fault of the request.
     errors: Option<Vec<Fault>>,
-    /// `insufficient_funds`, `transaction_limit`, `spending_limit`: what is missing.
+    /// `insufficient_funds`, `transaction_limit`, `spending_limit`, `over_budget`: what is missing.
     #[schema(rename = "missingLamports")]
     missing_lamports: Option<u64>,
+    /// `spending_limit`: when the limit lets the batch through if nothing else is spent before (RFC 3339); absent when it
+    /// never does.
+    #[schema(rename = "retryAt")]
+    retry_at: Option<String>,
     /// `ambiguous_ticket`: the venues to choose from.
     #[schema(rename = "venueIds")]
     venue_ids: Option<Vec<String>>,
@@ -88,7 +93,15 @@ pub(super) struct ProblemBody {
 impl Problem {
     fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
         let retryable = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
-        Self { status, code, detail: detail.into(), retryable, errors: Vec::new(), extra: None, retry_after: None }
+        Self {
+            status,
+            code,
+            detail: detail.into(),
+            retryable,
+            errors: Vec::new(),
+            extra: Vec::new(),
+            retry_after: None,
+        }
     }
 
     /// A request whose parts are wrong: every fault with its JSON pointer.
@@ -161,7 +174,7 @@ impl Problem {
 
     /// Adds a member that helps to repair the request.
     pub(super) fn with(mut self, name: &'static str, value: impl Serialize) -> Self {
-        self.extra = Some((name, serde_json::to_value(value).unwrap_or_default()));
+        self.extra.push((name, serde_json::to_value(value).unwrap_or_default()));
         self
     }
 }
@@ -181,7 +194,7 @@ impl Problem {
             if !self.errors.is_empty() {
                 members.insert("errors".into(), json!(self.errors));
             }
-            members.extend(self.extra.map(|(name, value)| (name.to_owned(), value)));
+            members.extend(self.extra.into_iter().map(|(name, value)| (name.to_owned(), value)));
         }
         body
     }
@@ -280,6 +293,7 @@ pub(super) fn failure_status(code: FailureCode) -> StatusCode {
         | FailureCode::ContentConflict
         | FailureCode::ChainConflict
         | FailureCode::AddressTaken => StatusCode::CONFLICT,
+        FailureCode::BudgetUsedUp => StatusCode::PAYMENT_REQUIRED,
         FailureCode::NotOnChain => StatusCode::NOT_FOUND,
         FailureCode::RejectedByChain | FailureCode::NeverLanded => StatusCode::BAD_GATEWAY,
     }
@@ -351,13 +365,26 @@ impl From<RunError> for Problem {
 
 impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
-        let (code, missing) = match &refusal {
-            Refusal::InsufficientFunds { missing, .. } => ("insufficient_funds", *missing),
-            Refusal::TransactionLimit { missing, .. } => ("transaction_limit", *missing),
-            Refusal::PeriodLimit { missing, .. } => ("spending_limit", *missing),
+        let (code, missing, retryable) = match &refusal {
+            Refusal::InsufficientFunds { missing, .. } => ("insufficient_funds", *missing, true),
+            Refusal::TransactionLimit { missing, .. } => ("transaction_limit", *missing, true),
+            Refusal::PeriodLimit { missing, opening, .. } => {
+                ("spending_limit", *missing, matches!(opening, Opening::At { .. }))
+            }
+            // The budget is part of the request.
+            Refusal::OverBudget { missing, .. } => ("over_budget", *missing, false),
         };
         let problem = Self::new(StatusCode::PAYMENT_REQUIRED, code, refusal.to_string());
-        Self { retryable: true, ..problem }.with("missingLamports", missing)
+        let problem = Self { retryable, ..problem }.with("missingLamports", missing);
+        match refusal {
+            Refusal::PeriodLimit { opening: Opening::At { unix_ms, wait }, .. } => {
+                Self { retry_after: Some(wait), ..problem }.with("retryAt", rfc3339(unix_ms))
+            }
+            Refusal::PeriodLimit { .. }
+            | Refusal::InsufficientFunds { .. }
+            | Refusal::TransactionLimit { .. }
+            | Refusal::OverBudget { .. } => problem,
+        }
     }
 }
 

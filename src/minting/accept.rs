@@ -43,6 +43,8 @@ pub struct BatchRequest {
     pub venue_id: VenueId,
     /// When they may be minted; none for at once.
     pub not_before: Option<NotBefore>,
+    /// Most that its new tickets may cost together; none for no bound of its own.
+    pub budget: Option<Lamports>,
     /// Its tickets as JSON texts.
     pub tickets: Vec<Box<RawValue>>,
 }
@@ -132,7 +134,7 @@ impl Minter {
     async fn accept_checked(&self, found: usize, preview: Preview, batch: NewBatch) -> Result<Accepted, AcceptError> {
         let shared = &self.shared;
         // A batch of known tickets is answered even when the chain is away.
-        let spending = if preview.new > 0 { Some(self.spending_rules(&preview).await?.0) } else { None };
+        let spending = if preview.new > 0 { Some(self.spending_rules(&preview, batch.budget).await?.0) } else { None };
         fail_point!("accept.before");
         let accepted = shared.store.accept(batch, spending, Uuid::now_v7(), shared.now_ms()).await?;
         fail_point!("accept.after");
@@ -153,8 +155,8 @@ impl Minter {
     /// # Errors
     /// [`AcceptError::BatchSize`], or a fault of the chain or the books.
     pub async fn preview(&self, request: BatchRequest) -> Result<(Preview, Funds), AcceptError> {
-        let (preview, _batch) = self.look_through(request).await?;
-        let (rules, commitments, refusal) = self.spending_rules(&preview).await?;
+        let (preview, batch) = self.look_through(request).await?;
+        let (rules, commitments, refusal) = self.spending_rules(&preview, batch.budget).await?;
         let SpendingRules { price, wallet, balance, limits, .. } = rules;
         let spendable = balance.saturating_sub(limits.keep_back + price * commitments.open_tickets);
         Ok((preview, Funds { wallet, balance, spendable, refusal }))
@@ -173,7 +175,7 @@ impl Minter {
         }
         let (ids, addresses): (Vec<i64>, Vec<String>) = failed.into_iter().unzip();
         let preview = Preview { new: ids.len() as u64, new_addresses: addresses, ..Preview::default() };
-        let (rules, _commitments, _refusal) = self.spending_rules(&preview).await?;
+        let (rules, _commitments, _refusal) = self.spending_rules(&preview, None).await?;
         let queued = shared.store.retry(ids, rules, shared.now_ms()).await?;
         if queued > 0 {
             shared.work.notify_one();
@@ -204,17 +206,19 @@ impl Minter {
     async fn spending_rules(
         &self,
         preview: &Preview,
+        budget: Option<Lamports>,
     ) -> Result<(SpendingRules, Commitments, Option<Refusal>), AcceptError> {
         let shared = &self.shared;
         let address = shared.wallet.address();
         let layout = shared.packing.expected_layout();
-        let asked = async { tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address)) };
+        let prices = &shared.prices;
+        let asked = async { tokio::try_join!(prices.ticket(), prices.most(), shared.chain.balance(&address)) };
         let (layout, asked) = tokio::join!(layout, asked);
-        let (price, balance) = asked?;
-        let (fee, price) = (price.signature_fee_lamports, price.total());
+        let (expected, most, balance) = asked?;
+        let (price, expected, fee) = (most.total(), expected.total(), expected.signature_fee_lamports);
         let (wallet, limits) = (address.to_string(), shared.settings.limits);
         let together = shared.together(layout) as u64;
-        let mut rules = SpendingRules { price, fee, together, wallet, balance, limits, on_chain: 0 };
+        let mut rules = SpendingRules { price, expected, fee, together, budget, wallet, balance, limits, on_chain: 0 };
         let commitments = shared.store.commitments(shared.now_ms()).await?;
         let mut refusal = rules.check(preview.new, &commitments).err();
         if refusal.is_some() {
@@ -271,7 +275,7 @@ fn check(request: BatchRequest, not_before_ms: Option<i64>, authority: &Pubkey, 
         first_seen.insert(ticket.id.clone(), position);
         entries.push(new_ticket(&request.venue_id, ticket, authority));
     }
-    NewBatch { venue_id: request.venue_id, not_before_ms, entries }
+    NewBatch { venue_id: request.venue_id, not_before_ms, budget: request.budget, entries }
 }
 
 fn new_ticket(venue: &VenueId, ticket: Ticket, authority: &Pubkey) -> Entry {

@@ -18,7 +18,7 @@ use super::{
     Part, Shared, StepError,
     flight::{Flight, Tracked},
     judge::{MAX_ATTEMPTS, Rejection, judge},
-    lookup::{Subject, adopt, cost, fees, look_at, look_up},
+    lookup::{Subject, adopt, cost, look_at, look_up},
     remember,
 };
 #[cfg(feature = "failpoints")]
@@ -210,20 +210,19 @@ impl Confirmer {
         if flight.is_pack() {
             self.shared.packing.worked();
         }
-        for ((ticket, on_chain), fee) in flight.tickets.iter().zip(on_chain).zip(fees(flight.tickets.len())) {
+        for ((ticket, on_chain), fee) in flight.tickets.iter().zip(on_chain).zip(flight.fees()) {
             let cost = match on_chain {
                 OnChain::Ticket(on_chain) => cost(&self.shared, on_chain, fee).await?,
                 // Its owner has burned it already: minted it was, at the usual price.
                 OnChain::Foreign | OnChain::Absent { .. } => {
-                    let price = self.shared.prices.ticket().await?;
-                    price.total().saturating_sub(price.signature_fee_lamports) + fee
+                    self.shared.prices.without_offer().await?.without_fees() + fee
                 }
             };
             let verdict = Verdict::Minted { signature: Some(flight.signature), slot: Some(slot), adopted: None };
             tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost, paid: cost, verdict });
         }
         let attempt = Some((flight.attempt_id, AttemptState::Landed));
-        Ok(Settlement { attempt, slot: Some(slot), error: None, tickets })
+        Ok(Settlement { attempt, slot: Some(slot), error: None, never_sent: false, tickets })
     }
 
     /// A transaction that failed on the chain: its fee is gone. A ticket that exists all the same was minted by another
@@ -243,7 +242,10 @@ impl Confirmer {
         if !alone && matches!(rejection, Rejection::Impossible | Rejection::OutOfCompute) {
             self.shared.packing.failed(true);
         }
-        for ((ticket, on_chain), fee) in flight.tickets.iter().zip(on_chain).zip(fees(flight.tickets.len())) {
+        if rejection == Rejection::OutOfCompute {
+            self.shared.prices.compute.forget();
+        }
+        for ((ticket, on_chain), fee) in flight.tickets.iter().zip(on_chain).zip(flight.fees()) {
             let mut verdict = if let OnChain::Absent { prefunded } = on_chain {
                 let verdict = match rejection {
                     // A stranger was quicker with a few lamports: the next transaction reckons with them.
@@ -258,27 +260,29 @@ impl Confirmer {
                 };
                 TicketVerdict { mint_id: ticket.mint_id, cost: Lamports::ZERO, paid: Lamports::ZERO, verdict }
             } else {
-                self.adopt(flight, ticket, on_chain, fee, told.get(&ticket.mint_id).copied()).await?
+                // Another transaction minted it: this one failed.
+                let told = told.get(&ticket.mint_id).copied();
+                self.adopt(None, ticket, on_chain, told).await?
             };
             verdict.cost = verdict.cost + fee;
             verdict.paid = verdict.paid + fee;
             tickets.push(verdict);
         }
         let attempt = Some((flight.attempt_id, AttemptState::Rejected));
-        Ok(Settlement { attempt, slot: Some(slot), error: Some(error), tickets })
+        Ok(Settlement { attempt, slot: Some(slot), error: Some(error), never_sent: false, tickets })
     }
 
+    /// `own` is the transaction of ours that may have minted it, and the part of its fee that fell to the ticket.
     async fn adopt(
         &self,
-        flight: &Flight,
+        own: Option<(Signature, Lamports)>,
         ticket: &OpenTicket,
         on_chain: &OnChain,
-        fee: Lamports,
         told: Option<(Signature, u64)>,
     ) -> Result<TicketVerdict, ChainError> {
         let OpenTicket { mint_id, mint_address: mint, ref published, .. } = *ticket;
         let subject = Subject { mint_id, mint, owner: None, published };
-        adopt(&self.shared, subject, on_chain, Some((flight.signature, fee)), told).await
+        adopt(&self.shared, subject, on_chain, own, told).await
     }
 
     /// Sends again what was not heard of for a while; returns what has been silent for so long that it may be dead.
@@ -358,8 +362,8 @@ impl Confirmer {
         for flight in unknown {
             let (mut slot, mut own) = (None, None);
             let mut tickets = Vec::with_capacity(flight.tickets.len());
-            let (mut absent, count) = (false, flight.tickets.len());
-            for ((ticket, fee), on_chain) in flight.tickets.iter().zip(fees(count)).zip(on_chain.by_ref()) {
+            let mut absent = false;
+            for ((ticket, fee), on_chain) in flight.tickets.iter().zip(flight.fees()).zip(on_chain.by_ref()) {
                 if matches!(on_chain, OnChain::Absent { .. }) {
                     let said = flight.send_error().unwrap_or_else(|| "the network never took it".into());
                     let verdict = again_or_give_up(&flight, ticket, &said);
@@ -367,7 +371,7 @@ impl Confirmer {
                     absent = true;
                     tickets.push(TicketVerdict { mint_id: ticket.mint_id, cost: nothing, paid: nothing, verdict });
                 } else {
-                    let verdict = self.adopt(&flight, ticket, &on_chain, fee, own).await?;
+                    let verdict = self.adopt(Some((flight.signature, fee)), ticket, &on_chain, own).await?;
                     if let Verdict::Minted { signature, slot: Some(landed_in), .. } = verdict.verdict {
                         slot = Some(landed_in);
                         // It minted all of its tickets or none.
@@ -387,7 +391,10 @@ impl Confirmer {
             tracing::warn!(signature = %flight.signature, ?state, "a silent transaction was looked into");
             let attempt = Some((flight.attempt_id, state));
             let slot = slot.filter(|_| !dead);
-            settlements.push((flight.signature, Settlement { attempt, slot, error: flight.send_error(), tickets }));
+            // One that waited for its turn until it was dead did not offer too little.
+            let never_sent = flight.first_sent().is_none();
+            let error = flight.send_error();
+            settlements.push((flight.signature, Settlement { attempt, slot, error, never_sent, tickets }));
         }
         Ok(settlements)
     }

@@ -13,7 +13,10 @@ use solana_signature::Signature;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::Shared;
-use crate::store::{OpenAttempt, OpenTicket, StoreError};
+use crate::{
+    domain::lamports::Lamports,
+    store::{OpenAttempt, OpenTicket, StoreError},
+};
 
 /// A transaction under way, shared by the tasks that send and confirm it.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(super) struct Flight {
     pub(super) bytes: Vec<u8>,
     /// It can land in no block above this height.
     pub(super) last_valid_block_height: u64,
+    /// What the network takes for it, whether it works or not.
+    pub(super) fee: Lamports,
     /// The tickets that ride in it.
     pub(super) tickets: Vec<OpenTicket>,
     /// When this process came to know it.
@@ -43,16 +48,25 @@ struct Sending {
 
 impl Flight {
     pub(super) fn new(attempt: OpenAttempt) -> Self {
+        let fee = attempt.fee;
+        #[cfg(feature = "failpoints")]
+        let fee = if crate::simulation::sabotaged("forget offers") { Lamports(5_000) } else { fee };
         Self {
             attempt_id: attempt.id,
             signature: attempt.signature,
             bytes: attempt.bytes,
             last_valid_block_height: attempt.last_valid_block_height,
+            fee,
             tickets: attempt.tickets,
             known: Instant::now(),
             sending: Mutex::default(),
             settled: AtomicBool::new(false),
         }
+    }
+
+    /// The parts of its fee that fall to its tickets.
+    pub(super) fn fees(&self) -> impl Iterator<Item = Lamports> {
+        self.fee.split(self.tickets.len())
     }
 
     /// Notes that the network took it, or what it said instead.

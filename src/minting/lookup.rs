@@ -57,18 +57,9 @@ pub(super) async fn cost(shared: &Shared, ticket: &TicketOnChain, fee: Lamports)
         Lamports::ZERO
     } else {
         // The owner has passed the ticket on and closed the account; its rent was paid all the same.
-        shared.prices.ticket().await?.token_account_rent_lamports
+        shared.prices.without_offer().await?.token_account_rent_lamports
     };
     Ok(ticket.lamports + missing_rent + fee)
-}
-
-/// A transaction's fee, split over the tickets in it to the lamport; the first bears what is left over.
-pub(super) fn fees(tickets: usize) -> impl Iterator<Item = Lamports> {
-    let count = (tickets as u64).max(1);
-    let share = |lamports: u64| Lamports(lamports.checked_div(count).unwrap_or_default());
-    let each = share(instructions::SIGNATURE_FEE.0);
-    let first = instructions::SIGNATURE_FEE.saturating_sub(each * count.saturating_sub(1));
-    std::iter::once(first).chain(std::iter::repeat(each)).take(tickets)
 }
 
 /// A ticket of the books that the chain may hold.

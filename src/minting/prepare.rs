@@ -12,15 +12,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Backoff, Part, Shared, StepError,
+    allowance::allow,
+    budget::within_budgets,
     flight::{Flight, Tracked},
-    lookup::{Subject, adopt, fees, look_up},
+    lookup::{Subject, adopt, look_up},
     publish::{Pace, Publication, publish},
     remember,
     sign::{Prepared, sign_and_record},
 };
 use crate::{
     cache::TicketKey,
-    chain::{instructions::SIGNATURE_FEE, ticket::OnChain},
+    chain::{instructions::SIGNATURE_FEE, ticket::OnChain, transaction::Allowance},
     store::{PendingMint, Published, Settlement, StoreError, TicketVerdict, Verdict},
 };
 
@@ -124,6 +126,9 @@ async fn prepare_chunk(
             shared.settle(Vec::new(), settlements).await?;
         }
         if low_balance.is_none() && !prepared.is_empty() {
+            prepared = within_budgets(shared, allow(shared, prepared).await?).await?;
+        }
+        if low_balance.is_none() && !prepared.is_empty() {
             match affordable(shared, prepared.len()).await {
                 Ok(affordable) => {
                     prepared.truncate(affordable);
@@ -147,7 +152,7 @@ async fn prepare_chunk(
 /// paid costs its fee. Asked only after the look-up: what the chain holds already costs nothing.
 async fn affordable(shared: &Shared, wanted: usize) -> Result<usize, StepError> {
     let address = shared.wallet.address();
-    let (price, balance) = tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address))?;
+    let (price, balance) = tokio::try_join!(shared.prices.most(), shared.chain.balance(&address))?;
     let price = price.total();
     // What is under way counts as left, though part of it may have left the balance: the next look is more exact.
     let free = balance.saturating_sub(price * shared.aboard.tickets() as u64);
@@ -177,13 +182,20 @@ async fn look_up_and_adopt(
     let (mut prepared, mut settlements) = (Vec::new(), Vec::new());
     for ((mint, published), on_chain) in pending.into_iter().zip(found.value) {
         if let OnChain::Absent { prefunded } = on_chain {
-            prepared.push(Prepared { mint, published, prefunded });
+            let allowance = Allowance::of_attempt(mint.attempts);
+            prepared.push(Prepared { mint, published, prefunded, allowance });
             continue;
         }
         let owner = mint.ticket.owner();
         let subject = Subject { mint_id: mint.id, mint: mint.mint_address, owner, published: &published };
         let verdict = adopt(shared, subject, &on_chain, None, told.next().flatten()).await?;
-        settlements.push(Settlement { attempt: None, slot: None, error: None, tickets: vec![verdict] });
+        settlements.push(Settlement {
+            attempt: None,
+            slot: None,
+            error: None,
+            never_sent: false,
+            tickets: vec![verdict],
+        });
     }
     share_fees(&mut settlements);
     Ok((prepared, settlements))
@@ -202,7 +214,7 @@ fn share_fees(found: &mut [Settlement]) {
         }
     }
     for tickets in by_transaction.into_values() {
-        let shares = fees(tickets.len());
+        let shares = SIGNATURE_FEE.split(tickets.len());
         for (ticket, share) in tickets.into_iter().zip(shares) {
             ticket.cost = ticket.cost.saturating_sub(SIGNATURE_FEE) + share;
         }

@@ -79,7 +79,8 @@ pub(super) async fn run(
                 let room = pacer.parallel().saturating_sub(sends.len()).min(waiting.len());
                 let tickets = waiting.iter().take(room).map(|flight| flight.tickets.len());
                 let taken = pacer.take(tickets, Instant::now());
-                for flight in waiting.drain(..taken) {
+                // While the wave waited for its time, some may have been found on the chain, or dead.
+                for flight in waiting.drain(..taken).filter(|flight| !flight.is_settled()) {
                     fail_point!("send.before");
                     sends.spawn(send(Arc::clone(&shared), flight));
                 }

@@ -19,7 +19,11 @@ use crate::{
         transaction::{Allowance, Draft, Layout},
         wallet::SignedTransaction,
     },
-    domain::{address::mint_seed, ids::VenueId, lamports::Lamports},
+    domain::{
+        address::mint_seed,
+        ids::{TicketId, VenueId},
+        lamports::Lamports,
+    },
     simulation,
     store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, StoreError},
 };
@@ -29,6 +33,7 @@ pub(super) struct Prepared {
     pub(super) mint: PendingMint,
     pub(super) published: Published,
     pub(super) prefunded: Option<Lamports>,
+    pub(super) allowance: Allowance,
 }
 
 /// A ticket that is about to ride in a transaction.
@@ -39,47 +44,81 @@ struct Rider {
     alone: bool,
 }
 
+/// A transaction that may be written ahead.
+struct Signed {
+    attempt: OpenAttempt,
+    allowance: Allowance,
+}
+
 pub(super) async fn sign_and_record(
     shared: &Arc<Shared>,
     prepared: Vec<Prepared>,
     mut places: OwnedSemaphorePermit,
 ) -> Result<Vec<Tracked>, StepError> {
-    let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.ticket())?;
+    let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.without_offer())?;
     let most = shared.together(Layout::V1);
     let ride = if prepared.len().min(most) > 1 { shared.packing.next_ride() } else { Ride::ALONE };
     let ride = Ride { most: ride.most.min(most), ..ride };
     let for_signing = Arc::clone(shared);
     let mint_rent = price.mint_rent_lamports;
     let sign = move || sign_all(&for_signing, prepared, ride, mint_rent, &blockhash);
-    let signed: Result<Vec<OpenAttempt>, StepError> = simulation::aside(sign).await.ok_or(StoreError::Closed)?;
-    let mut attempts = signed?;
+    let signed: Result<Vec<Signed>, StepError> = simulation::aside(sign).await.ok_or(StoreError::Closed)?;
+    let mut signed = signed?;
+    let rent = price.without_fees();
 
     #[cfg(feature = "failpoints")]
     if simulation::sabotaged("send before write-ahead") {
-        for attempt in &attempts {
+        for Signed { attempt, .. } in &signed {
             drop(shared.chain.send(&attempt.bytes).await);
         }
     }
     fail_point!("record.before");
-    let rows = attempts.iter().map(|attempt| NewAttempt {
+    let rows = signed.iter().map(|Signed { attempt, allowance }| NewAttempt {
         signature: attempt.signature,
         bytes: attempt.bytes.clone(),
         blockhash: blockhash.hash,
         last_valid_block_height: attempt.last_valid_block_height,
+        compute_units: allowance.compute_units,
+        compute_unit_price: allowance.compute_unit_price,
+        fee: attempt.fee,
+        rent,
         tickets: attempt.tickets.iter().map(|ticket| (ticket.mint_id, ticket.published.clone())).collect(),
     });
     let ids = shared.store.record(rows.collect(), shared.now_ms()).await?;
-    let tickets: usize = attempts.iter().map(|attempt| attempt.tickets.len()).sum();
+    let tickets: usize = signed.iter().map(|signed| signed.attempt.tickets.len()).sum();
     tracing::info!(tickets, transactions = ids.len(), "tickets published, signed and written ahead");
     fail_point!("record.after");
-    for (attempt, id) in attempts.iter_mut().zip(ids) {
-        attempt.id = id;
+    for (signed, id) in signed.iter_mut().zip(ids) {
+        signed.attempt.id = id;
     }
-    let tracked = attempts.into_iter().map(|attempt| {
+    let tracked = signed.into_iter().map(|Signed { attempt, .. }| {
         let aboard = shared.aboard.board(attempt.tickets.len());
         Tracked::new(Arc::new(Flight::new(attempt)), places.split(1), aboard)
     });
     Ok(tracked.collect())
+}
+
+/// What is minted for a ticket.
+pub(super) fn to_mint(shared: &Shared, ticket: &Prepared, mint_rent: Lamports) -> Result<TicketMint, StepError> {
+    let Prepared { mint, published, prefunded, .. } = ticket;
+    let (venue, ticket_id) = ids(mint)?;
+    Ok(TicketMint {
+        seed: mint_seed(&venue, &ticket_id, mint.generation),
+        mint: mint.mint_address,
+        owner: mint.ticket.owner().unwrap_or_else(|| shared.wallet.address()),
+        name: published.name.clone(),
+        symbol: shared.settings.symbol.clone(),
+        uri: published.uri.clone(),
+        seller_fee_basis_points: shared.settings.seller_fee_basis_points,
+        mint_rent,
+        prefunded: *prefunded,
+    })
+}
+
+fn ids(mint: &PendingMint) -> Result<(VenueId, TicketId), StoreError> {
+    let conflict = |_reason| StoreError::Conflict("an id in the books is not valid");
+    let venue = VenueId::new(mint.venue_id.clone()).map_err(conflict)?;
+    Ok((venue, mint.ticket.ticket_id().map_err(conflict)?))
 }
 
 fn sign_all(
@@ -88,21 +127,21 @@ fn sign_all(
     ride: Ride,
     mint_rent: Lamports,
     blockhash: &RecentBlockhash,
-) -> Result<Vec<OpenAttempt>, StepError> {
+) -> Result<Vec<Signed>, StepError> {
     let riders = prepared.into_iter().map(|ticket| rider(shared, ticket, mint_rent));
     let riders: Vec<Rider> = riders.collect::<Result<_, _>>()?;
-    let mut attempts = Vec::with_capacity(riders.len());
+    let mut signed = Vec::with_capacity(riders.len());
     for pack in packs(riders, ride, |rider| rider.alone) {
-        if let Some(signed) = sign_together(shared, &pack, ride.layout, &blockhash.hash)? {
-            attempts.push(attempt(signed, pack, blockhash));
+        if let Some(transaction) = sign_together(shared, &pack, ride.layout, &blockhash.hash)? {
+            signed.push(Signed::new(transaction, pack, blockhash));
             continue;
         }
         for rider in pack {
-            let signed = sign(shared, std::slice::from_ref(&rider), Layout::Legacy, &blockhash.hash)?;
-            attempts.push(attempt(signed, vec![rider], blockhash));
+            let transaction = sign(shared, std::slice::from_ref(&rider), Layout::Legacy, &blockhash.hash)?;
+            signed.push(Signed::new(transaction, vec![rider], blockhash));
         }
     }
-    Ok(attempts)
+    Ok(signed)
 }
 
 /// Puts tickets together that ride together, in their order.
@@ -128,22 +167,9 @@ fn packs<T>(tickets: Vec<T>, ride: Ride, alone: impl Fn(&T) -> bool) -> Vec<Vec<
 }
 
 fn rider(shared: &Shared, ticket: Prepared, mint_rent: Lamports) -> Result<Rider, StepError> {
-    let Prepared { mint, published, prefunded } = ticket;
-    let owner = mint.ticket.owner();
-    let conflict = |_reason| StoreError::Conflict("an id in the books is not valid");
-    let venue = VenueId::new(mint.venue_id).map_err(conflict)?;
-    let ticket_id = mint.ticket.ticket_id().map_err(conflict)?;
-    let to_mint = TicketMint {
-        seed: mint_seed(&venue, &ticket_id, mint.generation),
-        mint: mint.mint_address,
-        owner: owner.unwrap_or(shared.wallet.address()),
-        name: published.name.clone(),
-        symbol: shared.settings.symbol.clone(),
-        uri: published.uri.clone(),
-        seller_fee_basis_points: shared.settings.seller_fee_basis_points,
-        mint_rent,
-        prefunded,
-    };
+    let to_mint = to_mint(shared, &ticket, mint_rent)?;
+    let Prepared { mint, published, prefunded, allowance } = ticket;
+    let (venue, ticket_id) = ids(&mint)?;
     // A ticket that was refused must not take others with it; one whose address holds lamports takes more instructions; and
     // nobody is given up for what happened to a transaction with others.
     let last_chance = mint.attempts.saturating_add(1) >= MAX_ATTEMPTS;
@@ -152,13 +178,13 @@ fn rider(shared: &Shared, ticket: Prepared, mint_rent: Lamports) -> Result<Rider
         venue_id: venue.to_string(),
         ticket_id: ticket_id.to_string(),
         mint_address: mint.mint_address,
-        owner,
+        owner: mint.ticket.owner(),
         attempts: mint.attempts.saturating_add(1),
         refused_with_others: mint.refused_with_others,
         published,
     };
     let alone = mint.refused > 0 || prefunded.is_some() || last_chance;
-    Ok(Rider { to_mint, open, allowance: Allowance::of_attempt(mint.attempts), alone })
+    Ok(Rider { to_mint, open, allowance, alone })
 }
 
 /// None if they do not fit into one transaction.
@@ -181,19 +207,27 @@ fn sign_together(
 fn sign(shared: &Shared, riders: &[Rider], layout: Layout, blockhash: &Hash) -> Result<SignedTransaction, StepError> {
     let authority = shared.wallet.address();
     let tickets = riders.iter().map(|rider| rider.to_mint.clone()).collect();
-    let allowance = Allowance::together(riders.iter().map(|rider| rider.allowance));
-    let draft = Draft { authority, payer: authority, tickets, allowance };
+    let draft = Draft { authority, payer: authority, tickets, allowance: allowance_of(riders) };
     Ok(shared.wallet.sign(draft.message(layout, blockhash)?)?)
 }
 
-fn attempt(signed: SignedTransaction, riders: Vec<Rider>, blockhash: &RecentBlockhash) -> OpenAttempt {
-    OpenAttempt {
-        id: 0,
-        signature: signed.signature,
-        bytes: signed.bytes,
-        last_valid_block_height: blockhash.last_valid_block_height,
-        tickets: riders.into_iter().map(|rider| rider.open).collect(),
+impl Signed {
+    fn new(transaction: SignedTransaction, riders: Vec<Rider>, blockhash: &RecentBlockhash) -> Self {
+        let allowance = allowance_of(&riders);
+        let attempt = OpenAttempt {
+            id: 0,
+            signature: transaction.signature,
+            bytes: transaction.bytes,
+            last_valid_block_height: blockhash.last_valid_block_height,
+            fee: allowance.fee(),
+            tickets: riders.into_iter().map(|rider| rider.open).collect(),
+        };
+        Self { attempt, allowance }
     }
+}
+
+fn allowance_of(riders: &[Rider]) -> Allowance {
+    Allowance::together(riders.iter().map(|rider| rider.allowance))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Acceptance: a batch becomes a promise in one transaction.
 
+use fail::fail_point;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use uuid::Uuid;
 
@@ -9,7 +10,7 @@ use crate::domain::{
     ids::VenueId,
     lamports::Lamports,
     mint::MintStatus,
-    spending::{Commitments, Refusal, SpendingLimits, check},
+    spending::{Commitments, Refusal, SpendingLimits, check, check_budget},
     ticket::Fault,
 };
 
@@ -20,6 +21,8 @@ pub struct NewBatch {
     pub venue_id: VenueId,
     /// When its tickets may be minted, Unix milliseconds; none for at once.
     pub not_before_ms: Option<i64>,
+    /// Most that its tickets may cost together; none for no bound of its own.
+    pub budget: Option<Lamports>,
     /// Its entries, in the order sent.
     pub entries: Vec<Entry>,
 }
@@ -60,12 +63,16 @@ pub struct NewTicket {
 /// What is needed to decide about money inside the transaction.
 #[derive(Clone, Debug)]
 pub struct SpendingRules {
-    /// What one ticket costs that has a transaction of its own: so much is reserved for each.
+    /// What one ticket costs at most, with a transaction of its own: so much is reserved for each.
     pub price: Lamports,
-    /// The part of it that is the transaction's fee.
+    /// What one ticket with a transaction of its own is expected to cost.
+    pub expected: Lamports,
+    /// The part of either that the network takes for the transaction's signature.
     pub fee: Lamports,
-    /// How many tickets share a transaction, and its fee, if nothing goes wrong.
+    /// How many tickets share a transaction, and that fee, if nothing goes wrong.
     pub together: u64,
+    /// Most that the batch may cost by the word of whoever sends it.
+    pub budget: Option<Lamports>,
     /// The wallet's address.
     pub wallet: String,
     /// What it holds.
@@ -82,7 +89,7 @@ impl SpendingRules {
     pub fn estimate(&self, new: u64) -> Lamports {
         let to_pay = new.saturating_sub(self.on_chain);
         let shared = to_pay.saturating_sub(to_pay.div_ceil(self.together.max(1)));
-        (self.price * to_pay).saturating_sub(self.fee * shared)
+        (self.expected * to_pay).saturating_sub(self.fee * shared)
     }
 
     /// Decides whether `new` new tickets may be accepted.
@@ -92,7 +99,10 @@ impl SpendingRules {
     pub fn check(&self, new: u64, commitments: &Commitments) -> Result<(), Refusal> {
         match new.saturating_sub(self.on_chain) {
             0 => Ok(()),
-            to_pay => check(to_pay, self.price, &self.wallet, self.balance, &self.limits, commitments),
+            to_pay => {
+                self.budget.map_or(Ok(()), |budget| check_budget(to_pay, self.estimate(new), budget))?;
+                check(to_pay, self.price, &self.wallet, self.balance, &self.limits, commitments)
+            }
         }
     }
 }
@@ -175,14 +185,6 @@ impl Store {
         .await
     }
 
-    /// What has been promised or spent already.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn commitments(&self, now_ms: i64) -> Result<Commitments, StoreError> {
-        self.read(move |connection| spending::commitments(connection, now_ms)).await
-    }
-
     /// Writes a batch down: all of it or nothing. Known tickets are linked, not minted again; failed ones that a retry can
     /// help are queued again. `rules` are checked against the new tickets before anything is kept.
     ///
@@ -209,9 +211,16 @@ fn accept(
     let commitments = spending::commitments(connection, now_ms)?;
     let public_id = public_id.to_string();
     connection.execute(
-        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before)
-         VALUES (?, ?, ?, 0, ?, ?)",
-        params![public_id, batch.venue_id.as_str(), batch.entries.len(), now_ms, batch.not_before_ms],
+        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before, max_lamports)
+         VALUES (?, ?, ?, 0, ?, ?, ?)",
+        params![
+            public_id,
+            batch.venue_id.as_str(),
+            batch.entries.len(),
+            now_ms,
+            batch.not_before_ms,
+            batch.budget.map(|budget| budget.0)
+        ],
     )?;
     let batch_id = connection.last_insert_rowid();
     let turn = Turn {
@@ -231,6 +240,7 @@ fn accept(
         // Without rules the caller saw only settled tickets; one has failed since, and the request may be repeated.
         let rules = rules.ok_or(StoreError::Unavailable)?;
         rules.check(new_tickets, &commitments)?;
+        fail_point!("accept.inside");
         let estimate = rules.estimate(new_tickets);
         connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
     }

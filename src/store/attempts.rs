@@ -38,6 +38,21 @@ pub struct PendingMint {
     pub refused: u32,
     /// Of those, the ones in which it was not alone: another ticket may have been to blame.
     pub refused_with_others: u32,
+    /// The last transaction that was signed for it.
+    pub last: Option<LastAttempt>,
+}
+
+/// The last transaction that was signed for a ticket and came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LastAttempt {
+    /// Compute units that it might use, for each ticket in it.
+    pub compute_units: u32,
+    /// What it offered for each, in micro-lamports.
+    pub compute_unit_price: u64,
+    /// It was sent, and died without landing: the blocks were full of others, perhaps.
+    pub expired: bool,
+    /// It landed and failed.
+    pub rejected: bool,
 }
 
 /// What is public about a ticket once its metadata is published.
@@ -60,6 +75,14 @@ pub struct NewAttempt {
     pub blockhash: Hash,
     /// It can land in no block above this height.
     pub last_valid_block_height: u64,
+    /// Compute units that it may use.
+    pub compute_units: u32,
+    /// What it offers for each, in micro-lamports.
+    pub compute_unit_price: u64,
+    /// What the network takes for it, whether it works or not.
+    pub fee: Lamports,
+    /// What stays in each ticket's accounts at most.
+    pub rent: Lamports,
     /// The tickets that ride in it.
     pub tickets: Vec<(i64, Published)>,
 }
@@ -75,6 +98,8 @@ pub struct OpenAttempt {
     pub bytes: Vec<u8>,
     /// It can land in no block above this height.
     pub last_valid_block_height: u64,
+    /// What the network takes for it, whether it works or not.
+    pub fee: Lamports,
     /// The tickets that ride in it.
     pub tickets: Vec<OpenTicket>,
 }
@@ -109,6 +134,8 @@ pub struct Settlement {
     pub slot: Option<u64>,
     /// What the chain said, for the record.
     pub error: Option<String>,
+    /// It died before its bytes left the box, as far as this process knows.
+    pub never_sent: bool,
     /// What it means for each ticket in it.
     pub tickets: Vec<TicketVerdict>,
 }
@@ -183,8 +210,12 @@ impl Store {
     pub async fn next_pending(&self, skip: usize, limit: usize, now_ms: i64) -> Result<Vec<PendingMint>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
-                "SELECT id, venue_id, generation, ticket, mint_address, attempts, image_uri, image_type FROM mints
-                 WHERE status = 'pending' AND not_before <= ? ORDER BY lane, id LIMIT ? OFFSET ?",
+                "SELECT m.id, m.venue_id, m.generation, m.ticket, m.mint_address, m.attempts, m.image_uri, m.image_type,
+                        a.compute_units / (SELECT count(*) FROM attempt_tickets WHERE attempt_id = a.id),
+                        a.compute_unit_price, a.state = 'dead' AND NOT a.never_sent, a.state = 'rejected'
+                 FROM mints AS m LEFT JOIN attempts AS a ON a.id = CASE WHEN m.attempts > 0
+                     THEN (SELECT max(attempt_id) FROM attempt_tickets WHERE mint_id = m.id) END
+                 WHERE m.status = 'pending' AND m.not_before <= ? ORDER BY m.lane, m.id LIMIT ? OFFSET ?",
             )?;
             let mut past = connection.prepare_cached(REFUSED)?;
             let rows = statement.query_map(params![now_ms, limit, skip], |row| {
@@ -198,6 +229,7 @@ impl Store {
                     attempts: row.get(5)?,
                     refused: 0,
                     refused_with_others: 0,
+                    last: read_last(row, 8)?,
                 })
             })?;
             let mut pending = rows.collect::<Result<Vec<_>, _>>()?;
@@ -244,7 +276,7 @@ impl Store {
     pub async fn open_attempts(&self) -> Result<Vec<OpenAttempt>, StoreError> {
         self.read(|connection| {
             let mut statement = connection.prepare(
-                "SELECT id, signature, transaction_bytes, last_valid_block_height FROM attempts
+                "SELECT id, signature, transaction_bytes, last_valid_block_height, fee_lamports FROM attempts
                  WHERE state IN ('recorded', 'sent', 'unknown') ORDER BY id",
             )?;
             let rows = statement.query_map([], |row| {
@@ -253,6 +285,7 @@ impl Store {
                     signature: parse(row, 1)?,
                     bytes: row.get(2)?,
                     last_valid_block_height: row.get(3)?,
+                    fee: Lamports(row.get(4)?),
                     tickets: Vec::new(),
                 })
             })?;
@@ -299,18 +332,22 @@ impl Store {
 fn record(connection: &Connection, attempt: &NewAttempt, now_ms: i64) -> Result<i64, StoreError> {
     connection
         .prepare_cached(
-            "INSERT INTO attempts (signature, transaction_bytes, blockhash, last_valid_block_height, state, recorded_at)
-             VALUES (?, ?, ?, ?, 'recorded', ?)",
+            "INSERT INTO attempts (signature, transaction_bytes, blockhash, last_valid_block_height, state, recorded_at,
+                                   fee_lamports, compute_units, compute_unit_price)
+             VALUES (?, ?, ?, ?, 'recorded', ?, ?, ?, ?)",
         )?
         .execute(params![
             attempt.signature.to_string(),
             attempt.bytes,
             attempt.blockhash.to_string(),
             attempt.last_valid_block_height,
-            now_ms
+            now_ms,
+            attempt.fee.0,
+            attempt.compute_units,
+            attempt.compute_unit_price
         ])?;
     let attempt_id = connection.last_insert_rowid();
-    for (mint_id, published) in &attempt.tickets {
+    for ((mint_id, published), fee) in attempt.tickets.iter().zip(attempt.fee.split(attempt.tickets.len())) {
         let claimed = connection
             .prepare_cached(
                 "UPDATE mints SET status = 'minting', attempts = attempts + 1, name = ?, metadata_uri = ?
@@ -321,8 +358,8 @@ fn record(connection: &Connection, attempt: &NewAttempt, now_ms: i64) -> Result<
             return Err(StoreError::Conflict("a ticket to sign for is not pending"));
         }
         connection
-            .prepare_cached("INSERT INTO attempt_tickets (attempt_id, mint_id) VALUES (?, ?)")?
-            .execute([attempt_id, *mint_id])?;
+            .prepare_cached("INSERT INTO attempt_tickets (attempt_id, mint_id, reserved_lamports) VALUES (?, ?, ?)")?
+            .execute(params![attempt_id, mint_id, (attempt.rent + fee).0])?;
     }
     Ok(attempt_id)
 }
@@ -363,11 +400,18 @@ fn settle(
         let ended = connection
             .prepare_cached(
                 // What landed may vanish in a fork: its bytes are kept until it cannot.
-                "UPDATE attempts SET state = ?1, slot = ?2, error = ?3, settled_at = ?4,
+                "UPDATE attempts SET state = ?1, slot = ?2, error = ?3, settled_at = ?4, never_sent = ?5,
                         transaction_bytes = iif(?1 = 'landed', transaction_bytes, x'')
-                 WHERE id = ?5 AND settled_at IS NULL",
+                 WHERE id = ?6 AND settled_at IS NULL",
             )?
-            .execute(params![state.as_str(), settlement.slot, settlement.error, now_ms, attempt_id])?;
+            .execute(params![
+                state.as_str(),
+                settlement.slot,
+                settlement.error,
+                now_ms,
+                settlement.never_sent,
+                attempt_id
+            ])?;
         if ended != 1 {
             return Err(StoreError::Conflict("an attempt was settled twice"));
         }
@@ -437,6 +481,18 @@ fn settle_ticket(
     }
     batches::charge(connection, ticket.mint_id, ticket.paid)?;
     stats::count(connection, ticket, now_ms)
+}
+
+/// The last attempt, if there is one.
+fn read_last(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<LastAttempt>> {
+    let Some(compute_units) = row.get(column)? else { return Ok(None) };
+    let [price, expired, rejected] = [1, 2, 3].map(|more| column.saturating_add(more));
+    Ok(Some(LastAttempt {
+        compute_units,
+        compute_unit_price: row.get(price)?,
+        expired: row.get(expired)?,
+        rejected: row.get(rejected)?,
+    }))
 }
 
 /// A column in base58.

@@ -33,6 +33,8 @@ pub struct BatchRecord {
     pub estimated: Lamports,
     /// What they have cost so far.
     pub spent: Lamports,
+    /// What they may cost at most; none for no bound of its own.
+    pub budget: Option<Lamports>,
     /// Settlements so far: the number of its last event.
     pub events: u64,
     /// Tickets that a later batch tried again.
@@ -161,7 +163,7 @@ pub struct BatchFilter {
 
 // No sum below zero, whatever a hand has done to the books: one that cannot be read would keep every batch from being settled.
 const COLUMNS: &str = "id, public_id, venue_id, total, max(open, 0), max(succeeded, 0), max(failed, 0), estimated_lamports, spent_lamports,
-     created_at, finished_at, events, reopened, not_before,
+     created_at, finished_at, events, reopened, not_before, max_lamports,
      CASE WHEN open = 0 OR total <= 25 THEN open
           ELSE (SELECT count(*) FROM mints WHERE status <> 'minted' AND status IN ('pending', 'minting')
                     AND mints.id <= (SELECT max(mint_id) FROM batch_entries WHERE batch_id = batches.id)) END";
@@ -182,7 +184,8 @@ fn read_batch(row: &Row<'_>) -> rusqlite::Result<BatchRecord> {
         events: row.get(11)?,
         reopened: row.get(12)?,
         not_before_ms: row.get(13)?,
-        until_done: row.get(14)?,
+        budget: row.get::<_, Option<u64>>(14)?.map(Lamports),
+        until_done: row.get(15)?,
     })
 }
 
@@ -195,15 +198,16 @@ pub(super) fn finished(connection: &Connection, batch_id: i64) -> Result<Option<
     Ok(batch)
 }
 
+/// The batch that is charged for a mint: the one that brought it last.
+pub(super) fn payer(mint_id: &str) -> String {
+    format!("(SELECT max(batch_id) FROM batch_entries WHERE mint_id = {mint_id} AND replayed = 0)")
+}
+
 /// Puts what a ticket costs on the batch that brought it last.
 pub(super) fn charge(connection: &Connection, mint_id: i64, paid: Lamports) -> Result<(), StoreError> {
     if paid > Lamports::ZERO {
-        connection
-            .prepare_cached(
-                "UPDATE batches SET spent_lamports = spent_lamports + ?
-                 WHERE id = (SELECT max(batch_id) FROM batch_entries WHERE mint_id = ? AND replayed = 0)",
-            )?
-            .execute(params![paid.0, mint_id])?;
+        let sql = format!("UPDATE batches SET spent_lamports = spent_lamports + ?1 WHERE id = {}", payer("?2"));
+        connection.prepare_cached(&sql)?.execute(params![paid.0, mint_id])?;
     }
     Ok(())
 }

@@ -231,7 +231,7 @@ fn take_back(connection: &Connection, mint_id: i64, row: &Row) -> Result<Option<
     let mut attempt = connection
         .prepare_cached(
             "UPDATE attempts SET state = 'unknown', slot = NULL, error = NULL, settled_at = NULL WHERE id = ?
-             RETURNING signature, transaction_bytes, last_valid_block_height",
+             RETURNING signature, transaction_bytes, last_valid_block_height, fee_lamports",
         )?
         .query_row([attempt_id], |row| {
             Ok(OpenAttempt {
@@ -239,6 +239,7 @@ fn take_back(connection: &Connection, mint_id: i64, row: &Row) -> Result<Option<
                 signature: parse(row, 0)?,
                 bytes: row.get(1)?,
                 last_valid_block_height: row.get(2)?,
+                fee: Lamports(row.get(3)?),
                 tickets: Vec::new(),
             })
         })?;

@@ -50,7 +50,9 @@ fn retry(connection: &Connection, mint_ids: &[i64], rules: &SpendingRules, now_m
 
 /// The codes are ours: nothing in the text comes from outside.
 fn condition() -> String {
-    let codes = FailureCode::OF_MINTING.into_iter().filter(|code| code.retryable());
+    // A ticket whose batch has used its budget up would meet the same budget again: it waits for a batch with a new one.
+    let helps = |code: &FailureCode| code.retryable() && *code != FailureCode::BudgetUsedUp;
+    let codes = FailureCode::OF_MINTING.into_iter().filter(helps);
     let codes: Vec<String> = codes.map(|code| format!("'{}'", code.as_str())).collect();
     let codes = codes.join(", ");
     // An issue that was replaced by a later one stays as it is.

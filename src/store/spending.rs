@@ -2,12 +2,27 @@
 
 use rusqlite::{Connection, params};
 
-use super::StoreError;
-use crate::domain::{lamports::Lamports, spending::Commitments};
+use super::{Store, StoreError};
+use crate::domain::{
+    lamports::Lamports,
+    spending::{Commitments, DAY, minute_of},
+};
 
-const MINUTE_MS: i64 = 60_000;
-const HOUR_MINUTES: i64 = 60;
-const DAY_MINUTES: i64 = 24 * HOUR_MINUTES;
+impl Store {
+    /// What has been promised or spent already. Money booked in minutes that are still to come is booked anew as spent now:
+    /// the clock was moved back, and each window stays shut for one length more at the most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn commitments(&self, now_ms: i64) -> Result<Commitments, StoreError> {
+        let found = self.read(move |connection| commitments(connection, now_ms)).await?;
+        if found.is_from_the_future() {
+            tracing::warn!("the clock was moved back; what was spent by the later clock counts from now on");
+            self.write(move |connection| rebook(connection, now_ms)).await?;
+        }
+        Ok(found)
+    }
+}
 
 pub(super) fn book(connection: &Connection, spent: Lamports, now_ms: i64) -> Result<(), StoreError> {
     if spent > Lamports::ZERO {
@@ -16,7 +31,7 @@ pub(super) fn book(connection: &Connection, spent: Lamports, now_ms: i64) -> Res
                 "INSERT INTO spending (minute, lamports) VALUES (?1, ?2)
                  ON CONFLICT (minute) DO UPDATE SET lamports = lamports + ?2",
             )?
-            .execute(params![now_ms.div_euclid(MINUTE_MS), spent.0])?;
+            .execute(params![minute_of(now_ms), spent.0])?;
     }
     Ok(())
 }
@@ -25,20 +40,26 @@ pub(super) fn book(connection: &Connection, spent: Lamports, now_ms: i64) -> Res
 pub(super) fn take_back(connection: &Connection, spent: Lamports, booked_at_ms: i64) -> Result<(), StoreError> {
     connection
         .prepare_cached("UPDATE spending SET lamports = max(lamports - ?, 0) WHERE minute = ?")?
-        .execute(params![spent.0, booked_at_ms.div_euclid(MINUTE_MS)])?;
+        .execute(params![spent.0, minute_of(booked_at_ms)])?;
     Ok(())
 }
 
 pub(super) fn commitments(connection: &Connection, now_ms: i64) -> Result<Commitments, StoreError> {
-    let since = |minutes: i64| -> Result<Lamports, StoreError> {
-        let from = now_ms.div_euclid(MINUTE_MS).saturating_sub(minutes);
-        let sum = connection
-            .prepare_cached("SELECT coalesce(sum(lamports), 0) FROM spending WHERE minute >= ?")?
-            .query_row([from], |row| row.get(0))?;
-        Ok(Lamports(sum))
-    };
+    let from = minute_of(now_ms).saturating_sub(DAY);
+    let mut spent = connection.prepare_cached("SELECT minute, lamports FROM spending WHERE minute >= ?")?;
+    let spent = spent.query_map([from], |row| Ok((row.get(0)?, Lamports(row.get(1)?))))?;
     let open_tickets = connection
         .prepare_cached("SELECT coalesce(sum(count), 0) FROM mint_counts WHERE status IN ('pending', 'minting')")?
         .query_row([], |row| row.get(0))?;
-    Ok(Commitments { open_tickets, last_hour: since(HOUR_MINUTES)?, last_day: since(DAY_MINUTES)? })
+    Ok(Commitments { open_tickets, spent: spent.collect::<Result<_, _>>()?, now_ms })
+}
+
+/// Books what is of minutes to come in this one.
+fn rebook(connection: &Connection, now_ms: i64) -> Result<(), StoreError> {
+    let now = minute_of(now_ms);
+    let ahead = connection
+        .prepare_cached("SELECT coalesce(sum(lamports), 0) FROM spending WHERE minute > ?")?
+        .query_row([now], |row| row.get(0))?;
+    connection.prepare_cached("DELETE FROM spending WHERE minute > ?")?.execute([now])?;
+    book(connection, Lamports(ahead), now_ms)
 }

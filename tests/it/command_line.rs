@@ -54,7 +54,14 @@ async fn a_file_is_minted_once_however_often_it_is_run() {
     assert_eq!((&plan["new"], &plan["known"]), (&Value::from(40), &Value::from(0)));
     assert_eq!(nfts_of(chain().rpc_url(), &authority).await, 0);
 
-    let first = mint(&["--yes"]);
+    // A budget holds for the whole file.
+    let cost = plan["estimate"]["estimatedLamports"].as_u64().unwrap();
+    assert_fails(&mint(&["--yes", "--max-lamports", &(cost - 1).to_string()]), 1, &["larger budget"]);
+    assert_fails(&mint(&["--yes", "--max-sol", "0.1"]), 1, &["nothing was minted", "budget of 0.1 SOL"]);
+    assert_fails(&mint(&["--max-sol", "1", "--max-lamports", "1"]), 2, &["--max-sol", "--max-lamports"]);
+    assert_eq!(nfts_of(chain().rpc_url(), &authority).await, 0);
+
+    let first = mint(&["--yes", "--max-lamports", &cost.to_string()]);
     assert!(first.status.success(), "{}", stderr(&first));
     let second = mint(&[]);
     assert!(second.status.success(), "a second run has nothing to ask: {}", stderr(&second));

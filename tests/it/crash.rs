@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashSet,
+    fs,
     io::{BufRead as _, BufReader},
     os::unix::process::ExitStatusExt as _,
     path::Path,
@@ -12,6 +13,7 @@ use std::{
 use boxoffice::chain::wallet::Wallet;
 use reqwest::Url;
 use serde_json::{Value, json};
+use solana_pubkey::Pubkey;
 use tokio::time::{Instant, sleep};
 
 use crate::support::*;
@@ -19,8 +21,9 @@ use crate::support::*;
 const TICKETS_PER_BATCH: usize = 120;
 const FUNDS: u64 = 10_000;
 /// Named points, and how often each is passed before the process dies there.
-const POINTS: [(&str, [u32; 3]); 13] = [
+const POINTS: [(&str, [u32; 3]); 14] = [
     ("accept.before", [1, 1, 1]),
+    ("accept.inside", [1, 1, 1]),
     ("accept.after", [1, 1, 1]),
     ("store.before_commit", [1, 3, 6]),
     ("store.after_commit", [2, 3, 5]),
@@ -65,6 +68,8 @@ fn start(folder: &Path, rpc: &str, kill_at: Option<(&str, u32)>) -> Option<Serve
         ("RATE_LIMIT_MAX", "off"),
         ("RATE_LIMIT_READ_MAX", "off"),
         ("BATCH_DELAY_MS", "40"),
+        // So that the bill shows whether what was offered before a kill is known after it.
+        ("PRIORITY_FEE_FLOOR", "5000"),
         ("LOG_LEVEL", "warn"),
     ];
     command.arg("serve").envs(settings).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -110,31 +115,63 @@ fn scattered(seed: u64) -> u64 {
     (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 33
 }
 
+/// A chain in a process of its own, with money for a wallet, and its address.
+fn localnet(folder: &Path, wallet: &Pubkey) -> (Process, String) {
+    let funds = format!("{wallet}={FUNDS}");
+    let arguments = ["localnet", "--rpc-port", "0", "--ws-port", "0", "--slot-ms", "100", "--fund", &funds];
+    let mut command = boxoffice(folder);
+    let localnet = command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut localnet = Process(localnet);
+    let mut line = String::new();
+    BufReader::new(localnet.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let rpc = line.split_whitespace().nth(1).unwrap().to_owned();
+    (localnet, rpc)
+}
+
+/// Killed between the look at the money and its reservation, or right behind: what was not committed is not reserved, and what
+/// was is reserved once.
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_while_money_is_reserved_it_is_reserved_once_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let wallet = Wallet::create(&folder.join("wallet.json")).unwrap().address();
+    let (_localnet, rpc) = localnet(folder, &wallet);
+    for (round, (point, is_reserved)) in
+        [("accept.before", false), ("accept.inside", false), ("accept.after", true)].into_iter().enumerate()
+    {
+        // Money of five tickets may leave the wallet in an hour, and each round is an hour of its own.
+        fs::write(folder.join("boxoffice.toml"), "[spending]\nhourly_limit_sol = 0.1\n").unwrap();
+        let (first, second) = (tickets(&format!("first-{round}"), 3), tickets(&format!("second-{round}"), 3));
+        let mut server = start(folder, &rpc, Some((point, 1))).unwrap();
+        assert!(!submit(&server.url, &first).await, "it died before it could answer");
+        assert_killed(&mut server.child);
+
+        let mut server = start(folder, &rpc, None).unwrap();
+        let send = async |batch: &[Value]| {
+            let body = json!({ "venueId": "v", "tickets": batch });
+            let url = server.url.join("/admin/batch-mint").unwrap();
+            answer(reqwest::Client::new().post(url).json(&body)).await
+        };
+        let (status, problem) = send(&second).await;
+        assert_eq!(status == 200, !is_reserved, "{point}: {problem}");
+        let (status, problem) = send(&first).await;
+        assert_eq!(status == 200, is_reserved, "{point}: {problem}");
+        server.child.0.kill().unwrap();
+        drop(server.child.0.wait());
+        let books = rusqlite::Connection::open(folder.join("data/boxoffice.db")).unwrap();
+        let minted = "SELECT count(*) FROM mints WHERE status = 'minted'";
+        let minted: usize = books.query_row(minted, [], |row| row.get(0)).unwrap();
+        assert_eq!((minted, nfts_of(&rpc.parse().unwrap(), &wallet).await), (3 * (round + 1), minted), "{point}");
+        books.execute("UPDATE spending SET minute = minute - 61", []).unwrap();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn killed_at_any_moment_every_accepted_ticket_is_minted_exactly_once() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let wallet = Wallet::create(&folder.join("wallet.json")).unwrap().address();
-    let localnet = boxoffice(folder)
-        .args([
-            "localnet",
-            "--rpc-port",
-            "0",
-            "--ws-port",
-            "0",
-            "--slot-ms",
-            "100",
-            "--fund",
-            &format!("{wallet}={FUNDS}"),
-        ])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut localnet = Process(localnet);
-    let mut line = String::new();
-    BufReader::new(localnet.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let rpc = line.split_whitespace().nth(1).unwrap().to_owned();
+    let (_localnet, rpc) = localnet(folder, &wallet);
 
     let named = POINTS.iter().flat_map(|(point, passes)| passes.iter().map(|pass| Some((*point, *pass))));
     let plan = named.chain((0..RANDOM_KILLS).map(|_| None));

@@ -48,6 +48,8 @@ mod crash;
 mod events;
 #[cfg(feature = "localnet")]
 mod export;
+#[cfg(feature = "localnet")]
+mod fees;
 #[cfg(all(feature = "localnet", feature = "redis"))]
 mod fleet;
 #[cfg(feature = "localnet")]
@@ -68,3 +70,5 @@ mod publish;
 mod reconcile;
 #[cfg(feature = "localnet")]
 mod seed_contract;
+#[cfg(feature = "localnet")]
+mod spending;

@@ -133,6 +133,26 @@ fn what_would_quietly_lift_a_limit_is_a_fault() {
 }
 
 #[test]
+fn priority_fees_are_off_but_on_mainnet_and_never_without_bounds() {
+    let folder = tempfile::tempdir().unwrap();
+    let fees = |pairs: &[(&str, &str)]| {
+        let loaded = Config::load(&sources(folder.path(), "", "", pairs, &[])).map_err(|faults| faults.to_string());
+        loaded.map(|config| config.priority_fees)
+    };
+    assert_eq!(fees(&[]).unwrap().percentile, None);
+    assert_eq!(fees(&[]).unwrap().most_per_ticket().0, 0, "nothing is reserved for what is never offered");
+    let mainnet = [("NETWORK", "mainnet-beta"), ("WALLET_PATH", "w.json")];
+    let usual = fees(&mainnet).unwrap();
+    assert_eq!((usual.percentile, usual.floor, usual.cap), (Some(75), 0, 100_000));
+    assert_eq!(usual.most_per_ticket().0, 22_000);
+    let off = [mainnet.as_slice(), &[("PRIORITY_FEE_PERCENTILE", "0")]].concat();
+    assert_eq!(fees(&off).unwrap().percentile, None);
+    let fault = fees(&[("PRIORITY_FEE_FLOOR", "200000"), ("PRIORITY_FEE_PERCENTILE", "101")]).unwrap_err();
+    assert!(fault.contains("PRIORITY_FEE_FLOOR is above PRIORITY_FEE_CAP"), "{fault}");
+    assert!(fault.contains("PRIORITY_FEE_PERCENTILE must be a whole number from 0 to 100"), "{fault}");
+}
+
+#[test]
 fn settings_of_later_versions_are_named_and_do_not_stop_the_box() {
     let folder = tempfile::tempdir().unwrap();
     let all = sources(

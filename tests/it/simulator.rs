@@ -23,7 +23,7 @@ use weather::{FAULTS, kill_points};
 use world::State;
 
 /// Days that are played unless told otherwise.
-const SEEDS: u64 = 120;
+const SEEDS: u64 = 150;
 /// Days on which confirmed blocks are given up, too.
 const DEEP_SEEDS: u64 = 60;
 
@@ -131,6 +131,14 @@ fn important() -> impl Iterator<Item = String> {
         "contradicting batch",
         "client hung up",
         "clock jump",
+        "clock back under a limit",
+        "priority fee",
+        "priority fee of a failed transaction",
+        "offer raised",
+        "tried out",
+        "batch with a budget",
+        "batch over its budget",
+        "reached budget_used_up",
         "dust",
         "wallet emptied",
         "wallet refilled",
@@ -197,6 +205,16 @@ fn signing_again_without_proof_is_caught() {
 #[test]
 fn sending_before_writing_ahead_is_caught() {
     println!("caught on day {}", days_until_caught("send before write-ahead", "before it was written ahead"));
+}
+
+#[test]
+fn booking_without_what_was_offered_is_caught() {
+    println!("caught on day {}", days_until_caught("forget offers", "left the wallet"));
+}
+
+#[test]
+fn spending_beyond_a_budget_is_caught() {
+    println!("caught on day {}", days_until_caught("ignore budgets", "its budget is"));
 }
 
 #[test]

@@ -115,6 +115,8 @@ pub(in crate::http) struct Summary {
     estimated_lamports: Lamports,
     /// What they have cost so far.
     spent_lamports: Lamports,
+    /// What they may cost at most; null for no bound of its own.
+    max_lamports: Option<Lamports>,
 }
 
 impl Batch {
@@ -143,6 +145,7 @@ impl Batch {
                 eta_seconds: (eta * 100.0).round() / 100.0,
                 estimated_lamports: record.estimated,
                 spent_lamports: record.spent,
+                max_lamports: record.budget,
             },
             batch_id: record.public_id,
             venue_id: record.venue_id,

@@ -1,6 +1,6 @@
 //! A batch as it is sent, read by hand: one wrong ticket must not spoil the others, and every fault is told.
 
-use std::{collections::BTreeMap, fmt};
+use std::{collections::BTreeMap, fmt, num::NonZeroU64};
 
 use serde::{
     Deserialize, Deserializer,
@@ -18,6 +18,7 @@ use utoipa::{
 use crate::{
     domain::{
         ids::VenueId,
+        lamports::Lamports,
         ticket::{Fault, Ticket},
     },
     http::error::Problem,
@@ -45,6 +46,10 @@ pub(in crate::http) struct BatchMint {
     #[schema(value_type = String, required = false, example = "2026-12-31T23:00:00Z",
         pattern = r"^(quietHours|\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))$")]
     not_before: Option<String>,
+    /// Most that the new tickets may cost together, fees of transactions that come to nothing included. A batch that is
+    /// expected to cost more is refused as a whole; tickets that it turns out not to reach for fail with `budget_used_up`.
+    #[schema(value_type = u64, required = false, minimum = 1, example = 25_000_000)]
+    max_lamports: Option<u64>,
 }
 
 /// A ticket; anything else is taken too, and fails alone.
@@ -94,23 +99,29 @@ pub(super) fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
         Some(Ok(text)) => read_not_before(&text).map(Some),
         Some(Err(_)) => Err("must be a string"),
     };
+    let budget = match fields.remove("maxLamports").map(|text| serde_json::from_str::<NonZeroU64>(text.get())) {
+        None => Ok(None),
+        Some(Ok(budget)) => Ok(Some(Lamports(budget.get()))),
+        Some(Err(_)) => Err("must be a whole number of lamports, at least 1"),
+    };
     let wrong = [
         ("venueId", venue_id.as_ref().err()),
         ("tickets", tickets.as_ref().err()),
         ("notBefore", not_before.as_ref().err()),
+        ("maxLamports", budget.as_ref().err()),
     ];
     let wrong = wrong.into_iter().filter_map(|(name, detail)| Some((name, *detail?)));
-    let unknown = fields
-        .keys()
-        .map(|name| (name.as_str(), "is not a field of a batch, which has venueId, tickets and notBefore"));
+    let unknown = fields.keys().map(|name| {
+        (name.as_str(), "is not a field of a batch, which has venueId, tickets, notBefore and maxLamports")
+    });
     let fault = |(name, detail): (&str, &str)| Fault {
         pointer: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
         detail: detail.into(),
     };
     let faults: Vec<Fault> = wrong.chain(unknown).map(fault).collect();
-    match (venue_id, tickets, not_before) {
-        (Ok(venue_id), Ok(tickets), Ok(not_before)) if faults.is_empty() => {
-            Ok(BatchRequest { venue_id, not_before, tickets })
+    match (venue_id, tickets, not_before, budget) {
+        (Ok(venue_id), Ok(tickets), Ok(not_before), Ok(budget)) if faults.is_empty() => {
+            Ok(BatchRequest { venue_id, not_before, budget, tickets })
         }
         _ => Err(Problem::invalid(faults)),
     }

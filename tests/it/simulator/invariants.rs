@@ -9,7 +9,6 @@ use solana_signature::Signature;
 
 use super::{
     ledger::{Landing, Nature},
-    transaction::SIGNATURE_FEE,
     venue::Venue,
     world::{State, World},
 };
@@ -36,10 +35,12 @@ pub fn check(world: &Arc<World>, folder: &Path, venue: &Venue) {
     let addresses = booked.values().map(|row| row.mint).collect::<Vec<_>>();
     promises(&mut state, &connection, venue, &booked);
     for row in booked.values() {
-        compare(&mut state, row);
+        compare(&mut state, &connection, row);
     }
     once(&mut state, &addresses);
     money(&mut state, &connection, venue);
+    fees(&mut state, &connection);
+    budgets(&mut state, &connection);
     states(&mut state, &connection);
 }
 
@@ -102,7 +103,7 @@ fn promises(state: &mut State, connection: &Connection, venue: &Venue, booked: &
 }
 
 /// The books say of a ticket what the chain says.
-fn compare(state: &mut State, row: &Booked) {
+fn compare(state: &mut State, connection: &Connection, row: &Booked) {
     let Booked { ticket, status, mint, .. } = row;
     let made = state.ledger.landed.values().find(|landing| landing.transaction.mints(mint) && landing.error.is_none());
     let made = made.map(|Landing { transaction, .. }| {
@@ -129,6 +130,7 @@ fn compare(state: &mut State, row: &Booked) {
                 "rejected_by_chain" => nature == Nature::Impossible,
                 // Bad luck in all of its attempts; the retry at the end may be one too many for the limit of an hour.
                 "never_landed" => true,
+                "budget_used_up" => budgeted(connection, *mint),
                 _ => false,
             };
             if !deserved {
@@ -147,6 +149,13 @@ fn compare(state: &mut State, row: &Booked) {
     if nature == Nature::Heavy && status == "minted" {
         state.note("reached minted with more compute units");
     }
+}
+
+/// Whether the batch that a ticket is charged to has a budget.
+fn budgeted(connection: &Connection, mint: Pubkey) -> bool {
+    let sql = "SELECT max_lamports IS NOT NULL FROM batches WHERE id = (SELECT max(batch_id) FROM batch_entries e
+                   JOIN mints m ON m.id = e.mint_id WHERE m.mint_address = ? AND replayed = 0)";
+    connection.query_row(sql, [mint.to_string()], |row| row.get(0)).unwrap()
 }
 
 /// No ticket was minted twice, and nothing was minted that was not sold.
@@ -198,7 +207,10 @@ fn money(state: &mut State, connection: &Connection, venue: &Venue) {
             .values()
             // Fees of rejected transactions come on top of a ticket's price.
             .map(|landing| {
-                (landing.slot, if landing.error.is_some() { landing.paid - SIGNATURE_FEE } else { landing.paid })
+                (
+                    landing.slot,
+                    if landing.error.is_some() { landing.paid - landing.transaction.fee } else { landing.paid },
+                )
             })
             .collect();
         for (slot, _) in &outs {
@@ -208,6 +220,59 @@ fn money(state: &mut State, connection: &Connection, venue: &Venue) {
                 state.violated(format!("{in_hour} left the wallet within an hour; the limit is {limit}"));
                 break;
             }
+        }
+    }
+}
+
+/// The books know of every transaction what the network took for it.
+fn fees(state: &mut State, connection: &Connection) {
+    let mut rows = connection.prepare("SELECT signature, fee_lamports, compute_unit_price FROM attempts").unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, u64>(1)?, row.get::<_, u64>(2)?)));
+    for row in rows.unwrap() {
+        let (signature, booked, price) = row.unwrap();
+        let Some(landing) = state.ledger.landed.get(&signature.parse::<Signature>().unwrap()) else { continue };
+        let (paid, failed) = (landing.transaction.fee, landing.error.is_some());
+        if paid != booked {
+            state.violated(format!("{signature} took a fee of {paid}, the books say {booked}"));
+        }
+        if price > 0 {
+            state.note(if failed { "priority fee of a failed transaction" } else { "priority fee" });
+        }
+    }
+    let raised = "SELECT count(*) FROM attempts a JOIN attempt_tickets t ON t.attempt_id = a.id
+                  JOIN attempt_tickets u ON u.mint_id = t.mint_id AND u.attempt_id > t.attempt_id
+                  JOIN attempts b ON b.id = u.attempt_id
+                  WHERE a.state = 'dead' AND NOT a.never_sent AND b.compute_unit_price > a.compute_unit_price";
+    if connection.query_row(raised, [], |row| row.get::<_, u64>(0)).unwrap() > 0 {
+        state.note("offer raised");
+    }
+}
+
+/// No batch has cost more than its budget, the fees of transactions that came to nothing included.
+fn budgets(state: &mut State, connection: &Connection) {
+    let mut rows = connection
+        .prepare(
+            "SELECT b.id, b.max_lamports, b.spent_lamports, a.signature, m.mint_address FROM batches b
+             JOIN batch_entries e ON e.batch_id = b.id AND e.replayed = 0 JOIN mints m ON m.id = e.mint_id
+             JOIN attempt_tickets t ON t.mint_id = m.id JOIN attempts a ON a.id = t.attempt_id
+             WHERE b.max_lamports IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM batch_entries o WHERE o.mint_id = m.id AND o.replayed = 0 AND o.batch_id <> b.id)",
+        )
+        .unwrap();
+    let rows = rows.query_map([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?, row.get::<_, String>(3)?)));
+    let mut paid: BTreeMap<i64, (u64, u64)> = BTreeMap::new();
+    for row in rows.unwrap() {
+        let (batch, most, signature) = row.unwrap();
+        let signature: Signature = signature.parse().unwrap();
+        // What a node with full history denied, the box cannot know.
+        let landing = state.ledger.landed.get(&signature).filter(|_| !state.forgotten.contains(&signature));
+        let (_, sum) = paid.entry(batch).or_insert((most, 0));
+        *sum += landing.map_or(0, |landing| landing.paid);
+    }
+    for (batch, (most, sum)) in paid {
+        state.note("batch with a budget");
+        if sum > most {
+            state.violated(format!("batch {batch} has cost {sum}, and its budget is {most}"));
         }
     }
 }

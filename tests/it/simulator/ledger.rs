@@ -13,7 +13,7 @@ use solana_transaction_error::TransactionError;
 
 use super::{
     random::Random,
-    transaction::{Minting, SIGNATURE_FEE, Transaction},
+    transaction::{BASE_UNITS, Minting, Transaction},
 };
 
 pub const SLOT_MS: u64 = 400;
@@ -200,12 +200,12 @@ impl Ledger {
             return;
         }
         let balance = self.balance_at(block.slot);
-        if balance < SIGNATURE_FEE {
+        if balance < transaction.fee {
             self.unpaid += 1;
             return;
         }
-        let error = self.error_of(&transaction, balance - SIGNATURE_FEE);
-        let mut paid = SIGNATURE_FEE;
+        let error = self.error_of(&transaction, balance - transaction.fee);
+        let mut paid = transaction.fee;
         if error.is_none() {
             for ticket in &transaction.tickets {
                 let at_mint = self.dust_at(&ticket.mint);
@@ -220,7 +220,7 @@ impl Ledger {
 
     /// As the real programs answer, code by code; the first fault undoes everything.
     fn error_of(&self, transaction: &Transaction, mut balance: u64) -> Option<TransactionError> {
-        let (mut units, mut first) = (0, u8::from(!transaction.is_v1));
+        let (mut units, mut first) = (0, transaction.budget_instructions);
         for ticket in &transaction.tickets {
             let at = |index, error| Some(TransactionError::InstructionError(first + index, error));
             let nature = self.nature.get(&ticket.mint).copied().unwrap_or(Nature::Healthy);
@@ -232,7 +232,8 @@ impl Ledger {
                 return at(0, InstructionError::Custom(1));
             };
             balance = left;
-            units += if nature == Nature::Heavy { 300_000 } else { 150_000 };
+            let needed = BASE_UNITS + ticket.search_units;
+            units += if nature == Nature::Heavy { needed.max(300_000) } else { needed };
             if units > transaction.compute_limit {
                 return at(2, InstructionError::ComputationalBudgetExceeded);
             }

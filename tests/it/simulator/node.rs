@@ -15,7 +15,7 @@ use tokio::time::sleep;
 
 use super::{
     ledger::{CONFIRMED, FINAL, LIFETIME},
-    transaction::{Transaction, price, rent},
+    transaction::{BASE_UNITS, Transaction, price, rent},
     world::{Sent, State, V1, World},
 };
 
@@ -209,6 +209,18 @@ impl State {
     }
 }
 
+impl State {
+    /// What others have offered of late: nothing in quiet worlds, and in the others now this and now that.
+    fn offers(&mut self) -> Vec<u64> {
+        if !self.busy || self.random.chance(100) {
+            return Vec::new();
+        }
+        self.note("others offer more");
+        let level = self.random.of_any_size(17);
+        (0..150).map(|_| self.random.below(level + 1)).collect()
+    }
+}
+
 pub fn short(bytes: &[u8]) -> String {
     format!("{:08x}", u32::from_be_bytes(bytes[..4].try_into().unwrap()))
 }
@@ -277,6 +289,7 @@ impl Chain for Nodes {
         let transaction = Transaction::decode_unsigned(transaction);
         assert_eq!(transaction.signature, Signature::default(), "what is simulated is worth nothing to anybody");
         let answer = |state: &mut State, view: View| {
+            state.note("tried out");
             let lies = state.strikes("wrong simulation");
             let error = if transaction.is_v1 && (state.v1 != V1::Refused) == lies {
                 Some(TransactionError::UnsupportedVersion)
@@ -285,9 +298,14 @@ impl Chain for Nodes {
             } else {
                 None
             };
-            Simulated { error, units_consumed: Some(150_000 * transaction.tickets.len() as u64) }
+            let needed = transaction.tickets.iter().map(|ticket| u64::from(BASE_UNITS + ticket.search_units));
+            Simulated { error, units_consumed: state.random.chance(950).then(|| needed.sum()) }
         };
         self.call("simulate", answer).await
+    }
+
+    async fn priority_fees(&self, _written: &[Pubkey]) -> Result<Vec<u64>, ChainError> {
+        self.call("priority_fees", |state, _| state.offers()).await
     }
 
     async fn block_time_ms(&self, _slot: u64) -> Result<Option<i64>, ChainError> {

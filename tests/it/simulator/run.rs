@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use boxoffice::{
     cache::{Cache, Caching},
     chain::{Chain, wallet::Wallet},
-    domain::{lamports::Lamports, mint::MintStatus, spending::SpendingLimits, ticket::TicketRules},
+    domain::{mint::MintStatus, spending::SpendingLimits, ticket::TicketRules},
     estimate::{Pacing, Prices},
     minting::{Minter, MintingSettings},
     store::{FILE_NAME, Identity, Store},
@@ -107,7 +107,7 @@ async fn live(world: &Arc<World>, folder: &Path, venue: &mut Venue, bad: bool) -
         }
     }
     let life = async {
-        let Some(engine) = Engine::start(world, folder, &store, venue.limit).await else { return End::Stopped };
+        let Some(engine) = Engine::start(world, folder, &store, venue).await else { return End::Stopped };
         venue.sell(&engine.minter, world, bad).await;
         if !bad {
             venue.finish(&engine.minter, world).await;
@@ -165,7 +165,7 @@ struct Engine {
 
 impl Engine {
     /// As `App::start` does. None if it fails: the service manager starts the process again.
-    async fn start(world: &Arc<World>, folder: &Path, store: &Store, limit: Option<Lamports>) -> Option<Self> {
+    async fn start(world: &Arc<World>, folder: &Path, store: &Store, venue: &Venue) -> Option<Self> {
         let chain: Arc<dyn Chain> = Arc::new(Nodes(Arc::clone(world)));
         let wallet = Wallet::load(&folder.join("wallet.json")).unwrap();
         let clock = Arc::new(WallClock(Arc::clone(world)));
@@ -186,7 +186,7 @@ impl Engine {
             symbol: "SIM".into(),
             seller_fee_basis_points: 0,
             ticket_rules: TicketRules::default(),
-            limits: SpendingLimits { per_hour: limit, ..SpendingLimits::default() },
+            limits: SpendingLimits { per_hour: venue.limit, ..SpendingLimits::default() },
             pacing,
             packing: true,
             quiet_hours: None,
@@ -198,7 +198,7 @@ impl Engine {
             Arc::new(Shelf(Arc::clone(world))),
             Caching::new(Cache::in_memory(1 << 20), "memory", &registry).unwrap(),
             wallet,
-            Arc::new(Prices::new(chain)),
+            Arc::new(Prices::new(chain).with_priority_fees(venue.priority_fees)),
             clock,
             settings,
             &registry,

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use boxoffice::{chain::Account, domain::lamports::Lamports};
+use boxoffice::{
+    chain::{Account, compute::search_units},
+    domain::lamports::Lamports,
+};
 use solana_hash::Hash;
 use solana_message::{VersionedMessage, compiled_instruction::CompiledInstruction};
 use solana_program_pack::Pack as _;
@@ -11,7 +14,9 @@ use solana_signature::Signature;
 use solana_transaction::versioned::VersionedTransaction;
 use spl_token_interface::state::{Account as TokenAccount, AccountState, Mint};
 
-pub const SIGNATURE_FEE: u64 = 5_000;
+const SIGNATURE_FEE: u64 = 5_000;
+/// What a healthy ticket takes, apart from the search for its addresses, in compute units.
+pub const BASE_UNITS: u32 = 114_000;
 const MINT_BYTES: usize = 82;
 const METADATA_BYTES: usize = 607;
 const EDITION_BYTES: usize = 20;
@@ -23,6 +28,9 @@ pub struct Transaction {
     pub signature: Signature,
     pub blockhash: Hash,
     pub compute_limit: u32,
+    /// What the network takes, in lamports.
+    pub fee: u64,
+    pub budget_instructions: u8,
     pub is_v1: bool,
     pub tickets: Vec<Minting>,
 }
@@ -33,6 +41,8 @@ pub struct Minting {
     pub wallet: Pubkey,
     pub mint: Pubkey,
     pub uri: String,
+    /// What the search for its addresses takes, in compute units.
+    pub search_units: u32,
     /// It expects lamports at the mint's address already.
     pub prefunded: bool,
     name: String,
@@ -70,16 +80,28 @@ impl Transaction {
     pub fn decode_unsigned(bytes: &[u8]) -> Self {
         let transaction: VersionedTransaction = wincode::deserialize(bytes).expect("a transaction");
         let (message, keys) = (&transaction.message, transaction.message.static_account_keys());
-        let (compute_limit, longest, instructions) = match message {
-            VersionedMessage::V1(v1) => {
-                assert!(v1.config.loaded_accounts_data_size_limit.unwrap() > 2_000_000, "none means zero");
-                (v1.config.compute_unit_limit.unwrap(), 4_096, message.instructions())
+        let is_budget =
+            |one: &CompiledInstruction| keys[usize::from(one.program_id_index)] == solana_compute_budget_interface::ID;
+        let (mut compute_limit, mut priority_fee) = (0, 0);
+        let (longest, budget_instructions) = if let VersionedMessage::V1(v1) = message {
+            assert!(v1.config.loaded_accounts_data_size_limit.unwrap() > 2_000_000, "none means zero");
+            compute_limit = v1.config.compute_unit_limit.unwrap();
+            priority_fee = v1.config.priority_fee.unwrap_or_default();
+            (4_096, 0)
+        } else {
+            let mut price = 0;
+            let budget: Vec<_> = message.instructions().iter().take_while(|one| is_budget(one)).collect();
+            for instruction in &budget {
+                match instruction.data.split_first().unwrap() {
+                    (2, limit) => compute_limit = u32::from_le_bytes(limit.try_into().unwrap()),
+                    (3, offer) => price = u64::from_le_bytes(offer.try_into().unwrap()),
+                    (other, _) => panic!("compute budget instruction {other}"),
+                }
             }
-            VersionedMessage::Legacy(_) | VersionedMessage::V0(_) => {
-                let (compute, instructions) = message.instructions().split_first().unwrap();
-                (u32::from_le_bytes(compute.data[1..5].try_into().unwrap()), 1_232, instructions)
-            }
+            priority_fee += (price * u64::from(compute_limit)).div_ceil(1_000_000);
+            (1_232, budget.len())
         };
+        let instructions = &message.instructions()[budget_instructions..];
         assert!(bytes.len() <= longest, "{} bytes are too long", bytes.len());
         // A ticket's last instruction is the second of the program that makes it.
         let is_metadata = |one: &CompiledInstruction| keys[usize::from(one.program_id_index)] == mpl_token_metadata::ID;
@@ -92,6 +114,8 @@ impl Transaction {
             signature: transaction.signatures[0],
             blockhash: *message.recent_blockhash(),
             compute_limit,
+            fee: SIGNATURE_FEE + priority_fee,
+            budget_instructions: budget_instructions as u8,
             is_v1: matches!(message, VersionedMessage::V1(_)),
             tickets: tickets.collect(),
         }
@@ -120,6 +144,7 @@ impl Minting {
             wallet: keys[0],
             mint: key(create.accounts[2]),
             uri,
+            search_units: search_units(&key(create.accounts[2]), &key(mint_one.accounts[1])),
             prefunded: instructions.len() == 6,
             name,
             symbol,

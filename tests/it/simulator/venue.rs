@@ -12,7 +12,9 @@ use boxoffice::{
         address::{Generation, mint_address},
         ids::{TicketId, VenueId},
         lamports::Lamports,
+        spending::Refusal,
     },
+    estimate::PriorityFeeSettings,
     minting::{AcceptError, BatchRequest, Minter},
     store::StoreError,
 };
@@ -20,12 +22,10 @@ use serde_json::{json, value::RawValue};
 use solana_pubkey::Pubkey;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::{
-    ledger::Nature,
-    transaction::{SIGNATURE_FEE, price},
-    world::World,
-};
+use super::{ledger::Nature, transaction::price, world::World};
 
+/// What the network takes when nothing is offered.
+const USUAL_FEE: u64 = 5_000;
 /// Most tickets sold in one seed.
 const MOST_TICKETS: u64 = 40;
 
@@ -34,6 +34,8 @@ const MOST_TICKETS: u64 = 40;
 pub struct Batch {
     /// Ticket and seat: the same ticket with another seat is a contradiction.
     pub tickets: Vec<(String, String)>,
+    /// Most that it may cost.
+    pub budget: Option<Lamports>,
     /// Public ids under which it was accepted.
     pub accepted: Vec<String>,
 }
@@ -42,6 +44,7 @@ pub struct Venue {
     pub id: VenueId,
     pub wallet: Pubkey,
     pub limit: Option<Lamports>,
+    pub priority_fees: PriorityFeeSettings,
     pub batches: Arc<Mutex<Vec<Batch>>>,
     next_ticket: u64,
 }
@@ -49,12 +52,17 @@ pub struct Venue {
 impl Venue {
     pub fn open(world: &Arc<World>, wallet: Pubkey) -> Self {
         let mut state = world.state();
-        let full = price() + SIGNATURE_FEE;
+        let full = price() + USUAL_FEE;
         let limit = state.random.chance(200).then(|| Lamports(full * state.random.between(5, MOST_TICKETS)));
         let funds = full * state.random.between(0, 3 * MOST_TICKETS) + state.random.below(full);
         state.ledger.add_money(funds.cast_signed());
-        state.say(&format!("funds {funds}, limit {limit:?}"));
-        Self { id: VenueId::new("v").unwrap(), wallet, limit, batches: Arc::default(), next_ticket: 0 }
+        let priority_fees = PriorityFeeSettings {
+            percentile: state.random.chance(700).then_some(75),
+            floor: *state.random.pick(&[0, 0, 777]),
+            cap: 50_000,
+        };
+        state.say(&format!("funds {funds}, limit {limit:?}, {priority_fees:?}"));
+        Self { id: VenueId::new("v").unwrap(), wallet, limit, priority_fees, batches: Arc::default(), next_ticket: 0 }
     }
 
     /// Sells for a while, in whatever weather.
@@ -133,7 +141,10 @@ impl Venue {
                 };
                 state.ledger.nature.insert(self.address_of(ticket), nature);
             }
-            batches.push(Batch { tickets, accepted: Vec::new() });
+            // Enough for what is expected, or a little less or more.
+            let most = tickets.len() as u64 * (price() + USUAL_FEE) + state.random.of_any_size(15);
+            let budget = state.random.chance(300).then(|| Lamports(most.saturating_sub(state.random.of_any_size(8))));
+            batches.push(Batch { tickets, budget, accepted: Vec::new() });
             batches.len() - 1
         } else if kind < 9 {
             state.note("batch sent again");
@@ -180,12 +191,11 @@ impl Venue {
 
     fn jump_clock(&mut self, world: &Arc<World>) {
         let mut state = world.state();
-        // A limit of an hour is by the wall clock: a jump over it makes a new hour.
-        if self.limit.is_none() {
-            let ms = state.random.of_any_size(33).cast_signed();
-            state.clock_offset_ms += if state.random.chance(500) { ms } else { -ms };
-            state.note("clock jump");
-        }
+        let ms = state.random.of_any_size(33).cast_signed();
+        // A limit of an hour is by the wall clock: a jump forward over it makes a new hour. One back must not.
+        let forward = state.random.chance(500) && self.limit.is_none();
+        state.clock_offset_ms += if forward { ms } else { -ms };
+        state.note(if self.limit.is_none() { "clock jump" } else { "clock back under a limit" });
     }
 
     /// A stranger sends lamports to the address of a ticket.
@@ -217,14 +227,14 @@ async fn accept(
     number: usize,
     world: Arc<World>,
 ) -> bool {
-    let tickets = batches.lock().unwrap()[number].tickets.clone();
+    let Batch { tickets, budget, .. } = batches.lock().unwrap()[number].clone();
     let tickets = tickets.iter().map(|(id, seat)| {
         let ticket = json!({ "id": id, "eventId": "e", "userId": "u", "ticketData": {
             "eventName": "Concert", "eventDate": "2025-12-01", "venue": "Stadium", "tier": "VIP", "seatNumber": seat
         }});
         RawValue::from_string(ticket.to_string()).unwrap()
     });
-    let request = BatchRequest { venue_id: venue, not_before: None, tickets: tickets.collect() };
+    let request = BatchRequest { venue_id: venue, not_before: None, budget, tickets: tickets.collect() };
     // Clients hang up.
     let patience = world.state().random.ms(500, 30_000);
     let answer = timeout(patience, minter.accept(request)).await;
@@ -241,7 +251,10 @@ async fn accept(
         Ok(Err(AcceptError::Store(StoreError::Refused(refusal)))) => {
             state.note("batch refused");
             state.say(&refusal.to_string());
-            matches!(refusal, boxoffice::domain::spending::Refusal::PeriodLimit { .. })
+            if matches!(refusal, Refusal::OverBudget { .. }) {
+                state.note("batch over its budget");
+            }
+            matches!(refusal, Refusal::PeriodLimit { .. } | Refusal::OverBudget { .. })
         }
         Ok(Err(error)) => {
             state.note("batch not accepted");

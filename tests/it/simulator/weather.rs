@@ -34,8 +34,9 @@ pub const FAULTS: [(&str, u64); 20] = [
 ];
 
 /// The product's own kill points: a simulated process may die at any of them.
-pub const KILL_POINTS: [&str; 13] = [
+pub const KILL_POINTS: [&str; 14] = [
     "accept.before",
+    "accept.inside",
     "accept.after",
     "prepare.published",
     "prepare.looked_up",

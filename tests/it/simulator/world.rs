@@ -27,10 +27,13 @@ pub struct World {
     pub died: Notify,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "what kind of world it is, and what has happened in it")]
 pub struct State {
     pub options: Options,
     /// Whether the box finds its pace by itself.
     pub adaptive: bool,
+    /// Whether others want to land too, and offer something for it.
+    pub busy: bool,
     pub random: Random,
     pub ledger: Ledger,
     /// Of a thousand occasions.
@@ -84,6 +87,7 @@ impl World {
         let mut state = State {
             options,
             adaptive: seed.is_multiple_of(2),
+            busy: !seed.is_multiple_of(3),
             random: Random::new(seed),
             ledger: Ledger::new(0),
             weather: BTreeMap::new(),

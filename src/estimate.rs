@@ -21,6 +21,8 @@ const PRICE_LIFETIME: Duration = Duration::from_mins(10);
 /// The price of a ticket, asked from the chain and remembered for ten minutes.
 pub struct Prices {
     chain: Arc<dyn Chain>,
+    /// Signatures of a transaction.
+    signatures: u64,
     known: Mutex<Option<(Instant, TicketPrice)>>,
 }
 
@@ -31,10 +33,16 @@ impl fmt::Debug for Prices {
 }
 
 impl Prices {
-    /// Prices on a chain.
+    /// Prices on a chain, of transactions with one signature.
     #[must_use]
     pub fn new(chain: Arc<dyn Chain>) -> Self {
-        Self { chain, known: Mutex::new(None) }
+        Self { chain, signatures: 1, known: Mutex::new(None) }
+    }
+
+    /// The same for transactions with so many signatures.
+    #[must_use]
+    pub fn with_signatures(self, signatures: u64) -> Self {
+        Self { signatures, ..self }
     }
 
     /// What one ticket cost when the chain last said so, without asking it.
@@ -68,7 +76,7 @@ impl Prices {
             metadata_rent_lamports: metadata,
             edition_rent_lamports: edition,
             metaplex_fee_lamports: fee + instructions::METAPLEX_FEE_OFFSET,
-            signature_fee_lamports: instructions::SIGNATURE_FEE,
+            signature_fee_lamports: instructions::signature_fee(self.signatures),
         };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), price));
         Ok(price)

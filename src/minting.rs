@@ -51,7 +51,6 @@ use crate::{
     clock::SharedClock,
     domain::{
         document::{Image, metadata_json},
-        lamports::Lamports,
         mint::AttemptState,
         quiet_hours::QuietHours,
         spending::SpendingLimits,
@@ -59,6 +58,7 @@ use crate::{
     },
     estimate::{Pacing, Prices},
     metadata::{Content, ContentId, PublishError, Publisher},
+    payers::{LowBalance, Purse},
     store::{Settlement, Store, StoreError},
 };
 use meter::{Meter, SharedRate};
@@ -134,8 +134,8 @@ enum StepError {
     Publish(#[from] PublishError),
     #[error("a transaction cannot be signed: {0}")]
     Sign(#[from] solana_signer::SignerError),
-    #[error("the wallet {wallet} has {balance}, too little for the next ticket: send it at least {missing}")]
-    LowBalance { wallet: String, balance: Lamports, missing: Lamports },
+    #[error(transparent)]
+    LowBalance(#[from] LowBalance),
 }
 
 /// The minting service. Cheap to clone.
@@ -153,6 +153,7 @@ struct Shared {
     publisher: Arc<dyn Publisher>,
     cache: Caching,
     wallet: Wallet,
+    purse: Purse,
     prices: Arc<Prices>,
     clock: SharedClock,
     settings: MintingSettings,
@@ -200,12 +201,14 @@ impl Minter {
         meter.register(registry)?;
         let rate = SharedRate::new(settings.pacing.initial_rate(), registry)?;
         let (to_remember, remembering) = remember::channel();
+        let purse = Purse::new(Arc::clone(&chain), &wallet);
         let shared = Shared {
             store,
             chain,
             publisher,
             cache,
             wallet,
+            purse,
             prices,
             clock,
             settings,
@@ -257,6 +260,12 @@ impl Minter {
             }
         }
         Ok(())
+    }
+
+    /// What pays for the tickets.
+    #[must_use]
+    pub fn purse(&self) -> &Purse {
+        &self.shared.purse
     }
 
     /// Changes whenever something was settled.

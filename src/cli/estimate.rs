@@ -7,6 +7,7 @@ use clap::Args;
 use super::SettingFlags;
 use crate::{
     app,
+    chain::transaction::signatures,
     estimate::{Estimate, Prices},
 };
 
@@ -24,8 +25,8 @@ pub(super) struct EstimateArgs {
 
 pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
     let config = settings.load_quietly()?;
-    let (chain, _embedded) = app::connect(&config, None).await?;
-    let price = Prices::new(Arc::new(chain)).ticket().await?;
+    let (chain, _embedded) = app::connect(&config, Vec::new()).await?;
+    let price = Prices::new(Arc::new(chain)).with_signatures(signatures(config.fee_payers)).ticket().await?;
     let seconds = config.pacing.seconds_for(args.count, config.pacing.initial_rate());
     let estimate = Estimate::new(args.count, price, seconds);
     if args.json {

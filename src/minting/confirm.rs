@@ -25,7 +25,7 @@ use super::{
 use crate::simulation;
 use crate::{
     cache::TicketKey,
-    chain::{ChainError, Landed, Tip, instructions::SIGNATURE_FEE, ticket::OnChain},
+    chain::{ChainError, Landed, Tip, ticket::OnChain},
     domain::{
         failure::{Failure, FailureCode},
         lamports::Lamports,
@@ -209,7 +209,7 @@ impl Confirmer {
         let mut tickets = Vec::with_capacity(on_chain.len());
         for (ticket, on_chain) in flight.tickets.iter().zip(on_chain) {
             let cost = match on_chain {
-                OnChain::Ticket(on_chain) => cost(&self.shared, on_chain).await?,
+                OnChain::Ticket(on_chain) => cost(&self.shared, on_chain, flight.fee).await?,
                 // Its owner has burned it already: minted it was, at the usual price.
                 OnChain::Foreign | OnChain::Absent { .. } => self.shared.prices.ticket().await?.total(),
             };
@@ -232,7 +232,7 @@ impl Confirmer {
         told: &HashMap<i64, (Signature, u64)>,
     ) -> Result<Settlement, StepError> {
         let mut tickets = Vec::with_capacity(on_chain.len());
-        let mut fee = SIGNATURE_FEE;
+        let mut fee = flight.fee;
         for (ticket, on_chain) in flight.tickets.iter().zip(on_chain) {
             let mut verdict = if let OnChain::Absent { prefunded } = on_chain {
                 let alone = flight.tickets.len() == 1;
@@ -269,7 +269,7 @@ impl Confirmer {
         told: Option<(Signature, u64)>,
     ) -> Result<TicketVerdict, ChainError> {
         let OpenTicket { mint_id, mint_address: mint, ref published, .. } = *ticket;
-        let subject = Subject { mint_id, mint, owner: None, published };
+        let subject = Subject { mint_id, mint, owner: None, published, fee: Some(flight.fee) };
         adopt(&self.shared, subject, on_chain, Some(flight.signature), told).await
     }
 

@@ -13,7 +13,12 @@ use solana_signature::Signature;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::Shared;
-use crate::store::{OpenAttempt, OpenTicket, StoreError};
+use crate::{
+    chain::{instructions::signature_fee, transaction::Bill},
+    domain::lamports::Lamports,
+    payers::Paying,
+    store::{OpenAttempt, OpenTicket, StoreError},
+};
 
 /// A transaction under way, shared by the tasks that send and confirm it.
 #[derive(Debug)]
@@ -26,6 +31,8 @@ pub(super) struct Flight {
     pub(super) bytes: Vec<u8>,
     /// It can land in no block above this height.
     pub(super) last_valid_block_height: u64,
+    /// What the network takes for it, whether it works or not.
+    pub(super) fee: Lamports,
     /// The tickets that ride in it.
     pub(super) tickets: Vec<OpenTicket>,
     /// When this process came to know it.
@@ -42,8 +49,9 @@ struct Sending {
 }
 
 impl Flight {
-    pub(super) fn new(attempt: OpenAttempt) -> Self {
+    fn new(attempt: OpenAttempt, fee: Lamports) -> Self {
         Self {
+            fee,
             attempt_id: attempt.id,
             signature: attempt.signature,
             bytes: attempt.bytes,
@@ -109,6 +117,8 @@ impl Flight {
 pub(super) struct Tracked {
     pub(super) flight: Arc<Flight>,
     pub(super) _place: Option<OwnedSemaphorePermit>,
+    /// Its cost counts as left until then.
+    _paying: Option<Paying>,
     /// Left by an earlier process: whether it was ever sent is not known.
     pub(super) recovered: bool,
     /// Polls that did not find it.
@@ -116,8 +126,12 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    pub(super) fn new(flight: Arc<Flight>, place: Option<OwnedSemaphorePermit>) -> Self {
-        Self { flight, _place: place, recovered: false, missed: 0 }
+    pub(super) fn new(shared: &Shared, attempt: OpenAttempt, place: Option<OwnedSemaphorePermit>) -> Self {
+        let bill = Bill::of(&attempt.bytes);
+        let paying = bill.map(|bill| shared.purse.pays(bill.payer, attempt.tickets.len() as u64));
+        let fee = bill.map_or(signature_fee(1), |bill| bill.fee);
+        let flight = Arc::new(Flight::new(attempt, fee));
+        Self { flight, _place: place, _paying: paying, recovered: false, missed: 0 }
     }
 }
 
@@ -129,7 +143,7 @@ pub(super) async fn recover(shared: &Shared) -> Result<Vec<Tracked>, StoreError>
     }
     let tracked = open.into_iter().map(|attempt| {
         let place = Arc::clone(&shared.in_flight).try_acquire_owned().ok();
-        Tracked { recovered: true, ..Tracked::new(Arc::new(Flight::new(attempt)), place) }
+        Tracked { recovered: true, ..Tracked::new(shared, attempt, place) }
     });
     Ok(tracked.collect())
 }

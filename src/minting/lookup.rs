@@ -6,7 +6,7 @@ use solana_signature::Signature;
 use super::Shared;
 use crate::{
     chain::{
-        ChainError, Observed, instructions,
+        ChainError, Observed,
         ticket::{ACCOUNTS_PER_TICKET, OnChain, TicketOnChain, addresses, read},
     },
     domain::{
@@ -51,15 +51,15 @@ pub(super) async fn look_at(
     Ok(Observed { slot: answer.slot, value: tickets.collect() })
 }
 
-/// What an existing ticket has cost: all that its accounts hold, and the fee.
-pub(super) async fn cost(shared: &Shared, ticket: &TicketOnChain) -> Result<Lamports, ChainError> {
+/// What an existing ticket has cost: all that its accounts hold, and the fee of the transaction that minted it.
+pub(super) async fn cost(shared: &Shared, ticket: &TicketOnChain, fee: Lamports) -> Result<Lamports, ChainError> {
     let missing_rent = if ticket.has_token_account {
         Lamports::ZERO
     } else {
         // The owner has passed the ticket on and closed the account; its rent was paid all the same.
         shared.prices.ticket().await?.token_account_rent_lamports
     };
-    Ok(ticket.lamports + missing_rent + instructions::SIGNATURE_FEE)
+    Ok(ticket.lamports + missing_rent + fee)
 }
 
 /// A ticket of the books that the chain may hold.
@@ -69,13 +69,15 @@ pub(super) struct Subject<'a> {
     /// Who must hold it; none when that does not matter.
     pub(super) owner: Option<Pubkey>,
     pub(super) published: &'a Published,
+    /// What the transaction took that may have minted it; none if it is not known, which then counts as one of today's.
+    pub(super) fee: Option<Lamports>,
 }
 
 /// The verdict on a ticket that the chain holds although these books did not see it land. It counts as adopted unless `own`
 /// is the transaction that minted it; `told` is what another box says of that one, and the chain of its slot.
 pub(super) async fn adopt(
     shared: &Shared,
-    Subject { mint_id, mint, owner, published }: Subject<'_>,
+    Subject { mint_id, mint, owner, published, fee }: Subject<'_>,
     on_chain: &OnChain,
     own: Option<Signature>,
     told: Option<(Signature, u64)>,
@@ -103,7 +105,11 @@ pub(super) async fn adopt(
             let found = Published { name: ticket.name.clone(), uri: ticket.uri.clone() };
             let slot = created.map(|(_, slot)| slot);
             let verdict = Verdict::Minted { signature, slot, adopted: (!is_own).then_some(found) };
-            let cost = cost(shared, ticket).await?;
+            let fee = match fee {
+                Some(fee) => fee,
+                None => shared.prices.ticket().await?.signature_fee_lamports,
+            };
+            let cost = cost(shared, ticket, fee).await?;
             let paid = if is_own { cost } else { Lamports::ZERO };
             Ok(TicketVerdict { mint_id, cost, paid, verdict })
         }

@@ -20,6 +20,7 @@ use super::{
 use crate::{
     cache::TicketKey,
     chain::ticket::OnChain,
+    payers::Budget,
     store::{PendingMint, Published, Settlement, StoreError},
 };
 
@@ -124,14 +125,12 @@ async fn prepare_chunk(
             shared.settle(Vec::new(), settlements).await?;
         }
         if low_balance.is_none() && !prepared.is_empty() {
-            match affordable(shared, prepared.len(), taken).await {
-                Ok(affordable) => {
+            match affordable(shared, prepared.len()).await {
+                Ok((affordable, budget)) => {
                     prepared.truncate(affordable);
-                    return sign_and_record(shared, prepared, places).await;
+                    return sign_and_record(shared, prepared, budget, places).await;
                 }
-                Err(error @ StepError::LowBalance { .. })
-                    if looked_behind.is_none_or(|at| at.elapsed() >= LOOK_BEHIND) =>
-                {
+                Err(error @ StepError::LowBalance(_)) if looked_behind.is_none_or(|at| at.elapsed() >= LOOK_BEHIND) => {
                     *looked_behind = Some(Instant::now());
                     low_balance = Some(error);
                 }
@@ -142,24 +141,11 @@ async fn prepare_chunk(
     }
 }
 
-/// How many of `wanted` tickets the wallet can pay now, `taken` being the places that their chunk holds. Those accepted were
-/// paid for when they were accepted, but money may have left the wallet by another hand, and a transaction that cannot be
-/// paid costs its fee. Asked only after the look-up: what the chain holds already costs nothing.
-async fn affordable(shared: &Shared, wanted: usize, taken: usize) -> Result<usize, StepError> {
-    let address = shared.wallet.address();
-    let (price, balance) = tokio::try_join!(shared.prices.ticket(), shared.chain.balance(&address))?;
-    let price = price.total();
-    // What is under way counts as left, though part of it may have left the balance: the next look is more exact.
-    let under_way = super::MAX_IN_FLIGHT.saturating_sub(shared.in_flight.available_permits()).saturating_sub(taken);
-    let free = balance.saturating_sub(price * under_way as u64);
-    let payable = free.0.checked_div(price.0).unwrap_or_default();
-    match usize::try_from(payable).unwrap_or(usize::MAX).min(wanted) {
-        0 => {
-            let missing = price.saturating_sub(free);
-            Err(StepError::LowBalance { wallet: address.to_string(), balance, missing })
-        }
-        affordable => Ok(affordable),
-    }
+/// How many of `wanted` tickets can be paid now, and by whom. Asked only after the look-up: what the chain holds already costs
+/// nothing.
+async fn affordable(shared: &Shared, wanted: usize) -> Result<(usize, Budget), StepError> {
+    let budget = shared.purse.budget(shared.prices.ticket().await?.total()).await?;
+    Ok((budget.affordable(wanted)?, budget))
 }
 
 /// Asks the chain which of the tickets it holds already: those are settled, never minted again.
@@ -182,7 +168,7 @@ async fn look_up_and_adopt(
             continue;
         }
         let owner = mint.ticket.owner();
-        let subject = Subject { mint_id: mint.id, mint: mint.mint_address, owner, published: &published };
+        let subject = Subject { mint_id: mint.id, mint: mint.mint_address, owner, published: &published, fee: None };
         let verdict = adopt(shared, subject, &on_chain, None, told.next().flatten()).await?;
         settlements.push(Settlement { attempt: None, slot: None, error: None, tickets: vec![verdict] });
     }

@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use fail::fail_point;
+use solana_pubkey::Pubkey;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    Shared, StepError,
-    flight::{Flight, Tracked},
-};
+use super::{Shared, StepError, flight::Tracked};
 use crate::{
     chain::{
         RecentBlockhash,
@@ -16,6 +14,7 @@ use crate::{
         transaction::{Allowance, Draft, Layout},
     },
     domain::{address::mint_seed, ids::VenueId, lamports::Lamports},
+    payers::Budget,
     simulation,
     store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, StoreError},
 };
@@ -30,12 +29,16 @@ pub(super) struct Prepared {
 pub(super) async fn sign_and_record(
     shared: &Arc<Shared>,
     prepared: Vec<Prepared>,
+    mut budget: Budget,
     mut places: OwnedSemaphorePermit,
 ) -> Result<Vec<Tracked>, StepError> {
     let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.ticket())?;
     let for_signing = Arc::clone(shared);
     let mint_rent = price.mint_rent_lamports;
-    let sign = move || prepared.into_iter().map(|ticket| sign(&for_signing, ticket, mint_rent, &blockhash)).collect();
+    let sign = move || {
+        let paid = prepared.into_iter().map_while(|ticket| Some((budget.take(1)?, ticket)));
+        paid.map(|(payer, ticket)| sign(&for_signing, payer, ticket, mint_rent, &blockhash)).collect()
+    };
     let signed: Result<Vec<OpenAttempt>, StepError> = simulation::aside(sign).await.ok_or(StoreError::Closed)?;
     let mut attempts = signed?;
 
@@ -59,12 +62,13 @@ pub(super) async fn sign_and_record(
     for (attempt, id) in attempts.iter_mut().zip(ids) {
         attempt.id = id;
     }
-    Ok(attempts.into_iter().map(|attempt| Tracked::new(Arc::new(Flight::new(attempt)), places.split(1))).collect())
+    Ok(attempts.into_iter().map(|attempt| Tracked::new(shared, attempt, places.split(1))).collect())
 }
 
 /// Signs the transaction of one ticket.
 fn sign(
     shared: &Shared,
+    payer: Pubkey,
     ticket: Prepared,
     mint_rent: Lamports,
     blockhash: &RecentBlockhash,
@@ -87,7 +91,7 @@ fn sign(
         prefunded,
     };
     let allowance = Allowance::of_attempt(mint.attempts);
-    let draft = Draft { authority, payer: authority, tickets: vec![to_mint], allowance };
+    let draft = Draft { authority, payer, tickets: vec![to_mint], allowance };
     let signed = shared.wallet.sign(draft.message(&Layout::Legacy, &blockhash.hash))?;
     let open = OpenTicket {
         mint_id: mint.id,

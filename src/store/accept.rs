@@ -9,7 +9,7 @@ use crate::domain::{
     ids::VenueId,
     lamports::Lamports,
     mint::MintStatus,
-    spending::{Commitments, Refusal, SpendingLimits, check},
+    spending::{Commitments, Funds, Refusal, SpendingLimits, check},
     ticket::Fault,
 };
 
@@ -64,7 +64,9 @@ pub struct SpendingRules {
     pub price: Lamports,
     /// The wallet's address.
     pub wallet: String,
-    /// What it holds.
+    /// How many fee payers pay in its place.
+    pub payers: usize,
+    /// What can be spent of what those who pay hold.
     pub balance: Lamports,
     /// What the operator allows.
     pub limits: SpendingLimits,
@@ -80,7 +82,10 @@ impl SpendingRules {
     pub fn check(&self, new: u64, commitments: &Commitments) -> Result<(), Refusal> {
         match new.saturating_sub(self.on_chain) {
             0 => Ok(()),
-            to_pay => check(to_pay, self.price, &self.wallet, self.balance, &self.limits, commitments),
+            to_pay => {
+                let funds = Funds { wallet: &self.wallet, payers: self.payers, balance: self.balance };
+                check(to_pay, self.price, funds, &self.limits, commitments)
+            }
         }
     }
 }

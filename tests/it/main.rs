@@ -58,6 +58,8 @@ mod interop;
 mod openapi;
 #[cfg(feature = "localnet")]
 mod packaging;
+#[cfg(feature = "localnet")]
+mod payers;
 mod pool;
 #[cfg(feature = "localnet")]
 mod publish;

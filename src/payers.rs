@@ -24,6 +24,7 @@ use tokio::time::Instant;
 use crate::{
     chain::{Chain, ChainError, wallet::Wallet},
     domain::lamports::Lamports,
+    estimate::Prices,
 };
 
 /// Rent changes by governance, not by the minute.
@@ -188,10 +189,11 @@ impl Purse {
     ///
     /// # Errors
     /// When the chain does not answer.
-    pub async fn budget(&self, price: Lamports) -> Result<Budget, ChainError> {
+    pub async fn budget(&self, prices: &Prices) -> Result<Budget, ChainError> {
         // Counted before the chain is asked: what is settled in between is in the answer, or counts as left once too often.
         let under_way = self.shared.under_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let holdings = self.look().await?;
+        let (price, holdings) = tokio::try_join!(prices.ticket(), self.look())?;
+        let price = price.total();
         self.tell_of_low(&holdings, price);
         let own = [(self.shared.wallet, holdings.wallet)];
         let paying = if holdings.payers.is_empty() { &own[..] } else { &holdings.payers };

@@ -144,7 +144,7 @@ async fn prepare_chunk(
 /// How many of `wanted` tickets can be paid now, and by whom. Asked only after the look-up: what the chain holds already costs
 /// nothing.
 async fn affordable(shared: &Shared, wanted: usize) -> Result<(usize, Budget), StepError> {
-    let budget = shared.purse.budget(shared.prices.ticket().await?.total()).await?;
+    let budget = shared.purse.budget(&shared.prices).await?;
     Ok((budget.affordable(wanted)?, budget))
 }
 

@@ -29,6 +29,8 @@ const SEEDS: u64 = 120;
 pub struct Options {
     /// A bug put in on purpose.
     sabotage: Option<&'static str>,
+    /// Fee payers of the wallet; none when it pays itself.
+    payers: usize,
     /// Confirmed blocks are abandoned too.
     deep_forks: bool,
     keep_log: bool,
@@ -111,6 +113,17 @@ fn bad_days_end_well() {
     let missing: Vec<String> = important().filter(|name| !reached(name)).collect();
     // A handful of days cannot show everything.
     assert!(missing.is_empty() || outcomes.len() < SEEDS as usize, "never reached: {missing:?}");
+}
+
+#[test]
+fn bad_days_with_several_payers_end_well() {
+    let outcomes = play(seeds(40), Options { payers: 3, ..Options::default() });
+    let bad: Vec<_> = outcomes.iter().filter(|outcome| !outcome.violations.is_empty()).collect();
+    let bad: Vec<_> =
+        bad.iter().map(|outcome| format!("seed {}: {}", outcome.seed, outcome.violations.join("; "))).collect();
+    assert!(bad.is_empty(), "{}", bad.join("\n"));
+    let minted = outcomes.iter().filter_map(|outcome| outcome.counts.get("reached minted")).sum::<u64>();
+    assert!(minted > 0, "days on which nothing is minted prove nothing");
 }
 
 /// Faults and states without which a run proves little.

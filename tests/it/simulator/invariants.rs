@@ -9,7 +9,6 @@ use solana_signature::Signature;
 
 use super::{
     ledger::{Landing, Nature},
-    transaction::SIGNATURE_FEE,
     venue::Venue,
     world::{State, World},
 };
@@ -192,7 +191,7 @@ fn money(state: &mut State, connection: &Connection, venue: &Venue) {
             .values()
             // Fees of rejected transactions come on top of a ticket's price.
             .map(|landing| {
-                (landing.slot, if landing.error.is_some() { landing.paid - SIGNATURE_FEE } else { landing.paid })
+                (landing.slot, if landing.error.is_some() { landing.paid - landing.minting.fee } else { landing.paid })
             })
             .collect();
         for (slot, _) in &outs {

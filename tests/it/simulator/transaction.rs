@@ -22,6 +22,9 @@ pub struct Minting {
     pub signature: Signature,
     pub blockhash: Hash,
     pub wallet: Pubkey,
+    pub payer: Pubkey,
+    /// What the network takes for it.
+    pub fee: u64,
     pub mint: Pubkey,
     pub uri: String,
     pub compute_limit: u32,
@@ -70,7 +73,9 @@ impl Minting {
         Self {
             signature: transaction.signatures[0],
             blockhash: *message.recent_blockhash(),
-            wallet: keys[0],
+            wallet: key(create.accounts[3]),
+            payer: keys[0],
+            fee: SIGNATURE_FEE * transaction.signatures.len() as u64,
             mint: key(create.accounts[2]),
             uri,
             compute_limit: u32::from_le_bytes(compute.data[1..5].try_into().unwrap()),

@@ -27,7 +27,7 @@ use crate::{
 /// Where a transfer is written ahead, in the data folder.
 const OUTBOX: &str = "payers-transfer";
 
-/// Shows the wallet's fee payers (FEE_PAYERS), fills them from the wallet, or brings their money back. Their keys are derived
+/// Shows the wallet's fee payers (see `FEE_PAYERS`), fills them from the wallet, or brings their money back. Their keys are derived
 /// from the wallet's key file: whoever has that has their money, and nothing else needs a backup. A command that was cut off
 /// may be run again: it finishes what was begun, and moves nothing twice.
 #[derive(Debug, Args)]

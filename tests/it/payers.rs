@@ -58,7 +58,9 @@ async fn payers_take_turns_and_the_authority_neither_pays_nor_is_held() {
     let folder = tempfile::tempdir().unwrap();
     let (key, authority) = wallet(folder.path(), SOL);
     let payers = payers(&key, 4);
-    payers.iter().for_each(|payer| fund(chain(), payer, SOL));
+    for payer in &payers {
+        fund(chain(), payer, SOL);
+    }
     let office = BoxOptions::new(folder.path(), &key).set("FEE_PAYERS", "4").start().await;
     let (_, estimate) = office.get("/admin/batch-mint/estimate?count=40").await;
     let batch = office.mint("venue", &tickets("t", 40)).await;
@@ -171,7 +173,9 @@ async fn money_that_leaves_the_payers_holds_the_tickets_until_it_is_back() {
     let folder = tempfile::tempdir().unwrap();
     let (key, authority) = wallet(folder.path(), 10 * SOL);
     let payers = payers(&key, 2);
-    payers.iter().for_each(|payer| fund(chain(), payer, SOL));
+    for payer in &payers {
+        fund(chain(), payer, SOL);
+    }
     // Accepted while the money was there, and not begun.
     let proxy = Proxy::start(chain().rpc_url(), |call| match call.method.as_str() {
         "getLatestBlockhash" => Fate::Lost,

@@ -138,7 +138,7 @@ impl Ledger {
         let (payers, all) = (self.payers.len().max(1), self.balance_at(u64::MAX));
         for payer in 0..payers {
             let share = if lamports >= 0 {
-                lamports / payers as i64
+                lamports / i64::try_from(payers).unwrap()
             } else {
                 // In the proportion in which they hold it.
                 let own = self.balance_of(payer, u64::MAX);

@@ -84,6 +84,9 @@ pub enum TransferError {
         /// The chain's reason.
         reason: TransactionError,
     },
+    /// Balances that may be old say nothing.
+    #[error("the RPC endpoints stay behind what they have said already, and old balances decide nothing; try again later")]
+    Behind,
     /// It died again and again.
     #[error("the network never took the transfer, {TRIES} times; nothing was moved by it, try again later")]
     NeverLanded,
@@ -238,10 +241,15 @@ impl Transfers {
         let payers = self.wallet.payers();
         let addresses: Vec<Pubkey> = std::iter::once(self.wallet.address()).chain(payers.iter().copied()).collect();
         let since = Instant::now();
+        // Balances from before a transfer would have it made again.
+        let not_before = self.chain.tip().await?.slot.max(self.seen_slot);
         let accounts = loop {
             let answer = self.chain.accounts(&addresses).await?;
-            if answer.slot >= self.seen_slot || since.elapsed() > SILENCE {
+            if answer.slot >= not_before {
                 break answer.value;
+            }
+            if since.elapsed() >= SILENCE {
+                return Err(TransferError::Behind);
             }
             tokio::time::sleep(self.slot).await;
         };

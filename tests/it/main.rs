@@ -60,6 +60,7 @@ mod openapi;
 mod packaging;
 #[cfg(feature = "localnet")]
 mod payers;
+#[cfg(feature = "localnet")]
 mod pool;
 #[cfg(feature = "localnet")]
 mod publish;

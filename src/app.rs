@@ -17,6 +17,7 @@ use crate::{
     chain::{
         Chain as _, ChainError, NextStep,
         rpc::{RpcChain, RpcSetupError},
+        transaction::signatures,
         wallet::{Wallet, WalletError},
     },
     clock::{SharedClock, SystemClock},
@@ -185,8 +186,9 @@ impl App {
             // Only the embedded chain goes without a key file: the settings refuse it for every other network.
             None => Wallet::ephemeral(),
         };
+        let wallet = wallet.with_payers(config.fee_payers);
         let authority = wallet.address();
-        let (chain, embedded) = connect(&config, Some(authority)).await?;
+        let (chain, embedded) = connect(&config, wallet.payers().into_iter().chain([authority]).collect()).await?;
         let chain = Arc::new(chain);
         let files = [store::FILE_NAME, local::FILE_NAME];
         let folder =
@@ -202,7 +204,10 @@ impl App {
         store.close_audit().await?;
 
         let registry = instruments(&store, &chain)?;
-        let prices = Arc::new(Prices::new(Arc::clone(&chain) as _).with_priority_fees(config.priority_fees));
+        let prices = Prices::new(Arc::clone(&chain) as _)
+            .with_priority_fees(config.priority_fees)
+            .with_signatures(signatures(config.fee_payers));
+        let prices = Arc::new(prices);
         let now = Arc::clone(&clock);
         let publish = config.publish.clone();
         let replicated = Replicated::open(content.clone(), publish, move || now.now_ms(), &registry).await?;
@@ -237,8 +242,7 @@ impl App {
         )?;
         reconciler.recall().await?;
         let keep_back = config.limits.keep_back;
-        let balance =
-            BalanceMonitor::new(Arc::clone(&chain) as _, authority, Arc::clone(&prices), keep_back, Arc::clone(&clock));
+        let balance = BalanceMonitor::new(minter.purse().clone(), Arc::clone(&prices), keep_back, Arc::clone(&clock));
         let origin = Origin { network: config.network.to_string(), wallet: authority.to_string() };
         let webhook = config.alerts.receiver.clone().map(Webhook::new).transpose()?;
         let schedule = RetrySchedule::default();
@@ -413,11 +417,11 @@ fn backups(config: &Config, folder: &DataFolder) -> Backups {
     }
 }
 
-/// Connects to the chain of the settings; the embedded one is started first, and `fund` begins with money there.
+/// Connects to the chain of the settings; the embedded one is started first, and all of `fund` begin with money there.
 ///
 /// # Errors
 /// When the embedded chain does not start, or the HTTP client cannot be set up.
-pub async fn connect(config: &Config, fund: Option<Pubkey>) -> Result<(RpcChain, Embedded), StartError> {
+pub async fn connect(config: &Config, fund: Vec<Pubkey>) -> Result<(RpcChain, Embedded), StartError> {
     if config.network == Network::Embedded {
         return start_embedded(config, fund).await;
     }
@@ -425,13 +429,13 @@ pub async fn connect(config: &Config, fund: Option<Pubkey>) -> Result<(RpcChain,
 }
 
 #[cfg(feature = "localnet")]
-async fn start_embedded(config: &Config, fund: Option<Pubkey>) -> Result<(RpcChain, Embedded), StartError> {
+async fn start_embedded(config: &Config, fund: Vec<Pubkey>) -> Result<(RpcChain, Embedded), StartError> {
     use crate::chain::local::{LocalChain, LocalChainOptions};
 
     let temporary = tempfile::Builder::new().prefix("boxoffice-").tempdir().map_err(StartError::Temporary)?;
     let options = LocalChainOptions {
         slot_ms: u64::try_from(config.pacing.slot.as_millis()).unwrap_or(u64::MAX),
-        fund: fund.map(|address| (address, EMBEDDED_FUNDS)).into_iter().collect(),
+        fund: fund.into_iter().map(|address| (address, EMBEDDED_FUNDS)).collect(),
         ..LocalChainOptions::default()
     };
     let start = tokio::task::spawn_blocking(move || LocalChain::start(&options));
@@ -442,12 +446,15 @@ async fn start_embedded(config: &Config, fund: Option<Pubkey>) -> Result<(RpcCha
 
 #[cfg(not(feature = "localnet"))]
 #[expect(clippy::unused_async, reason = "stands in for the one that starts a chain")]
-async fn start_embedded(_config: &Config, _fund: Option<Pubkey>) -> Result<(RpcChain, Embedded), StartError> {
+async fn start_embedded(_config: &Config, _fund: Vec<Pubkey>) -> Result<(RpcChain, Embedded), StartError> {
     Err(StartError::NoEmbeddedChain)
 }
 
 /// Asks the chain who it is, and refuses one that is not the network that was configured.
-async fn identify(config: &Config, chain: &RpcChain, authority: Pubkey) -> Result<Identity, StartError> {
+///
+/// # Errors
+/// When it does not answer, or is another one.
+pub async fn identify(config: &Config, chain: &RpcChain, authority: Pubkey) -> Result<Identity, StartError> {
     let mut tries = 0_u32;
     let hash = loop {
         tries = tries.saturating_add(1);

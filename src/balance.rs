@@ -1,4 +1,5 @@
-//! The wallet's balance, watched: an answer is remembered, and a chain that does not answer is never taken for an empty wallet.
+//! The balance of the wallet and of its fee payers, watched: an answer is remembered, and a chain that does not answer is never
+//! taken for an empty wallet.
 
 use std::{
     fmt,
@@ -6,15 +7,15 @@ use std::{
     time::Duration,
 };
 
-use solana_pubkey::Pubkey;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    chain::{Chain, ChainError},
+    chain::ChainError,
     clock::SharedClock,
     domain::lamports::Lamports,
     estimate::Prices,
+    payers::{Holdings, Purse},
 };
 
 /// How often the balance is asked for by itself.
@@ -25,23 +26,22 @@ const FRESH_MS: i64 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// A balance, and when the chain said so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KnownBalance {
-    /// What the wallet held.
-    pub balance: Lamports,
+    /// What everyone held.
+    pub holdings: Holdings,
     /// When, Unix milliseconds.
     pub at_ms: i64,
 }
 
-/// Watches one wallet.
+/// Watches one wallet and its fee payers.
 #[derive(Clone)]
 pub struct BalanceMonitor {
     shared: Arc<Shared>,
 }
 
 struct Shared {
-    chain: Arc<dyn Chain>,
-    wallet: Pubkey,
+    purse: Purse,
     prices: Arc<Prices>,
     /// Kept in the wallet by setting.
     keep_back: Lamports,
@@ -51,27 +51,21 @@ struct Shared {
 
 impl fmt::Debug for BalanceMonitor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BalanceMonitor").field("wallet", &self.shared.wallet).finish_non_exhaustive()
+        f.debug_struct("BalanceMonitor").field("purse", &self.shared.purse).finish_non_exhaustive()
     }
 }
 
 impl BalanceMonitor {
     /// A monitor that has not asked yet.
     #[must_use]
-    pub fn new(
-        chain: Arc<dyn Chain>,
-        wallet: Pubkey,
-        prices: Arc<Prices>,
-        keep_back: Lamports,
-        clock: SharedClock,
-    ) -> Self {
-        Self { shared: Arc::new(Shared { chain, wallet, prices, keep_back, clock, known: Mutex::new(None) }) }
+    pub fn new(purse: Purse, prices: Arc<Prices>, keep_back: Lamports, clock: SharedClock) -> Self {
+        Self { shared: Arc::new(Shared { purse, prices, keep_back, clock, known: Mutex::new(None) }) }
     }
 
     /// The last answer; none if there never was one.
     #[must_use]
     pub fn known(&self) -> Option<KnownBalance> {
-        *self.shared.known.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A fresh answer if the chain gives one soon, otherwise the last one.
@@ -91,9 +85,9 @@ impl BalanceMonitor {
     /// When the chain does not answer: that says nothing about the balance.
     pub async fn check(&self) -> Result<KnownBalance, ChainError> {
         let shared = &self.shared;
-        let balance = shared.chain.balance(&shared.wallet).await?;
-        let known = KnownBalance { balance, at_ms: shared.clock.now_ms() };
-        *shared.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known);
+        let holdings = shared.purse.look().await?;
+        let known = KnownBalance { holdings, at_ms: shared.clock.now_ms() };
+        *shared.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
         Ok(known)
     }
 
@@ -105,12 +99,18 @@ impl BalanceMonitor {
         drop(self.shared.prices.ticket().await);
     }
 
+    /// What a ticket cost when the chain last said so.
+    #[must_use]
+    pub fn price(&self) -> Option<Lamports> {
+        self.shared.prices.known().map(|price| price.total())
+    }
+
     /// Tickets that the balance still pays for, beyond `open` tickets already accepted and what is kept back; none while
     /// balance or price are not known.
     #[must_use]
     pub fn runway(&self, open: u64) -> Option<u64> {
         let (known, price) = (self.known()?, self.shared.prices.known()?.total());
-        let free = known.balance.saturating_sub(self.shared.keep_back + price * open);
+        let free = known.holdings.usable(price).saturating_sub(self.shared.keep_back + price * open);
         free.0.checked_div(price.0)
     }
 

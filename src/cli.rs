@@ -22,6 +22,7 @@ mod keygen;
 #[cfg(feature = "localnet")]
 mod localnet;
 mod mint;
+mod payers;
 mod reconcile;
 mod recover;
 mod restore;
@@ -43,6 +44,7 @@ use crate::{
     chain::{ChainError, wallet::WalletError},
     config::{Config, ConfigErrors, Sources},
     metadata::export::ExportError,
+    payers::transfer::TransferError,
     store::{StoreError, backup::BackupError},
     telemetry,
     webhook::WebhookError,
@@ -101,6 +103,8 @@ enum Command {
     Address(address::AddressArgs),
     /// Makes a new wallet
     Keygen(keygen::KeygenArgs),
+    /// Shows the wallet's fee payers, fills them, or brings their money back
+    Payers(payers::PayersArgs),
     /// Makes, lists and revokes keys for the admin API
     Key(key::KeyArgs),
     /// Looks at the cache, has it forget, or fills it
@@ -187,6 +191,7 @@ fn told(error: &anyhow::Error) -> String {
         || error.is::<WalletError>()
         || error.is::<ExportError>()
         || error.is::<WebhookError>()
+        || error.is::<TransferError>()
         || error.is::<ConfigErrors>();
     #[cfg(feature = "localnet")]
     let complete = complete || error.is::<crate::chain::local::LocalChainError>();
@@ -206,6 +211,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Reconcile(args) => reconcile::run(args, settings).await,
         Command::Recover(args) => recover::run(args, settings).await,
         Command::Address(args) => address::run(args, settings),
+        Command::Payers(args) => payers::run(args, settings).await,
         Command::Key(args) => key::run(args, settings).await,
         Command::Cache(args) => Box::pin(cache::run(args, settings)).await,
         Command::Alert(args) => alert::run(args, settings).await,

@@ -31,6 +31,7 @@ pub use sources::{Sources, describe};
 
 use crate::{
     access,
+    chain::wallet::MAX_FEE_PAYERS,
     domain::{
         cron::Cron, document::MAX_SYMBOL_BYTES, lamports::Lamports, quiet_hours::QuietHours, spending::SpendingLimits,
     },
@@ -190,6 +191,8 @@ pub struct Config {
     pub rpc_urls: Vec<Url>,
     /// `WALLET_PATH`; none only for the embedded chain, which then makes a wallet of its own.
     pub wallet_path: Option<PathBuf>,
+    /// `FEE_PAYERS`: how many accounts of the wallet's pay in its place; none when it pays itself.
+    pub fee_payers: usize,
     /// `DATA_DIR`.
     pub data_dir: PathBuf,
     /// `HOST` and `PORT`.
@@ -348,6 +351,7 @@ impl Config {
                 format!("is missing: NETWORK={name} needs a wallet; make one with `boxoffice keygen wallet.json`"),
             );
         }
+        let fee_payers = values.parse("FEE_PAYERS", |text| number::<usize>(text, 0, MAX_FEE_PAYERS));
         let data_dir = values.optional("DATA_DIR", path).or_else(default_data_dir);
         if data_dir.is_none() {
             values.fault("DATA_DIR", "is missing, and this user has no home folder to default to".into());
@@ -395,6 +399,7 @@ impl Config {
             network: network?,
             rpc_urls,
             wallet_path,
+            fee_payers: fee_payers?,
             data_dir: data_dir?,
             listen: SocketAddr::new(host?, port?),
             admin_api_key,

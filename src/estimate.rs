@@ -29,6 +29,8 @@ const PRICE_LIFETIME: Duration = Duration::from_mins(10);
 /// The price of a ticket, asked from the chain: rents are remembered for ten minutes, what others offer for some seconds.
 pub struct Prices {
     chain: Arc<dyn Chain>,
+    /// Signatures of a transaction.
+    signatures: u64,
     /// Without an offer.
     known: Mutex<Option<(Instant, TicketPrice)>>,
     fees: PriorityFees,
@@ -43,11 +45,17 @@ impl fmt::Debug for Prices {
 }
 
 impl Prices {
-    /// Prices on a chain, without priority fees.
+    /// Prices on a chain, of transactions with one signature and without priority fees.
     #[must_use]
     pub fn new(chain: Arc<dyn Chain>) -> Self {
         let fees = PriorityFees::new(Arc::clone(&chain), PriorityFeeSettings::default());
-        Self { chain, known: Mutex::new(None), fees, compute: ComputeUnits::default() }
+        Self { chain, signatures: 1, known: Mutex::new(None), fees, compute: ComputeUnits::default() }
+    }
+
+    /// The same for transactions with so many signatures.
+    #[must_use]
+    pub fn with_signatures(self, signatures: u64) -> Self {
+        Self { signatures, ..self }
     }
 
     /// The same, with priority fees.
@@ -122,7 +130,7 @@ impl Prices {
             metadata_rent_lamports: metadata,
             edition_rent_lamports: edition,
             metaplex_fee_lamports: fee + instructions::METAPLEX_FEE_OFFSET,
-            signature_fee_lamports: instructions::SIGNATURE_FEE,
+            signature_fee_lamports: instructions::signature_fee(self.signatures),
             priority_fee_lamports: Lamports::ZERO,
         };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), price));

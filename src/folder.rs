@@ -32,6 +32,12 @@ pub enum FolderError {
         /// Its process, as it wrote itself down.
         holder: String,
     },
+    /// Another process moves money just now.
+    #[error("another `boxoffice payers` is moving money already ({path}); wait until it has finished", path = path.display())]
+    Busy {
+        /// The lock that it holds.
+        path: PathBuf,
+    },
 }
 
 /// A data folder that this process owns; the lock ends with the process, however it ends.
@@ -72,6 +78,76 @@ impl DataFolder {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// A place for one thing that is written ahead of being done: it is whole on the disk, or not there. One process at a time has
+/// it, beside the one that owns the data folder.
+#[derive(Debug)]
+pub struct Outbox {
+    folder: PathBuf,
+    file: PathBuf,
+    _lock: File,
+}
+
+impl Outbox {
+    /// Takes the place called `name` in a folder, which is made if it is missing.
+    ///
+    /// # Errors
+    /// [`FolderError::Busy`] if another process has it.
+    pub fn take(folder: &Path, name: &str) -> Result<Self, FolderError> {
+        let fault = |source| FolderError::Io { path: folder.to_owned(), source };
+        let path = folder.join(format!("{name}.lock"));
+        create_private(folder).and_then(|()| create_private_file(&path)).map_err(fault)?;
+        let lock = OpenOptions::new().write(true).open(&path).map_err(fault)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(FolderError::Busy { path }),
+            Err(TryLockError::Error(source)) => return Err(fault(source)),
+        }
+        Ok(Self { folder: folder.to_owned(), file: folder.join(format!("{name}.json")), _lock: lock })
+    }
+
+    /// What was written and not cleared; none if there is nothing.
+    ///
+    /// # Errors
+    /// When the disk does not give it.
+    pub fn read(&self) -> Result<Option<Vec<u8>>, FolderError> {
+        match std::fs::read(&self.file) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(FolderError::Io { path: self.file.clone(), source }),
+        }
+    }
+
+    /// Writes it; it is on the disk when this returns.
+    ///
+    /// # Errors
+    /// When it is not: what was there before is there still.
+    pub fn write(&self, bytes: &[u8]) -> Result<(), FolderError> {
+        let write = || {
+            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
+            file.write_all(bytes)?;
+            file.as_file().sync_all()?;
+            file.persist(&self.file)?;
+            File::open(&self.folder)?.sync_all()
+        };
+        write().map_err(|source| FolderError::Io { path: self.file.clone(), source })
+    }
+
+    /// Takes it away: what it speaks of is done.
+    ///
+    /// # Errors
+    /// When the disk refuses; it is then there still.
+    pub fn clear(&self) -> Result<(), FolderError> {
+        let removed = std::fs::remove_file(&self.file).and_then(|()| File::open(&self.folder)?.sync_all());
+        removed.map_err(|source| FolderError::Io { path: self.file.clone(), source })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.file
     }
 }
 

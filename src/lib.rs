@@ -6,7 +6,7 @@
 //! entrances   cli  http  schedule translate, never decide
 //! wiring      app  config         builds everything once; the only reader of settings
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
-//!             reconcile  balance  access
+//!             reconcile  balance  payers  access
 //!             alerts  backup  cache  images  publishing
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
 //!             metadata  fleet  webhook  folder  clock  telemetry
@@ -41,6 +41,7 @@ pub mod images;
 mod kill_points;
 pub mod metadata;
 pub mod minting;
+pub mod payers;
 pub mod publishing;
 pub mod reconcile;
 pub mod schedule;

@@ -56,7 +56,6 @@ use crate::{
     clock::SharedClock,
     domain::{
         document::{Image, metadata_json},
-        lamports::Lamports,
         mint::AttemptState,
         quiet_hours::QuietHours,
         spending::{SpendingLimits, TicketPrice},
@@ -64,9 +63,9 @@ use crate::{
     },
     estimate::{Estimate, Pacing, Prices},
     metadata::{Content, ContentId, PublishError, Publisher},
+    payers::{LowBalance, Purse},
     store::{Settlement, Store, StoreError},
 };
-use flight::Aboard;
 use meter::{Meter, SharedRate};
 use packing::Packing;
 use remember::Remember;
@@ -147,8 +146,8 @@ enum StepError {
     Sign(#[from] solana_signer::SignerError),
     #[error("a transaction cannot be laid out: {0}")]
     Compile(#[from] solana_message::CompileError),
-    #[error("the wallet {wallet} has {balance}, too little for the next ticket: send it at least {missing}")]
-    LowBalance { wallet: String, balance: Lamports, missing: Lamports },
+    #[error(transparent)]
+    LowBalance(#[from] LowBalance),
 }
 
 /// The minting service. Cheap to clone.
@@ -166,6 +165,7 @@ struct Shared {
     publisher: Arc<dyn Publisher>,
     cache: Caching,
     wallet: Wallet,
+    purse: Purse,
     prices: Arc<Prices>,
     clock: SharedClock,
     settings: MintingSettings,
@@ -180,8 +180,6 @@ struct Shared {
     held: Mutex<BTreeMap<Part, Held>>,
     /// A place for each transaction.
     in_flight: Arc<Semaphore>,
-    /// The tickets in them.
-    aboard: Aboard,
     packing: Packing,
     meter: Meter,
     /// Sends a second that are allowed now.
@@ -218,12 +216,14 @@ impl Minter {
         let rate = SharedRate::new(settings.pacing.initial_rate(), registry)?;
         let packing = Packing::new(settings.packing, registry)?;
         let (to_remember, remembering) = remember::channel();
+        let purse = Purse::new(Arc::clone(&chain), &wallet);
         let shared = Shared {
             store,
             chain,
             publisher,
             cache,
             wallet,
+            purse,
             prices,
             clock,
             settings,
@@ -233,7 +233,6 @@ impl Minter {
             settled: watch::Sender::new(0),
             held: Mutex::default(),
             in_flight: Arc::new(Semaphore::new(MAX_IN_FLIGHT)),
-            aboard: Aboard::default(),
             packing,
             meter,
             rate,
@@ -279,6 +278,12 @@ impl Minter {
             }
         }
         Ok(())
+    }
+
+    /// What pays for the tickets.
+    #[must_use]
+    pub fn purse(&self) -> &Purse {
+        &self.shared.purse
     }
 
     /// Changes whenever something was settled.

@@ -23,6 +23,7 @@ use crate::{
     folder,
     metadata::replicated::CopyStatus,
     minting::{Condition, Minter},
+    payers::Holdings,
     publishing::Publishing,
     store::{AlertFilter, BatchRecord, Store, StoreError},
 };
@@ -110,7 +111,8 @@ impl Watch {
         if self.clock.now_ms().saturating_sub(known.at_ms) > STALE_MS {
             return;
         }
-        let (balance, keep_back) = (known.balance, self.rules.keep_back);
+        self.look_at_payers(&known.holdings).await;
+        let (balance, keep_back) = (known.holdings.paying(), self.rules.keep_back);
         let runway = self.runway().await;
         let wallet = self.wallet.to_string();
         let severity = match Verdict::of_funds(balance.0, keep_back.0, runway) {
@@ -123,18 +125,47 @@ impl Watch {
             Some(runway) => format!("{runway} more tickets"),
             None => "an unknown number of tickets".to_owned(),
         };
-        let summary = format!(
-            "the wallet {wallet} holds {balance}, which beyond the {keep_back} of MIN_SOL_BALANCE pays for {tickets}; send it \
-             more SOL"
-        );
+        let (payers, own) = (known.holdings.payers.len(), known.holdings.wallet);
+        let (who, remedy) = match payers {
+            0 => (format!("the wallet {wallet} holds"), "send it more SOL".to_owned()),
+            _ => (
+                format!("the {payers} fee payers of the wallet {wallet} hold"),
+                format!(
+                    "the wallet itself holds {own}: send it more SOL, and move that to them with `boxoffice payers fund`"
+                ),
+            ),
+        };
+        let summary =
+            format!("{who} {balance}, which beyond the {keep_back} of MIN_SOL_BALANCE pays for {tickets}; {remedy}");
         let alert = Alert::new(AlertKind::LowBalance, severity, Some(&wallet), summary);
         let data = json!({
             "balanceLamports": balance,
+            "walletLamports": own,
+            "feePayers": payers,
             "minimumLamports": keep_back,
             "runwayTickets": runway,
             "shortRunwayTickets": SHORT_RUNWAY,
         });
         self.alerts.raise(alert.with(data)).await;
+    }
+
+    /// A fee payer that cannot pay for a ticket is skipped: the others go on, one queue fewer.
+    async fn look_at_payers(&self, holdings: &Holdings) {
+        let Some(price) = self.balance.price() else { return };
+        for (payer, holds) in &holdings.payers {
+            let name = payer.to_string();
+            if holdings.tickets_of(*holds, price) > 0 {
+                self.alerts.resolve(&alert_key(AlertKind::LowBalance, Some(&name))).await;
+                continue;
+            }
+            let summary = format!(
+                "the fee payer {name} holds {holds}, which pays for no ticket, and is skipped; fill it with `boxoffice payers \
+                 fund`"
+            );
+            let alert = Alert::new(AlertKind::LowBalance, Severity::Warning, Some(&name), summary);
+            let data = json!({ "balanceLamports": holds, "ticketLamports": price, "feePayer": name });
+            self.alerts.raise(alert.with(data)).await;
+        }
     }
 
     /// Tickets that the balance still pays for, beyond those accepted; none when that cannot be said.
@@ -220,20 +251,21 @@ impl Watch {
         self.alerts.raise(alert.with(json!({ "freeBytes": free_bytes }))).await;
     }
 
-    /// An endpoint or a provider that the settings no longer name will not come back.
+    /// An endpoint, a provider or a fee payer that the settings no longer name will not come back.
     async fn forget_former_endpoints(&self) {
         let names: Vec<String> = self.chain.health().into_iter().map(|health| health.endpoint).collect();
         let Ok(providers) = self.publishing.status().await else { return };
+        let payers: Vec<String> = self.minter.purse().payers().iter().map(ToString::to_string).collect();
         let filter = AlertFilter { open: Some(true), after: None };
         for incident in self.store.alerts(filter, MOST_OPEN).await.unwrap_or_default() {
             let Some(subject) = &incident.subject else { continue };
             let is_former = match incident.kind {
+                AlertKind::LowBalance => *subject != self.wallet.to_string() && !payers.contains(subject),
                 AlertKind::EndpointDown => !names.contains(subject),
                 AlertKind::PublisherDown | AlertKind::ContentMissing => {
                     !providers.iter().any(|provider| provider.provider == subject)
                 }
                 AlertKind::Discrepancies
-                | AlertKind::LowBalance
                 | AlertKind::MintingHeld
                 | AlertKind::BatchFailing
                 | AlertKind::BackupFailed

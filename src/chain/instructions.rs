@@ -26,9 +26,15 @@ pub const METAPLEX_FEE_BYTES: usize = 1_308;
 /// See [`METAPLEX_FEE_BYTES`].
 pub const METAPLEX_FEE_OFFSET: Lamports = Lamports(5_440);
 /// The network's fee for one signature, the same on all clusters (Agave's `DEFAULT_TARGET_LAMPORTS_PER_SIGNATURE` / 2).
-pub const SIGNATURE_FEE: Lamports = Lamports(5_000);
+const SIGNATURE_FEE: Lamports = Lamports(5_000);
 
 const SYSVAR_INSTRUCTIONS: Pubkey = pubkey!("Sysvar1nstructions1111111111111111111111111");
+
+/// What the network takes for a transaction with so many signatures.
+#[must_use]
+pub fn signature_fee(signatures: u64) -> Lamports {
+    SIGNATURE_FEE * signatures
+}
 
 /// Everything that decides the instructions of a ticket.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use solana_transaction::versioned::VersionedTransaction;
 
-use super::instructions::{SIGNATURE_FEE, TicketMint, mint_ticket};
+use super::instructions::{TicketMint, mint_ticket};
 use crate::domain::lamports::Lamports;
 
 /// Compute units allowed for one ticket whose need is not known. 119,000 to 158,000 are used by nearly all, depending on the
@@ -53,12 +53,6 @@ impl Allowance {
     pub fn capped(self, most: Lamports) -> Self {
         let highest = most.0.saturating_mul(MICRO).checked_div(u64::from(self.compute_units)).unwrap_or_default();
         Self { compute_unit_price: self.compute_unit_price.min(highest), ..self }
-    }
-
-    /// What the network takes for the transaction, whether it works or fails on the chain.
-    #[must_use]
-    pub fn fee(&self) -> Lamports {
-        SIGNATURE_FEE + self.priority_fee()
     }
 
     /// For all that ride in one transaction: it offers no more than each of them would by itself.
@@ -116,9 +110,9 @@ impl Layout {
 /// A transaction that mints tickets, all or none.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// Who mints.
+    /// Who mints: signs, and is only read when another pays.
     pub authority: Pubkey,
-    /// Who pays.
+    /// Who pays: each transaction holds its payer's account for itself, so that one payer is one queue.
     pub payer: Pubkey,
     /// What is minted.
     pub tickets: Vec<TicketMint>,
@@ -166,17 +160,82 @@ impl Draft {
     }
 }
 
+/// Signatures of a transaction that mints: the authority's, and that of its payer where a wallet has so many fee payers.
+#[must_use]
+pub fn signatures(fee_payers: usize) -> u64 {
+    if fee_payers == 0 { 1 } else { 2 }
+}
+
+/// Who pays for a signed transaction. None if the bytes are no transaction.
+#[must_use]
+pub fn payer_of(bytes: &[u8]) -> Option<Pubkey> {
+    let transaction: VersionedTransaction = wincode::deserialize(bytes).ok()?;
+    transaction.message.static_account_keys().first().copied()
+}
+
 #[cfg(test)]
 mod tests {
     use solana_message::{AddressLookupTableAccount, v0};
 
-    use crate::domain::{
-        address::{Generation, mint_address, mint_seed},
-        ids::{TicketId, VenueId},
-        lamports::Lamports,
+    use crate::{
+        chain::wallet::Wallet,
+        domain::{
+            address::{Generation, mint_address, mint_seed},
+            ids::{TicketId, VenueId},
+        },
     };
 
     use super::*;
+
+    /// The longest ticket that the box makes: its URIs are those of CIDs, 66 bytes and never the 200 that a program would take.
+    fn longest(authority: &Pubkey, prefunded: Option<Lamports>) -> TicketMint {
+        let (venue, ticket) = (VenueId::new("venue").unwrap(), TicketId::new("ticket").unwrap());
+        TicketMint {
+            seed: mint_seed(&venue, &ticket, Generation(0)),
+            mint: mint_address(authority, &venue, &ticket, Generation(0)),
+            owner: Pubkey::new_unique(),
+            name: "n".repeat(32),
+            symbol: "s".repeat(10),
+            uri: "u".repeat(66),
+            seller_fee_basis_points: 500,
+            mint_rent: Lamports(1_461_600),
+            prefunded,
+        }
+    }
+
+    #[test]
+    fn the_authority_of_a_paid_mint_is_only_read_and_the_longest_fits_a_packet() {
+        let wallet = Wallet::ephemeral().with_payers(2);
+        let (authority, payer) = (wallet.address(), wallet.payers()[1]);
+        let mut lengths = Vec::new();
+        for prefunded in [None, Some(Lamports(5))] {
+            let tickets = vec![longest(&authority, prefunded)];
+            let draft = Draft { authority, payer, tickets, allowance: Allowance::of_attempt(0) };
+            let message = draft.message(Layout::Legacy, &Hash::default()).unwrap();
+            let header = *message.header();
+            let writable = usize::from(header.num_required_signatures - header.num_readonly_signed_accounts);
+            // Signers come first, and of them those whose accounts the transaction holds for itself.
+            assert_eq!(message.static_account_keys()[..2], [payer, authority]);
+            assert_eq!(
+                writable, 1,
+                "the authority is only read, so that transactions of other payers run beside this one"
+            );
+            let signed = wallet.sign(message).unwrap();
+            assert!(signed.bytes.len() <= 1_232, "{} bytes do not fit a packet", signed.bytes.len());
+            lengths.push(signed.bytes.len());
+            assert_eq!(payer_of(&signed.bytes), Some(payer));
+        }
+        assert_eq!(lengths, [1_007, 1_128], "README has these");
+        let alone = Draft {
+            payer: authority,
+            authority,
+            tickets: vec![longest(&authority, None)],
+            allowance: Allowance::of_attempt(0),
+        };
+        let signed = wallet.sign(alone.message(Layout::Legacy, &Hash::default()).unwrap()).unwrap();
+        assert_eq!(payer_of(&signed.bytes), Some(authority));
+        assert_eq!(payer_of(b"no transaction"), None);
+    }
 
     #[test]
     fn every_attempt_is_allowed_more() {
@@ -262,7 +321,7 @@ mod tests {
         let of = |compute_units, compute_unit_price| Allowance { compute_units, compute_unit_price };
         let fee = |units, price| of(units, price).priority_fee().0;
         assert_eq!([fee(150_000, 0), fee(150_000, 1), fee(200_000, 5), fee(200_001, 5)], [0, 1, 1, 2]);
-        assert_eq!(of(150_000, 10_000).fee(), Lamports(6_500));
+        assert_eq!(of(150_000, 10_000).priority_fee(), Lamports(1_500));
         assert_eq!(fee(u32::MAX, u64::MAX), u64::MAX.div_ceil(MICRO), "never wraps around");
         for units in [1, 7, 149_999, 150_000, 1_400_000] {
             let capped = of(units, 1_000_000).capped(Lamports(220));

@@ -1,4 +1,4 @@
-//! The hot wallet: the key that signs and pays.
+//! The hot wallet: the key that signs and pays, or signs and has fee payers of its own pay.
 
 use std::{
     fmt,
@@ -14,6 +14,9 @@ use solana_signature::Signature;
 use solana_signer::{Signer as _, SignerError};
 use solana_transaction::versioned::VersionedTransaction;
 use thiserror::Error;
+
+/// Most fee payers of a wallet: as many accounts as one call of the chain answers for, with room to spare.
+pub const MAX_FEE_PAYERS: usize = 64;
 
 /// What can be wrong with a key file. None of these holds any of its content.
 #[derive(Debug, Error)]
@@ -63,9 +66,11 @@ pub struct SignedTransaction {
     pub bytes: Vec<u8>,
 }
 
-/// The key that signs and pays. Prints as its public half.
+/// The key that signs and pays, and the keys of its fee payers if it has any. Prints as its public half.
 pub struct Wallet {
     keypair: Keypair,
+    /// Derived from the wallet's own key, so that whoever has that has these.
+    payers: Vec<Keypair>,
 }
 
 impl fmt::Debug for Wallet {
@@ -75,10 +80,29 @@ impl fmt::Debug for Wallet {
 }
 
 impl Wallet {
+    fn of(keypair: Keypair) -> Self {
+        Self { keypair, payers: Vec::new() }
+    }
+
+    /// The same wallet with so many fee payers, which then pay for everything in its place. The same wallet has the same payers
+    /// on every machine, and a longer row of them begins like a shorter one.
+    #[must_use]
+    pub fn with_payers(mut self, count: usize) -> Self {
+        let derive = |number: usize| Keypair::new_from_array(self.secret_for(&format!("fee-payer/{number}")));
+        self.payers = (0..count).map(derive).collect();
+        self
+    }
+
+    /// The public keys of its fee payers; empty when the wallet pays itself.
+    #[must_use]
+    pub fn payers(&self) -> Vec<Pubkey> {
+        self.payers.iter().map(Keypair::pubkey).collect()
+    }
+
     /// A new key that is nowhere on disk, for chains that vanish with the process.
     #[must_use]
     pub fn ephemeral() -> Self {
-        Self { keypair: Keypair::new() }
+        Self::of(Keypair::new())
     }
 
     /// Reads a Solana CLI key file.
@@ -103,7 +127,7 @@ impl Wallet {
         let bytes: Option<Vec<u8>> = serde_json::from_str(&text).ok();
         // Also checks that the public half belongs to the private one.
         let keypair = bytes.and_then(|bytes| Keypair::try_from(bytes.as_slice()).ok());
-        keypair.map(|keypair| Self { keypair }).ok_or_else(|| WalletError::NotAKey { path: path.to_owned() })
+        keypair.map(Self::of).ok_or_else(|| WalletError::NotAKey { path: path.to_owned() })
     }
 
     /// Makes a new key file that only its owner can read.
@@ -122,7 +146,7 @@ impl Wallet {
             file.sync_all()
         });
         match written {
-            Ok(()) => Ok(Self { keypair }),
+            Ok(()) => Ok(Self::of(keypair)),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(WalletError::Exists { path: path.to_owned() })
             }
@@ -130,7 +154,7 @@ impl Wallet {
         }
     }
 
-    /// The public key: the authority and payer of every mint.
+    /// The public key: the authority of every mint, and its payer too when there are no fee payers.
     #[must_use]
     pub fn address(&self) -> Pubkey {
         self.keypair.pubkey()
@@ -147,12 +171,16 @@ impl Wallet {
         hash.finalize().into()
     }
 
-    /// Signs a transaction.
+    /// Signs a transaction with those of its keys that the message asks for.
     ///
     /// # Errors
     /// When the message asks for another signature too.
     pub fn sign(&self, message: VersionedMessage) -> Result<SignedTransaction, SignerError> {
-        let transaction = VersionedTransaction::try_new(message, &[&self.keypair])?;
+        let wanted = usize::from(message.header().num_required_signatures);
+        let signers: Vec<Pubkey> = message.static_account_keys().iter().take(wanted).copied().collect();
+        let keys = std::iter::once(&self.keypair).chain(&self.payers);
+        let keys: Vec<&Keypair> = keys.filter(|key| signers.contains(&key.pubkey())).collect();
+        let transaction = VersionedTransaction::try_new(message, &keys)?;
         let signature = transaction.signatures.first().copied().ok_or(SignerError::NotEnoughSigners)?;
         let bytes = wincode::serialize(&transaction).map_err(|error| SignerError::Custom(error.to_string()))?;
         Ok(SignedTransaction { signature, bytes })
@@ -203,7 +231,24 @@ mod tests {
             assert!(matches!(error, WalletError::NotAKey { .. }), "{text}: {error}");
             assert!(!error.to_string().contains("hunter2"));
         }
-        let wallet = Wallet::ephemeral();
+        let wallet = Wallet::ephemeral().with_payers(3);
         assert_eq!(format!("{wallet:?}"), format!("Wallet({})", wallet.address()));
+    }
+
+    #[test]
+    fn the_key_file_alone_restores_the_fee_payers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key.json");
+        // A key that never changes: other payers than these would be others' money lost.
+        let key = Keypair::new_from_array([7; 32]);
+        std::fs::write(&path, serde_json::to_string(key.to_bytes().as_slice()).unwrap()).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+        let (few, many) = (Wallet::load(&path).unwrap().with_payers(2), Wallet::load(&path).unwrap().with_payers(5));
+        assert_eq!(few.payers(), many.payers()[..2]);
+        assert_eq!(
+            few.payers().iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["6AbBCHtS723yF3T5xgZyjZHck1wUHaV8TobcxaChD9oj", "E8YYTy1nfDpWbVGEzfhrt7j6uGmVbT7qtRGmMktesx2u"]
+        );
+        assert_eq!((few.address(), Wallet::load(&path).unwrap().payers()), (key.pubkey(), Vec::new()));
     }
 }

@@ -41,7 +41,7 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
     }
     if args.online {
         let app = App::start(config.for_one_command()).await?;
-        let balance = crate::chain::Chain::balance(app.chain.as_ref(), &app.authority).await;
+        let holdings = app.minter.purse().look().await;
         let publishers = match app.publishing.check().await {
             Ok(()) => app.publishing.status().await,
             Err(error) => Err(error),
@@ -54,7 +54,11 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
             let why = fleet.fault().unwrap_or_default();
             println!("Redis does not answer ({why}): the box starts all the same, and goes on without it");
         }
-        println!("the chain answers, books and wallet belong to it; the wallet holds {}", balance?);
+        let holdings = holdings?;
+        println!("the chain answers, books and wallet belong to it; the wallet holds {}", holdings.wallet);
+        if !holdings.payers.is_empty() {
+            println!("its {} fee payers hold {} together", holdings.payers.len(), holdings.paying());
+        }
     }
     println!("the settings are in order");
     Ok(ExitCode::SUCCESS)

@@ -14,7 +14,6 @@ use super::{
     mint::progress_bar,
 };
 use crate::{
-    chain::Chain as _,
     config::{Config, Sources},
     domain::{lamports::Lamports, mint::MintStatus},
     minting::MAX_BATCH_TICKETS,
@@ -116,7 +115,7 @@ struct Summary {
 async fn mint_and_read_back(server: &OwnServer, count: u64) -> anyhow::Result<Summary> {
     let app = &server.app;
     let numbers: Vec<usize> = (0..usize::try_from(count)?).collect();
-    let balance_before = app.chain.balance(&app.authority).await?;
+    let balance_before = app.minter.purse().look().await?.together();
     let calls_before = app.chain.calls();
     let started = Instant::now();
     let bar = progress_bar(count);
@@ -144,7 +143,7 @@ async fn mint_and_read_back(server: &OwnServer, count: u64) -> anyhow::Result<Su
 
     let minted = batches.iter().map(|batch| batch.successful.len() as u64).sum();
     let check = app.reconciler.reconcile(VENUE).await?;
-    let balance_after = app.chain.balance(&app.authority).await?;
+    let balance_after = app.minter.purse().look().await?.together();
     Ok(Summary {
         tickets: count,
         minted,

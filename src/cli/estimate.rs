@@ -7,6 +7,7 @@ use clap::Args;
 use super::SettingFlags;
 use crate::{
     app,
+    chain::transaction::signatures,
     estimate::{Estimate, Prices},
 };
 
@@ -25,8 +26,11 @@ pub(super) struct EstimateArgs {
 
 pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
     let config = settings.load_quietly()?;
-    let (chain, _embedded) = app::connect(&config, None).await?;
-    let price = Prices::new(Arc::new(chain)).with_priority_fees(config.priority_fees).ticket().await?;
+    let (chain, _embedded) = app::connect(&config, Vec::new()).await?;
+    let prices = Prices::new(Arc::new(chain))
+        .with_priority_fees(config.priority_fees)
+        .with_signatures(signatures(config.fee_payers));
+    let price = prices.ticket().await?;
     // What a network takes beyond one ticket to a transaction only a box with a wallet finds out.
     let seconds = config.pacing.seconds_for(args.count, 1, config.pacing.initial_rate());
     let estimate = Estimate::new(args.count, price, 1, seconds);

@@ -150,7 +150,11 @@ async fn mint(
     }
     let missing = price.saturating_sub(plan.spendable_lamports);
     if plan.new > 0 && missing > Lamports::ZERO {
-        bail!("nothing was minted: the wallet {} is {missing} short; send it that much", plan.wallet);
+        bail!(
+            "nothing was minted: the wallet {} is {missing} short; send it that much, and on to its fee payers if it has any \
+             (`boxoffice payers fund`)",
+            plan.wallet
+        );
     }
     if args.dry_run {
         return Ok(if plan.failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) });

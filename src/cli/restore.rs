@@ -66,7 +66,7 @@ async fn owner(config: &Config) -> anyhow::Result<Owner> {
     let authority = Wallet::load(path)?.address().to_string();
     let mut genesis_hash = config.network.genesis_hash().map(str::to_owned);
     if genesis_hash.is_none() {
-        let (chain, _none) = app::connect(config, None).await?;
+        let (chain, _none) = app::connect(config, Vec::new()).await?;
         let asked = tokio::time::timeout(PATIENCE, chain.genesis_hash()).await;
         genesis_hash = asked.ok().and_then(Result::ok).map(|hash| hash.to_string());
         if genesis_hash.is_none() {

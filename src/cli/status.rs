@@ -34,7 +34,7 @@ pub(super) async fn run(args: StatusArgs, settings: &SettingFlags) -> anyhow::Re
         );
     }
     let of = |status| counts.of(status);
-    let (chain, _none) = app::connect(&config, None).await?;
+    let (chain, _none) = app::connect(&config, Vec::new()).await?;
     let authority = identity.as_ref().and_then(|identity| identity.authority.parse().ok());
     let balance = match &authority {
         Some(authority) => Some(chain.balance(authority).await),

@@ -23,6 +23,7 @@ pub const SETTINGS: &[Setting] = &[
     // Public endpoints are no secret, but paid ones carry keys in their paths.
     Setting { secret: true, ..setting("solana", "SOLANA_RPC_URLS", "") },
     setting("solana", "WALLET_PATH", ""),
+    setting("solana", "FEE_PAYERS", "0"),
     setting("solana", "CONFIRMATION_COMMITMENT", "confirmed"),
     setting("server", "DATA_DIR", ""),
     setting("server", "HOST", "127.0.0.1"),

@@ -26,7 +26,7 @@ pub struct TicketPrice {
     pub edition_rent_lamports: Lamports,
     /// Metaplex's fee for creating an NFT.
     pub metaplex_fee_lamports: Lamports,
-    /// The network's fee for the transaction's one signature.
+    /// The network's fee for the transaction's signatures.
     pub signature_fee_lamports: Lamports,
     /// What is offered to land while others want to, paid for the compute units that are asked for.
     pub priority_fee_lamports: Lamports,
@@ -175,10 +175,11 @@ impl std::fmt::Display for Opening {
 /// Why money is not spent: always says by how much it falls short.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum Refusal {
-    /// The wallet holds too little.
+    /// The wallet holds too little, or its fee payers.
     #[error(
-        "{tickets} new tickets cost {needed}, but the wallet {wallet} has {balance}, of which {reserved} is reserved for \
-         tickets already accepted and {kept} is kept back (MIN_SOL_BALANCE): send it {missing} more"
+        "{tickets} new tickets cost {needed}, but {whose} {balance}, of which {reserved} is reserved for tickets already \
+         accepted and {kept} is kept back (MIN_SOL_BALANCE): {remedy}",
+        whose = whose(wallet, *payers), remedy = remedy(*payers, *missing)
     )]
     InsufficientFunds {
         /// New tickets in the batch.
@@ -187,7 +188,9 @@ pub enum Refusal {
         needed: Lamports,
         /// The wallet's address.
         wallet: String,
-        /// What it holds.
+        /// How many fee payers pay in its place.
+        payers: usize,
+        /// What can be spent of what those who pay hold.
         balance: Lamports,
         /// Reserved for tickets accepted before.
         reserved: Lamports,
@@ -244,6 +247,31 @@ pub enum Refusal {
     },
 }
 
+fn whose(wallet: &str, payers: usize) -> String {
+    match payers {
+        0 => format!("the wallet {wallet} has"),
+        payers => format!("the {payers} fee payers of the wallet {wallet} can spend"),
+    }
+}
+
+fn remedy(payers: usize, missing: Lamports) -> String {
+    match payers {
+        0 => format!("send it {missing} more"),
+        _ => format!("they lack {missing}; send that to the wallet and move it to them with `boxoffice payers fund`"),
+    }
+}
+
+/// What is there to spend.
+#[derive(Clone, Copy, Debug)]
+pub struct Funds<'a> {
+    /// The wallet's address.
+    pub wallet: &'a str,
+    /// How many fee payers pay in its place.
+    pub payers: usize,
+    /// What can be spent of what those who pay hold.
+    pub balance: Lamports,
+}
+
 /// Decides whether `tickets` new tickets may be accepted.
 ///
 /// Tickets that are accepted but not settled count as money gone, even if their transactions are already in the balance:
@@ -254,8 +282,7 @@ pub enum Refusal {
 pub fn check(
     tickets: u64,
     price: Lamports,
-    wallet: &str,
-    balance: Lamports,
+    funds: Funds<'_>,
     limits: &SpendingLimits,
     commitments: &Commitments,
 ) -> Result<(), Refusal> {
@@ -264,10 +291,11 @@ pub fn check(
     if let Some(limit) = limits.per_transaction.filter(|limit| price > *limit) {
         return Err(Refusal::TransactionLimit { price, limit, missing: price.saturating_sub(limit) });
     }
+    let Funds { wallet, payers, balance } = funds;
     let missing = (needed + reserved + limits.keep_back).saturating_sub(balance);
     if missing > Lamports::ZERO {
         let (wallet, kept) = (wallet.to_owned(), limits.keep_back);
-        return Err(Refusal::InsufficientFunds { tickets, needed, wallet, balance, reserved, kept, missing });
+        return Err(Refusal::InsufficientFunds { tickets, needed, wallet, payers, balance, reserved, kept, missing });
     }
     let periods = [("HOURLY_LIMIT_SOL", limits.per_hour, HOUR), ("DAILY_LIMIT_SOL", limits.per_day, DAY)];
     for (setting, limit, window) in periods {
@@ -315,7 +343,8 @@ mod tests {
     }
 
     fn refusal(balance: u64, limits: SpendingLimits, commitments: &Commitments) -> Option<Refusal> {
-        check(3, PRICE, "w", Lamports(balance), &limits, commitments).err()
+        let funds = Funds { wallet: "w", payers: 0, balance: Lamports(balance) };
+        check(3, PRICE, funds, &limits, commitments).err()
     }
 
     fn limits(hour: u64, day: u64) -> SpendingLimits {
@@ -342,6 +371,18 @@ mod tests {
             panic!("a wallet that is short by five lamports must be refused");
         };
         assert_eq!((missing, reserved), (Lamports(5), Lamports(40)));
+    }
+
+    #[test]
+    fn a_refusal_names_those_who_pay() {
+        let told = |payers| {
+            let funds = Funds { wallet: "w", payers, balance: Lamports(50) };
+            check(3, PRICE, funds, &SpendingLimits::default(), &Commitments::default()).unwrap_err().to_string()
+        };
+        assert!(
+            told(0).contains("the wallet w has 0.00000005 SOL") && told(0).ends_with("send it 0.00000001 SOL more")
+        );
+        assert!(told(8).contains("8 fee payers of the wallet w") && told(8).contains("payers fund"), "{}", told(8));
     }
 
     #[test]

@@ -89,7 +89,10 @@ pub(super) async fn ready(State(api): State<Api>) -> (StatusCode, Json<Ready>) {
 pub(super) async fn full(State(api): State<Api>) -> (StatusCode, Json<FullHealth>) {
     let ready = probe(&api).await;
     let known = api.app.balance.known();
-    let funded = known.and_then(|known| Some(known.balance >= api.app.prices.known()?.total()));
+    let funded = known.as_ref().and_then(|known| {
+        let price = api.app.prices.known()?.total();
+        Some(known.holdings.usable(price) >= price)
+    });
     let held = match api.app.minter.condition() {
         Condition::Clear => None,
         Condition::Held { .. } if known.is_none() => Some("the chain does not answer".into()),

@@ -21,6 +21,8 @@ pub(super) struct Gauges {
     balance: IntGaugeVec,
     balance_age: IntGaugeVec,
     runway: IntGaugeVec,
+    payer_balance: IntGaugeVec,
+    payer_runway: IntGaugeVec,
     preferred: IntGaugeVec,
     score: GaugeVec,
     lag: IntGaugeVec,
@@ -38,8 +40,13 @@ impl Gauges {
         );
         let age = "Seconds since the chain said what the wallet holds; missing until it has.";
         let age = Opts::new("boxoffice_wallet_balance_age_seconds", age);
-        let runway = "Tickets that the wallet still pays for, beyond those accepted and MIN_SOL_BALANCE.";
+        let runway =
+            "Tickets that the wallet, or its fee payers, still pay for, beyond those accepted and MIN_SOL_BALANCE.";
         let runway = Opts::new("boxoffice_wallet_runway_tickets", runway);
+        let payer = "What a fee payer held when the chain last said; missing until then, and without FEE_PAYERS.";
+        let payer = Opts::new("boxoffice_payer_balance_lamports", payer);
+        let payable = "Tickets that a fee payer by itself can pay for; it is skipped at 0.";
+        let payable = Opts::new("boxoffice_payer_payable_tickets", payable);
         let preferred = Opts::new("boxoffice_rpc_endpoint_preferred", "1 for the RPC endpoint that is asked first.");
         let score = "Seconds that a good answer of the RPC endpoint costs; the lowest is asked first.";
         let score = Opts::new("boxoffice_rpc_endpoint_score_seconds", score);
@@ -55,6 +62,8 @@ impl Gauges {
             balance: IntGaugeVec::new(balance, &["wallet"])?,
             balance_age: IntGaugeVec::new(age, &["wallet"])?,
             runway: IntGaugeVec::new(runway, &["wallet"])?,
+            payer_balance: IntGaugeVec::new(payer, &["payer"])?,
+            payer_runway: IntGaugeVec::new(payable, &["payer"])?,
             preferred: IntGaugeVec::new(preferred, &["endpoint"])?,
             score: GaugeVec::new(score, &["endpoint"])?,
             lag: IntGaugeVec::new(lag, &["endpoint"])?,
@@ -69,6 +78,8 @@ impl Gauges {
         {
             registry.register(Box::new(vector.clone()))?;
         }
+        registry.register(Box::new(gauges.payer_balance.clone()))?;
+        registry.register(Box::new(gauges.payer_runway.clone()))?;
         registry.register(Box::new(gauges.score.clone()))?;
         registry.register(Box::new(gauges.held.clone()))?;
         let info = Opts::new("boxoffice_build_info", "Always 1; the labels say what is running.")
@@ -100,13 +111,21 @@ impl Gauges {
                 self.lag.with_label_values(&name).set(gauge(lag));
             }
         }
-        let Some(KnownBalance { balance, at_ms }) = app.balance.known() else { return };
+        let Some(KnownBalance { holdings, at_ms }) = app.balance.known() else { return };
         let wallet = [app.authority.to_string()];
-        self.balance.with_label_values(&wallet).set(gauge(balance.0));
+        self.balance.with_label_values(&wallet).set(gauge(holdings.wallet.0));
         let age_ms = app.clock.now_ms().saturating_sub(at_ms).max(0);
         self.balance_age.with_label_values(&wallet).set(age_ms.checked_div(1_000).unwrap_or_default());
         if let Some(runway) = app.balance.runway(open) {
             self.runway.with_label_values(&wallet).set(gauge(runway));
+        }
+        let price = app.prices.known().map(|price| price.total());
+        for (payer, holds) in &holdings.payers {
+            let name = [payer.to_string()];
+            self.payer_balance.with_label_values(&name).set(gauge(holds.0));
+            if let Some(price) = price {
+                self.payer_runway.with_label_values(&name).set(gauge(holdings.tickets_of(*holds, price)));
+            }
         }
     }
 }

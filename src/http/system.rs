@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 
 use super::Api;
 use crate::{
+    app::App,
     balance::KnownBalance,
     chain::rpc::EndpointHealth,
     clock::rfc3339,
@@ -15,6 +16,7 @@ use crate::{
     fleet::Fleet,
     metadata::replicated::CopyStatus,
     minting::Condition,
+    payers::Holdings,
 };
 
 /// Every part of the box.
@@ -38,24 +40,38 @@ pub(super) struct SystemStatus {
     timestamp: String,
 }
 
-/// The wallet.
+/// The wallet, and the fee payers that pay in its place.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct BalanceStatus {
     /// Its address, base58.
     wallet: String,
-    /// In SOL; null while the chain has not said. An endpoint that does not answer is no empty wallet.
+    /// What the wallet itself holds, in SOL; null while the chain has not said. An endpoint that does not answer is no empty wallet.
     balance: Option<f64>,
     balance_lamports: Option<Lamports>,
-    /// Whether more than `minRequired` is there; null while the balance is not known.
+    /// Whether those who pay, the wallet or its fee payers, hold more than `minRequired`; null while that is not known.
     sufficient: Option<bool>,
     /// `MIN_SOL_BALANCE`, in SOL.
     min_required: f64,
-    /// Tickets that the balance still pays for, beyond those already accepted; null when not known.
+    /// Tickets that those who pay still pay for, beyond those already accepted; null when not known.
     runway_tickets: Option<u64>,
+    /// The fee payers (`FEE_PAYERS`), in order; empty when the wallet pays itself.
+    payers: Vec<PayerStatus>,
     /// When the chain said so.
     #[schema(format = DateTime)]
     last_check: Option<String>,
+}
+
+/// A fee payer.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PayerStatus {
+    /// Its address, base58.
+    address: String,
+    /// What it holds; null while the chain has not said.
+    balance_lamports: Option<Lamports>,
+    /// Tickets that it can pay for by itself; it is skipped at 0. Null when not known.
+    payable_tickets: Option<u64>,
 }
 
 /// The cache; `/admin/cache/stats` has more.
@@ -173,15 +189,17 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
     let (pending, minting) = (counts.of(MintStatus::Pending), counts.of(MintStatus::Minting));
     let open = pending.saturating_add(minting);
     let keep_back = app.config.limits.keep_back;
+    let holdings = known.as_ref().map(|known| &known.holdings);
     Json(SystemStatus {
         balance_monitor: BalanceStatus {
             wallet: app.authority.to_string(),
-            balance: known.map(|known| known.balance.as_sol()),
-            balance_lamports: known.map(|known| known.balance),
-            sufficient: known.map(|known| known.balance > keep_back),
+            balance: holdings.map(|holdings| holdings.wallet.as_sol()),
+            balance_lamports: holdings.map(|holdings| holdings.wallet),
+            sufficient: holdings.map(|holdings| holdings.paying() > keep_back),
             min_required: keep_back.as_sol(),
             runway_tickets: app.balance.runway(open),
-            last_check: known.map(|KnownBalance { at_ms, .. }| rfc3339(at_ms)),
+            payers: payers(app, holdings),
+            last_check: known.as_ref().map(|KnownBalance { at_ms, .. }| rfc3339(*at_ms)),
         },
         cache: CacheStatus { enabled: true, connected: cache.connected, backend: cache.backend, key_count: cache.keys },
         database: DatabaseStatus { connected },
@@ -216,6 +234,19 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
         uptime_seconds: api.started.elapsed().as_secs(),
         timestamp: rfc3339(app.clock.now_ms()),
     })
+}
+
+fn payers(app: &App, holdings: Option<&Holdings>) -> Vec<PayerStatus> {
+    let price = app.prices.known().map(|price| price.total());
+    let payers = app.minter.purse().payers().iter().enumerate().map(|(at, address)| {
+        let holds = holdings.and_then(|holdings| holdings.payers.get(at).map(|(_, holds)| (holdings, *holds)));
+        PayerStatus {
+            address: address.to_string(),
+            balance_lamports: holds.map(|(_, holds)| holds),
+            payable_tickets: holds.and_then(|(holdings, holds)| Some(holdings.tickets_of(holds, price?))),
+        }
+    });
+    payers.collect()
 }
 
 impl From<CopyStatus> for PublisherStatus {

@@ -23,6 +23,7 @@ use crate::{
         spending::{Commitments, Refusal},
         ticket::{Fault, Ticket, TicketRules, cap},
     },
+    payers::Holdings,
     simulation,
     store::{Accepted, Entry, NewBatch, NewTicket, Preview, SpendingRules, StoreError},
 };
@@ -63,7 +64,7 @@ pub enum NotBefore {
 pub struct Funds {
     /// Its address, base58.
     pub wallet: String,
-    /// Everything in it.
+    /// Everything in it, or in its fee payers if it has any.
     pub balance: Lamports,
     /// Without what is kept back by setting and reserved for tickets already accepted.
     pub spendable: Lamports,
@@ -89,6 +90,15 @@ pub enum AcceptError {
     /// The price or the balance cannot be known.
     #[error("nothing was accepted, because the chain does not answer: {0}")]
     Chain(#[from] ChainError),
+}
+
+/// What decides about a batch's money.
+struct Spending {
+    rules: SpendingRules,
+    holdings: Holdings,
+    commitments: Commitments,
+    /// Why it would be refused as things stand.
+    refusal: Option<Refusal>,
 }
 
 impl Minter {
@@ -134,7 +144,8 @@ impl Minter {
     async fn accept_checked(&self, found: usize, preview: Preview, batch: NewBatch) -> Result<Accepted, AcceptError> {
         let shared = &self.shared;
         // A batch of known tickets is answered even when the chain is away.
-        let spending = if preview.new > 0 { Some(self.spending_rules(&preview, batch.budget).await?.0) } else { None };
+        let spending =
+            if preview.new > 0 { Some(self.spending_rules(&preview, batch.budget).await?.rules) } else { None };
         fail_point!("accept.before");
         let accepted = shared.store.accept(batch, spending, Uuid::now_v7(), shared.now_ms()).await?;
         fail_point!("accept.after");
@@ -156,10 +167,10 @@ impl Minter {
     /// [`AcceptError::BatchSize`], or a fault of the chain or the books.
     pub async fn preview(&self, request: BatchRequest) -> Result<(Preview, Funds), AcceptError> {
         let (preview, batch) = self.look_through(request).await?;
-        let (rules, commitments, refusal) = self.spending_rules(&preview, batch.budget).await?;
-        let SpendingRules { price, wallet, balance, limits, .. } = rules;
-        let spendable = balance.saturating_sub(limits.keep_back + price * commitments.open_tickets);
-        Ok((preview, Funds { wallet, balance, spendable, refusal }))
+        let Spending { rules, holdings, commitments, refusal } = self.spending_rules(&preview, batch.budget).await?;
+        let SpendingRules { price, wallet, balance: usable, limits, .. } = rules;
+        let spendable = usable.saturating_sub(limits.keep_back + price * commitments.open_tickets);
+        Ok((preview, Funds { wallet, balance: holdings.paying(), spendable, refusal }))
     }
 
     /// Queues failed tickets again that a retry can help, the oldest first and as many as a batch may have. Spending is
@@ -175,7 +186,7 @@ impl Minter {
         }
         let (ids, addresses): (Vec<i64>, Vec<String>) = failed.into_iter().unzip();
         let preview = Preview { new: ids.len() as u64, new_addresses: addresses, ..Preview::default() };
-        let (rules, _commitments, _refusal) = self.spending_rules(&preview, None).await?;
+        let Spending { rules, .. } = self.spending_rules(&preview, None).await?;
         let queued = shared.store.retry(ids, rules, shared.now_ms()).await?;
         if queued > 0 {
             shared.work.notify_one();
@@ -203,22 +214,20 @@ impl Minter {
     }
 
     /// What decides about a batch's money, and why it would be refused as things stand.
-    async fn spending_rules(
-        &self,
-        preview: &Preview,
-        budget: Option<Lamports>,
-    ) -> Result<(SpendingRules, Commitments, Option<Refusal>), AcceptError> {
+    async fn spending_rules(&self, preview: &Preview, budget: Option<Lamports>) -> Result<Spending, AcceptError> {
         let shared = &self.shared;
-        let address = shared.wallet.address();
         let layout = shared.packing.expected_layout();
         let prices = &shared.prices;
-        let asked = async { tokio::try_join!(prices.ticket(), prices.most(), shared.chain.balance(&address)) };
+        let asked = async { tokio::try_join!(prices.ticket(), prices.most(), shared.purse.look()) };
         let (layout, asked) = tokio::join!(layout, asked);
-        let (expected, most, balance) = asked?;
+        let (expected, most, holdings) = asked?;
         let (price, expected, fee) = (most.total(), expected.total(), expected.signature_fee_lamports);
-        let (wallet, limits) = (address.to_string(), shared.settings.limits);
+        let (wallet, limits) = (shared.wallet.address().to_string(), shared.settings.limits);
         let together = shared.together(layout) as u64;
-        let mut rules = SpendingRules { price, expected, fee, together, budget, wallet, balance, limits, on_chain: 0 };
+        // Fee payers can spend whole tickets only: what is left of each is no promise.
+        let (balance, payers) = (holdings.usable(price), holdings.payers.len());
+        let mut rules =
+            SpendingRules { price, expected, fee, together, budget, wallet, payers, balance, limits, on_chain: 0 };
         let commitments = shared.store.commitments(shared.now_ms()).await?;
         let mut refusal = rules.check(preview.new, &commitments).err();
         if refusal.is_some() {
@@ -226,7 +235,7 @@ impl Minter {
             rules.on_chain = self.on_chain(&preview.new_addresses).await?.len() as u64;
             refusal = rules.check(preview.new, &commitments).err();
         }
-        Ok((rules, commitments, refusal))
+        Ok(Spending { rules, holdings, commitments, refusal })
     }
 
     /// Those of some tickets' addresses at which the chain holds something.

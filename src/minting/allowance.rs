@@ -42,7 +42,8 @@ async fn learn(shared: &Shared, first: Option<&Prepared>) -> Result<(), StepErro
         let authority = shared.wallet.address();
         let mint_rent = shared.prices.without_offer().await?.mint_rent_lamports;
         let tickets = vec![to_mint(shared, first, mint_rent)?];
-        let draft = Draft { authority, payer: authority, tickets, allowance: Allowance::of_attempt(0) };
+        let payer = shared.purse.payers().first().copied().unwrap_or(authority);
+        let draft = Draft { authority, payer, tickets, allowance: Allowance::of_attempt(0) };
         shared.prices.compute.learn(shared.chain.as_ref(), draft).await;
     }
     Ok(())

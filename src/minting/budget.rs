@@ -25,10 +25,10 @@ pub(super) async fn within_budgets(shared: &Arc<Shared>, prepared: Vec<Prepared>
     if crate::simulation::sabotaged("ignore budgets") {
         return Ok(prepared);
     }
-    let rent = shared.prices.without_offer().await?.without_fees();
+    let price = shared.prices.without_offer().await?.total();
     let (mut allowed, mut refused) = (Vec::with_capacity(prepared.len()), Vec::new());
     for ticket in prepared {
-        let next = rent + ticket.allowance.fee();
+        let next = price + ticket.allowance.priority_fee();
         let budget = budgets.of_mint.get(&ticket.mint.id).and_then(|batch| budgets.by_batch.get_mut(batch));
         match budget.map_or(Ok(()), |budget| take(budget, next)) {
             Ok(()) => allowed.push(ticket),

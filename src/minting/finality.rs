@@ -211,10 +211,9 @@ impl Watch {
 
     fn follow_again(&self, attempt: OpenAttempt) {
         let place = Arc::clone(&self.shared.in_flight).try_acquire_owned().ok();
-        let aboard = self.shared.aboard.board(attempt.tickets.len());
-        let flight = Arc::new(Flight::new(attempt));
+        let tracked = Tracked { recovered: true, ..Tracked::new(&self.shared, attempt, place) };
+        let flight = Arc::clone(&tracked.flight);
         flight.note_queued();
-        let tracked = Tracked { recovered: true, ..Tracked::new(Arc::clone(&flight), place, aboard) };
         // Only a shutdown closes the queues; the next start goes on with it.
         if self.to_confirm.send(tracked).is_ok() {
             drop(self.to_resend.send(flight));

@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -14,7 +14,9 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::Shared;
 use crate::{
+    chain::transaction::payer_of,
     domain::lamports::Lamports,
+    payers::Paying,
     store::{OpenAttempt, OpenTicket, StoreError},
 };
 
@@ -123,42 +125,13 @@ impl Flight {
     }
 }
 
-/// Counts the tickets in all transactions under way.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Aboard {
-    tickets: Arc<AtomicUsize>,
-}
-
-impl Aboard {
-    pub(super) fn board(&self, tickets: usize) -> Boarded {
-        self.tickets.fetch_add(tickets, Ordering::Relaxed);
-        Boarded { tickets, aboard: self.clone() }
-    }
-
-    pub(super) fn tickets(&self) -> usize {
-        self.tickets.load(Ordering::Relaxed)
-    }
-}
-
-/// The tickets of one transaction, which leave it when it is settled.
-#[derive(Debug)]
-pub(super) struct Boarded {
-    tickets: usize,
-    aboard: Aboard,
-}
-
-impl Drop for Boarded {
-    fn drop(&mut self) {
-        self.aboard.tickets.fetch_sub(self.tickets, Ordering::Relaxed);
-    }
-}
-
 /// A flight and its place among those under way, given back when it is settled.
 #[derive(Debug)]
 pub(super) struct Tracked {
     pub(super) flight: Arc<Flight>,
     pub(super) _place: Option<OwnedSemaphorePermit>,
-    pub(super) _aboard: Boarded,
+    /// Its cost counts as left until then.
+    pub(super) _paying: Option<Paying>,
     /// Left by an earlier process: whether it was ever sent is not known.
     pub(super) recovered: bool,
     /// Polls that did not find it.
@@ -166,8 +139,11 @@ pub(super) struct Tracked {
 }
 
 impl Tracked {
-    pub(super) fn new(flight: Arc<Flight>, place: Option<OwnedSemaphorePermit>, aboard: Boarded) -> Self {
-        Self { flight, _place: place, _aboard: aboard, recovered: false, missed: 0 }
+    pub(super) fn new(shared: &Shared, attempt: OpenAttempt, place: Option<OwnedSemaphorePermit>) -> Self {
+        // Read from the bytes themselves: settings may have changed since they were signed.
+        let payer = payer_of(&attempt.bytes);
+        let paying = payer.map(|payer| shared.purse.pays(payer, attempt.tickets.len() as u64));
+        Self { flight: Arc::new(Flight::new(attempt)), _place: place, _paying: paying, recovered: false, missed: 0 }
     }
 }
 
@@ -179,8 +155,7 @@ pub(super) async fn recover(shared: &Shared) -> Result<Vec<Tracked>, StoreError>
     }
     let tracked = open.into_iter().map(|attempt| {
         let place = Arc::clone(&shared.in_flight).try_acquire_owned().ok();
-        let aboard = shared.aboard.board(attempt.tickets.len());
-        Tracked { recovered: true, ..Tracked::new(Arc::new(Flight::new(attempt)), place, aboard) }
+        Tracked { recovered: true, ..Tracked::new(shared, attempt, place) }
     });
     Ok(tracked.collect())
 }

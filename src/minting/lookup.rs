@@ -6,7 +6,7 @@ use solana_signature::Signature;
 use super::Shared;
 use crate::{
     chain::{
-        ChainError, Observed, instructions,
+        ChainError, Observed,
         ticket::{ACCOUNTS_PER_TICKET, OnChain, TicketOnChain, addresses, read},
     },
     domain::{
@@ -105,7 +105,10 @@ pub(super) async fn adopt(
             let verdict = Verdict::Minted { signature, slot, adopted: (!is_own).then_some(found) };
             // As long as nobody knows which transaction it was, ours is the likeliest. What else rode in another box's is not known.
             let likely_own = own.filter(|_| is_own || signature.is_none());
-            let fee = likely_own.map_or(instructions::SIGNATURE_FEE, |(_, fee)| fee);
+            let fee = match likely_own {
+                Some((_, fee)) => fee,
+                None => shared.prices.without_offer().await?.signature_fee_lamports,
+            };
             let cost = cost(shared, ticket, fee).await?;
             let paid = if is_own { cost } else { Lamports::ZERO };
             Ok(TicketVerdict { mint_id, cost, paid, verdict })

@@ -22,7 +22,9 @@ use super::{
 };
 use crate::{
     cache::TicketKey,
-    chain::{instructions::SIGNATURE_FEE, ticket::OnChain, transaction::Allowance},
+    chain::{ticket::OnChain, transaction::Allowance},
+    domain::lamports::Lamports,
+    payers::Budget,
     store::{PendingMint, Published, Settlement, StoreError, TicketVerdict, Verdict},
 };
 
@@ -130,13 +132,11 @@ async fn prepare_chunk(
         }
         if low_balance.is_none() && !prepared.is_empty() {
             match affordable(shared, prepared.len()).await {
-                Ok(affordable) => {
+                Ok((affordable, budget)) => {
                     prepared.truncate(affordable);
-                    return sign_and_record(shared, prepared, places).await;
+                    return sign_and_record(shared, prepared, budget, places).await;
                 }
-                Err(error @ StepError::LowBalance { .. })
-                    if looked_behind.is_none_or(|at| at.elapsed() >= LOOK_BEHIND) =>
-                {
+                Err(error @ StepError::LowBalance(_)) if looked_behind.is_none_or(|at| at.elapsed() >= LOOK_BEHIND) => {
                     *looked_behind = Some(Instant::now());
                     low_balance = Some(error);
                 }
@@ -147,23 +147,11 @@ async fn prepare_chunk(
     }
 }
 
-/// How many of `wanted` tickets the wallet can pay now, each in a transaction of its own. Those accepted were
-/// paid for when they were accepted, but money may have left the wallet by another hand, and a transaction that cannot be
-/// paid costs its fee. Asked only after the look-up: what the chain holds already costs nothing.
-async fn affordable(shared: &Shared, wanted: usize) -> Result<usize, StepError> {
-    let address = shared.wallet.address();
-    let (price, balance) = tokio::try_join!(shared.prices.most(), shared.chain.balance(&address))?;
-    let price = price.total();
-    // What is under way counts as left, though part of it may have left the balance: the next look is more exact.
-    let free = balance.saturating_sub(price * shared.aboard.tickets() as u64);
-    let payable = free.0.checked_div(price.0).unwrap_or_default();
-    match usize::try_from(payable).unwrap_or(usize::MAX).min(wanted) {
-        0 => {
-            let missing = price.saturating_sub(free);
-            Err(StepError::LowBalance { wallet: address.to_string(), balance, missing })
-        }
-        affordable => Ok(affordable),
-    }
+/// How many of `wanted` tickets can be paid now, and by whom. Asked only after the look-up: what the chain holds already costs
+/// nothing.
+async fn affordable(shared: &Shared, wanted: usize) -> Result<(usize, Budget), StepError> {
+    let budget = shared.purse.budget(&shared.prices).await?;
+    Ok((budget.affordable(wanted)?, budget))
 }
 
 /// Asks the chain which of the tickets it holds already: those are settled, never minted again.
@@ -197,12 +185,14 @@ async fn look_up_and_adopt(
             tickets: vec![verdict],
         });
     }
-    share_fees(&mut settlements);
+    if !settlements.is_empty() {
+        share_fees(&mut settlements, shared.prices.without_offer().await?.signature_fee_lamports);
+    }
     Ok((prepared, settlements))
 }
 
 /// Tickets that another box, or an earlier life of these books, minted with the same transaction have shared its fee.
-fn share_fees(found: &mut [Settlement]) {
+fn share_fees(found: &mut [Settlement], fee: Lamports) {
     let signature_of = |ticket: &TicketVerdict| match ticket.verdict {
         Verdict::Minted { signature, .. } => signature,
         Verdict::Failed(_) | Verdict::Again => None,
@@ -214,9 +204,9 @@ fn share_fees(found: &mut [Settlement]) {
         }
     }
     for tickets in by_transaction.into_values() {
-        let shares = SIGNATURE_FEE.split(tickets.len());
+        let shares = fee.split(tickets.len());
         for (ticket, share) in tickets.into_iter().zip(shares) {
-            ticket.cost = ticket.cost.saturating_sub(SIGNATURE_FEE) + share;
+            ticket.cost = ticket.cost.saturating_sub(fee) + share;
         }
     }
 }

@@ -4,14 +4,10 @@ use std::sync::Arc;
 
 use fail::fail_point;
 use solana_hash::Hash;
+use solana_pubkey::Pubkey;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{
-    Shared, StepError,
-    flight::{Flight, Tracked},
-    judge::MAX_ATTEMPTS,
-    packing::Ride,
-};
+use super::{Shared, StepError, flight::Tracked, judge::MAX_ATTEMPTS, packing::Ride};
 use crate::{
     chain::{
         RecentBlockhash,
@@ -24,6 +20,7 @@ use crate::{
         ids::{TicketId, VenueId},
         lamports::Lamports,
     },
+    payers::Budget,
     simulation,
     store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, StoreError},
 };
@@ -53,6 +50,7 @@ struct Signed {
 pub(super) async fn sign_and_record(
     shared: &Arc<Shared>,
     prepared: Vec<Prepared>,
+    budget: Budget,
     mut places: OwnedSemaphorePermit,
 ) -> Result<Vec<Tracked>, StepError> {
     let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.without_offer())?;
@@ -60,8 +58,8 @@ pub(super) async fn sign_and_record(
     let ride = if prepared.len().min(most) > 1 { shared.packing.next_ride() } else { Ride::ALONE };
     let ride = Ride { most: ride.most.min(most), ..ride };
     let for_signing = Arc::clone(shared);
-    let mint_rent = price.mint_rent_lamports;
-    let sign = move || sign_all(&for_signing, prepared, ride, mint_rent, &blockhash);
+    let terms = Terms { ride, mint_rent: price.mint_rent_lamports, signature_fee: price.signature_fee_lamports };
+    let sign = move || sign_all(&for_signing, prepared, terms, budget, &blockhash);
     let signed: Result<Vec<Signed>, StepError> = simulation::aside(sign).await.ok_or(StoreError::Closed)?;
     let mut signed = signed?;
     let rent = price.without_fees();
@@ -91,10 +89,7 @@ pub(super) async fn sign_and_record(
     for (signed, id) in signed.iter_mut().zip(ids) {
         signed.attempt.id = id;
     }
-    let tracked = signed.into_iter().map(|Signed { attempt, .. }| {
-        let aboard = shared.aboard.board(attempt.tickets.len());
-        Tracked::new(Arc::new(Flight::new(attempt)), places.split(1), aboard)
-    });
+    let tracked = signed.into_iter().map(|Signed { attempt, .. }| Tracked::new(shared, attempt, places.split(1)));
     Ok(tracked.collect())
 }
 
@@ -121,24 +116,37 @@ fn ids(mint: &PendingMint) -> Result<(VenueId, TicketId), StoreError> {
     Ok((venue, mint.ticket.ticket_id().map_err(conflict)?))
 }
 
+/// What all transactions of a chunk have in common.
+#[derive(Clone, Copy)]
+struct Terms {
+    ride: Ride,
+    mint_rent: Lamports,
+    signature_fee: Lamports,
+}
+
 fn sign_all(
     shared: &Shared,
     prepared: Vec<Prepared>,
-    ride: Ride,
-    mint_rent: Lamports,
+    Terms { ride, mint_rent, signature_fee }: Terms,
+    mut budget: Budget,
     blockhash: &RecentBlockhash,
 ) -> Result<Vec<Signed>, StepError> {
     let riders = prepared.into_iter().map(|ticket| rider(shared, ticket, mint_rent));
     let riders: Vec<Rider> = riders.collect::<Result<_, _>>()?;
     let mut signed = Vec::with_capacity(riders.len());
     for pack in packs(riders, ride, |rider| rider.alone) {
-        if let Some(transaction) = sign_together(shared, &pack, ride.layout, &blockhash.hash)? {
-            signed.push(Signed::new(transaction, pack, blockhash));
+        let payer = if pack.len() > 1 { budget.take(pack.len() as u64) } else { None };
+        if let Some(payer) = payer
+            && let Some(transaction) = sign_together(shared, payer, &pack, ride.layout, &blockhash.hash)?
+        {
+            signed.push(Signed::new(transaction, signature_fee, pack, blockhash));
             continue;
         }
         for rider in pack {
-            let transaction = sign(shared, std::slice::from_ref(&rider), Layout::Legacy, &blockhash.hash)?;
-            signed.push(Signed::new(transaction, vec![rider], blockhash));
+            // Whoever was to pay for all of them pays for each. What nobody can pay for waits.
+            let Some(payer) = payer.or_else(|| budget.take(1)) else { continue };
+            let transaction = sign(shared, payer, std::slice::from_ref(&rider), Layout::Legacy, &blockhash.hash)?;
+            signed.push(Signed::new(transaction, signature_fee, vec![rider], blockhash));
         }
     }
     Ok(signed)
@@ -190,36 +198,45 @@ fn rider(shared: &Shared, ticket: Prepared, mint_rent: Lamports) -> Result<Rider
 /// None if they do not fit into one transaction.
 fn sign_together(
     shared: &Shared,
+    payer: Pubkey,
     pack: &[Rider],
     layout: Layout,
     blockhash: &Hash,
 ) -> Result<Option<SignedTransaction>, StepError> {
-    if pack.len() < 2 {
-        return Ok(None);
-    }
-    match sign(shared, pack, layout, blockhash) {
+    match sign(shared, payer, pack, layout, blockhash) {
         Ok(signed) => Ok(Some(signed).filter(|signed| signed.bytes.len() <= layout.most_bytes())),
         Err(StepError::Compile(_too_many_accounts)) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn sign(shared: &Shared, riders: &[Rider], layout: Layout, blockhash: &Hash) -> Result<SignedTransaction, StepError> {
+fn sign(
+    shared: &Shared,
+    payer: Pubkey,
+    riders: &[Rider],
+    layout: Layout,
+    blockhash: &Hash,
+) -> Result<SignedTransaction, StepError> {
     let authority = shared.wallet.address();
     let tickets = riders.iter().map(|rider| rider.to_mint.clone()).collect();
-    let draft = Draft { authority, payer: authority, tickets, allowance: allowance_of(riders) };
+    let draft = Draft { authority, payer, tickets, allowance: allowance_of(riders) };
     Ok(shared.wallet.sign(draft.message(layout, blockhash)?)?)
 }
 
 impl Signed {
-    fn new(transaction: SignedTransaction, riders: Vec<Rider>, blockhash: &RecentBlockhash) -> Self {
+    fn new(
+        transaction: SignedTransaction,
+        signature_fee: Lamports,
+        riders: Vec<Rider>,
+        blockhash: &RecentBlockhash,
+    ) -> Self {
         let allowance = allowance_of(&riders);
         let attempt = OpenAttempt {
             id: 0,
             signature: transaction.signature,
             bytes: transaction.bytes,
             last_valid_block_height: blockhash.last_valid_block_height,
-            fee: allowance.fee(),
+            fee: signature_fee + allowance.priority_fee(),
             tickets: riders.into_iter().map(|rider| rider.open).collect(),
         };
         Self { attempt, allowance }

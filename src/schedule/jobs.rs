@@ -159,12 +159,15 @@ async fn backup(services: Services) -> Result<String, JobError> {
 }
 
 async fn balance_check(services: Services) -> Result<String, JobError> {
-    let KnownBalance { balance, .. } = services.balance.check().await?;
+    let KnownBalance { holdings, .. } = services.balance.check().await?;
     services.prices.ticket().await?;
     let counts = services.store.counts(None).await?;
     let open = counts.of(MintStatus::Pending).saturating_add(counts.of(MintStatus::Minting));
     let runway = services.balance.runway(open).unwrap_or_default();
-    Ok(format!("the wallet holds {balance}: enough for {runway} more tickets"))
+    Ok(match holdings.payers.len() {
+        0 => format!("the wallet holds {}: enough for {runway} more tickets", holdings.wallet),
+        payers => format!("{payers} fee payers hold {}: enough for {runway} more tickets", holdings.paying()),
+    })
 }
 
 async fn cache_warm(services: Services) -> Result<String, JobError> {

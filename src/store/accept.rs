@@ -10,7 +10,7 @@ use crate::domain::{
     ids::VenueId,
     lamports::Lamports,
     mint::MintStatus,
-    spending::{Commitments, Refusal, SpendingLimits, check, check_budget},
+    spending::{Commitments, Funds, Refusal, SpendingLimits, check, check_budget},
     ticket::Fault,
 };
 
@@ -75,7 +75,9 @@ pub struct SpendingRules {
     pub budget: Option<Lamports>,
     /// The wallet's address.
     pub wallet: String,
-    /// What it holds.
+    /// How many fee payers pay in its place.
+    pub payers: usize,
+    /// What can be spent of what those who pay hold.
     pub balance: Lamports,
     /// What the operator allows.
     pub limits: SpendingLimits,
@@ -101,7 +103,8 @@ impl SpendingRules {
             0 => Ok(()),
             to_pay => {
                 self.budget.map_or(Ok(()), |budget| check_budget(to_pay, self.estimate(new), budget))?;
-                check(to_pay, self.price, &self.wallet, self.balance, &self.limits, commitments)
+                let funds = Funds { wallet: &self.wallet, payers: self.payers, balance: self.balance };
+                check(to_pay, self.price, funds, &self.limits, commitments)
             }
         }
     }

@@ -7,8 +7,19 @@ use std::{
 };
 
 const ENTRANCES: [&str; 3] = ["cli", "http", "schedule"];
-const SERVICES: [&str; 10] =
-    ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup", "cache", "images", "publishing"];
+const SERVICES: [&str; 11] = [
+    "minting",
+    "estimate",
+    "reconcile",
+    "balance",
+    "payers",
+    "access",
+    "alerts",
+    "backup",
+    "cache",
+    "images",
+    "publishing",
+];
 const ADAPTERS: [&str; 8] = ["store", "chain", "metadata", "fleet", "webhook", "folder", "clock", "telemetry"];
 
 /// The files of a module, those of its submodules too.
@@ -79,11 +90,14 @@ fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
     for service in SERVICES {
         let also: &[&str] = match service {
             // Alerts watch the other services; none of them knows it.
-            "alerts" => &["webhook", "folder", "minting", "balance", "publishing"],
+            "alerts" => &["webhook", "folder", "minting", "balance", "payers", "publishing"],
             // Repair mints nothing: it hands tickets back to the engine.
             "reconcile" => &["minting"],
             // What was found out before is asked by whoever would find it out.
-            "minting" => &["cache"],
+            "minting" => &["cache", "payers"],
+            "balance" => &["payers"],
+            // A transfer is written ahead beside the books.
+            "payers" => &["folder"],
             "cache" => &["fleet"],
             _ => &[],
         };

@@ -63,6 +63,8 @@ mod packaging;
 #[cfg(feature = "localnet")]
 mod packing;
 #[cfg(feature = "localnet")]
+mod payers;
+#[cfg(feature = "localnet")]
 mod pool;
 #[cfg(feature = "localnet")]
 mod publish;

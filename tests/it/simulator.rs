@@ -32,6 +32,8 @@ const DEEP_SEEDS: u64 = 60;
 pub struct Options {
     /// A bug put in on purpose.
     sabotage: Option<&'static str>,
+    /// Fee payers of the wallet; none when it pays itself.
+    payers: usize,
     /// Confirmed blocks are abandoned too.
     deep_forks: bool,
     keep_log: bool,
@@ -116,6 +118,15 @@ fn bad_days_end_well() {
 fn bad_days(outcomes: &[Outcome]) -> Vec<String> {
     let bad = outcomes.iter().filter(|outcome| !outcome.violations.is_empty());
     bad.map(|outcome| format!("seed {}: {}", outcome.seed, outcome.violations.join("; "))).collect()
+}
+
+#[test]
+fn bad_days_with_several_payers_end_well() {
+    let outcomes = play(seeds(40), Options { payers: 3, ..Options::default() });
+    let bad = bad_days(&outcomes);
+    assert!(bad.is_empty(), "{} bad days ended badly:\n{}", bad.len(), bad.join("\n"));
+    let minted = outcomes.iter().filter_map(|outcome| outcome.counts.get("reached minted")).sum::<u64>();
+    assert!(minted > 0, "days on which nothing is minted prove nothing");
 }
 
 /// Faults and states without which a run proves little.

@@ -72,7 +72,9 @@ pub(in crate::minting) async fn run(shared: Arc<Shared>, shutdown: CancellationT
 
 async fn ask(shared: &Shared) -> Answer {
     let Ok(price) = shared.prices.ticket().await else { return Answer::Unclear };
-    let draft = sample(shared.wallet.address(), &shared.settings.symbol, price.mint_rent_lamports);
+    let wallet = shared.wallet.address();
+    let payer = shared.purse.payers().first().copied().unwrap_or(wallet);
+    let draft = sample(wallet, payer, &shared.settings.symbol, price.mint_rent_lamports);
     let Some(bytes) = draft.unsigned(Layout::V1) else { return Answer::Unclear };
     let answer = shared.chain.simulate(&bytes).await;
     let meant = meaning(&answer);
@@ -104,7 +106,7 @@ fn meaning(answer: &Result<Simulated, ChainError>) -> Answer {
 }
 
 /// As many tickets as may ride together, at addresses that no ticket ever has: their seeds are shorter than any ticket's.
-fn sample(wallet: Pubkey, symbol: &str, mint_rent: Lamports) -> Draft {
+fn sample(wallet: Pubkey, payer: Pubkey, symbol: &str, mint_rent: Lamports) -> Draft {
     let tickets = (0..Layout::V1.most_tickets()).map(|number| {
         let seed = format!("boxoffice-sample-{number}");
         // Fails for longer seeds only.
@@ -123,7 +125,7 @@ fn sample(wallet: Pubkey, symbol: &str, mint_rent: Lamports) -> Draft {
     });
     let tickets: Vec<TicketMint> = tickets.collect();
     let allowance = Allowance::together(tickets.iter().map(|_| Allowance::of_attempt(0)));
-    Draft { authority: wallet, payer: wallet, tickets, allowance }
+    Draft { authority: wallet, payer, tickets, allowance }
 }
 
 #[cfg(test)]

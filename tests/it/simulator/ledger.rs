@@ -13,7 +13,7 @@ use solana_transaction_error::TransactionError;
 
 use super::{
     random::Random,
-    transaction::{BASE_UNITS, Minting, Transaction},
+    transaction::{BASE_UNITS, Minting, Transaction, rent},
 };
 
 pub const SLOT_MS: u64 = 400;
@@ -37,7 +37,7 @@ pub struct Landing {
     pub slot: u64,
     pub error: Option<TransactionError>,
     pub transaction: Transaction,
-    /// What left the wallet.
+    /// What left the wallet, or its payer.
     pub paid: u64,
 }
 
@@ -58,8 +58,10 @@ pub struct Ledger {
     pub landed: BTreeMap<Signature, Landing>,
     /// Accounts, and the slot in which each was made.
     pub accounts: BTreeMap<Pubkey, (u64, Account)>,
-    /// Money that came and went: slot, lamports, and the transaction if there was one.
-    pub flows: Vec<(u64, i64, Option<Signature>)>,
+    /// Those who pay: the wallet alone, or fee payers.
+    pub payers: Vec<Pubkey>,
+    /// Money that came and went: slot, lamports, the transaction if there was one, and whose it was by its place in `payers`.
+    pub flows: Vec<(u64, i64, Option<Signature>, usize)>,
     /// Lamports that strangers sent to addresses of mints.
     pub dust: BTreeMap<Pubkey, (u64, u64)>,
     pub nature: BTreeMap<Pubkey, Nature>,
@@ -86,7 +88,8 @@ impl Ledger {
             blocks: vec![genesis],
             landed: BTreeMap::new(),
             accounts: BTreeMap::new(),
-            flows: vec![(0, i64::try_from(funds).unwrap(), None)],
+            payers: Vec::new(),
+            flows: vec![(0, i64::try_from(funds).unwrap(), None, 0)],
             dust: BTreeMap::new(),
             nature: BTreeMap::new(),
             mempool: BTreeMap::new(),
@@ -113,7 +116,13 @@ impl Ledger {
     }
 
     pub fn balance_at(&self, slot: u64) -> u64 {
-        let sum: i64 = self.flows.iter().filter(|(at, ..)| *at <= slot).map(|(_, lamports, _)| lamports).sum();
+        (0..self.payers.len().max(1)).map(|payer| self.balance_of(payer, slot)).sum()
+    }
+
+    /// What one of those who pay holds.
+    pub fn balance_of(&self, payer: usize, slot: u64) -> u64 {
+        let flows = self.flows.iter().filter(|(at, _, _, whose)| *at <= slot && *whose == payer);
+        let sum: i64 = flows.map(|(_, lamports, ..)| lamports).sum();
         u64::try_from(sum).expect("a wallet cannot owe")
     }
 
@@ -137,7 +146,17 @@ impl Ledger {
     }
 
     pub fn add_money(&mut self, lamports: i64) {
-        self.flows.push((self.slot, lamports, None));
+        let (payers, all) = (self.payers.len().max(1), self.balance_at(u64::MAX));
+        for payer in 0..payers {
+            let share = if lamports >= 0 {
+                lamports / i64::try_from(payers).unwrap()
+            } else {
+                // In the proportion in which they hold it.
+                let own = self.balance_of(payer, u64::MAX);
+                -((i128::from(-lamports) * i128::from(own) / i128::from(all.max(1))) as i64)
+            };
+            self.flows.push((self.slot, if payers == 1 { lamports } else { share }, None, payer));
+        }
     }
 
     /// Makes the blocks up to a time; `fork` of a thousand slots abandon the unconfirmed blocks before them, and `deep` of a
@@ -172,7 +191,7 @@ impl Ledger {
         self.forks += 1;
         self.blocks.retain(|block| block.slot <= slot);
         self.accounts.retain(|_, (made, _)| *made <= slot);
-        self.flows.retain(|(at, _, signature)| signature.is_none() || *at <= slot);
+        self.flows.retain(|(at, _, signature, _)| signature.is_none() || *at <= slot);
         let abandoned: Vec<Signature> =
             self.landed.iter().filter(|(_, landing)| landing.slot > slot).map(|(signature, _)| *signature).collect();
         for signature in abandoned {
@@ -199,12 +218,15 @@ impl Ledger {
             self.expired += 1;
             return;
         }
-        let balance = self.balance_at(block.slot);
-        if balance < transaction.fee {
+        let payer = self.payers.iter().position(|payer| *payer == transaction.payer).expect("a payer of this wallet");
+        let balance = self.balance_of(payer, block.slot);
+        // An account must be left with what it needs to live; the single wallet is spared this, as its box reckons without.
+        let reserve = if self.payers.len() > 1 { rent(0) } else { 0 };
+        if balance < transaction.fee + reserve {
             self.unpaid += 1;
             return;
         }
-        let error = self.error_of(&transaction, balance - transaction.fee);
+        let error = self.error_of(&transaction, balance - transaction.fee - reserve);
         let mut paid = transaction.fee;
         if error.is_none() {
             for ticket in &transaction.tickets {
@@ -214,7 +236,7 @@ impl Ledger {
                 self.accounts.extend(accounts.map(|(address, account)| (address, (block.slot, account))));
             }
         }
-        self.flows.push((block.slot, -i64::try_from(paid).unwrap(), Some(transaction.signature)));
+        self.flows.push((block.slot, -i64::try_from(paid).unwrap(), Some(transaction.signature), payer));
         self.landed.insert(transaction.signature, Landing { slot: block.slot, error, transaction, paid });
     }
 

@@ -130,7 +130,14 @@ impl State {
             lamports: Lamports(*lamports),
             data: Vec::new(),
         });
-        account.map(|(_, account)| account.clone()).or(dust)
+        let payer = self.ledger.payers.iter().position(|payer| payer == address);
+        let money = payer.map(|payer| self.ledger.balance_of(payer, view.confirmed)).filter(|lamports| *lamports > 0);
+        let money = money.map(|lamports| Account {
+            owner: solana_system_interface::program::ID,
+            lamports: Lamports(lamports),
+            data: Vec::new(),
+        });
+        account.map(|(_, account)| account.clone()).or(dust).or(money)
     }
 
     /// Bytes leave the box: was that allowed?

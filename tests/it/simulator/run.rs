@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use boxoffice::{
     cache::{Cache, Caching},
-    chain::{Chain, wallet::Wallet},
+    chain::{Chain, transaction::signatures, wallet::Wallet},
     domain::{mint::MintStatus, spending::SpendingLimits, ticket::TicketRules},
     estimate::{Pacing, Prices},
     minting::{Minter, MintingSettings},
@@ -13,7 +13,6 @@ use boxoffice::{
 use prometheus::Registry;
 use rusqlite::{Connection, OpenFlags};
 use solana_keypair::Keypair;
-use solana_signer::Signer as _;
 use tokio::{runtime::Builder, time::sleep};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -50,7 +49,7 @@ pub fn run(seed: u64, options: Options) -> Outcome {
     secret[..8].copy_from_slice(&seed.to_le_bytes());
     let key = Keypair::new_from_array(secret);
     write_key(folder.path(), &key);
-    let mut venue = Venue::open(&world, key.pubkey());
+    let mut venue = Venue::open(&world, &wallet(folder.path(), options));
     let bad_lives = world.state().random.below(MOST_BAD_LIVES);
     let mut lives = 0;
     loop {
@@ -90,6 +89,10 @@ fn write_key(folder: &Path, key: &Keypair) {
     let path = folder.join("wallet.json");
     std::fs::write(&path, serde_json::to_string(&key.to_bytes()[..]).unwrap()).unwrap();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+fn wallet(folder: &Path, options: Options) -> Wallet {
+    Wallet::load(&folder.join("wallet.json")).unwrap().with_payers(options.payers)
 }
 
 async fn live(world: &Arc<World>, folder: &Path, venue: &mut Venue, bad: bool) -> End {
@@ -167,7 +170,8 @@ impl Engine {
     /// As `App::start` does. None if it fails: the service manager starts the process again.
     async fn start(world: &Arc<World>, folder: &Path, store: &Store, venue: &Venue) -> Option<Self> {
         let chain: Arc<dyn Chain> = Arc::new(Nodes(Arc::clone(world)));
-        let wallet = Wallet::load(&folder.join("wallet.json")).unwrap();
+        let options = world.state().options;
+        let wallet = wallet(folder, options);
         let clock = Arc::new(WallClock(Arc::clone(world)));
         let genesis = chain.genesis_hash().await.ok()?;
         let identity = Identity {
@@ -198,7 +202,9 @@ impl Engine {
             Arc::new(Shelf(Arc::clone(world))),
             Caching::new(Cache::in_memory(1 << 20), "memory", &registry).unwrap(),
             wallet,
-            Arc::new(Prices::new(chain).with_priority_fees(venue.priority_fees)),
+            Arc::new(
+                Prices::new(chain).with_priority_fees(venue.priority_fees).with_signatures(signatures(options.payers)),
+            ),
             clock,
             settings,
             &registry,

@@ -31,6 +31,7 @@ pub struct Transaction {
     /// What the network takes, in lamports.
     pub fee: u64,
     pub budget_instructions: u8,
+    pub payer: Pubkey,
     pub is_v1: bool,
     pub tickets: Vec<Minting>,
 }
@@ -114,7 +115,8 @@ impl Transaction {
             signature: transaction.signatures[0],
             blockhash: *message.recent_blockhash(),
             compute_limit,
-            fee: SIGNATURE_FEE + priority_fee,
+            fee: SIGNATURE_FEE * transaction.signatures.len() as u64 + priority_fee,
+            payer: keys[0],
             budget_instructions: budget_instructions as u8,
             is_v1: matches!(message, VersionedMessage::V1(_)),
             tickets: tickets.collect(),
@@ -141,7 +143,7 @@ impl Minting {
         let (name, symbol, uri) = (text(), text(), text());
         assert!(matches!(instructions.len(), 4 | 6), "{} instructions for a ticket", instructions.len());
         Self {
-            wallet: keys[0],
+            wallet: key(create.accounts[3]),
             mint: key(create.accounts[2]),
             uri,
             search_units: search_units(&key(create.accounts[2]), &key(mint_one.accounts[1])),

@@ -8,6 +8,7 @@ use std::{
 };
 
 use boxoffice::{
+    chain::{transaction::signatures, wallet::Wallet},
     domain::{
         address::{Generation, mint_address},
         ids::{TicketId, VenueId},
@@ -50,9 +51,11 @@ pub struct Venue {
 }
 
 impl Venue {
-    pub fn open(world: &Arc<World>, wallet: Pubkey) -> Self {
+    pub fn open(world: &Arc<World>, wallet: &Wallet) -> Self {
+        let (payers, wallet) = (wallet.payers(), wallet.address());
         let mut state = world.state();
-        let full = price() + USUAL_FEE;
+        state.ledger.payers = if payers.is_empty() { vec![wallet] } else { payers };
+        let full = price() + USUAL_FEE * signatures(state.options.payers);
         let limit = state.random.chance(200).then(|| Lamports(full * state.random.between(5, MOST_TICKETS)));
         let funds = full * state.random.between(0, 3 * MOST_TICKETS) + state.random.below(full);
         state.ledger.add_money(funds.cast_signed());

@@ -60,6 +60,7 @@ mod interop;
 mod openapi;
 #[cfg(feature = "localnet")]
 mod packaging;
+#[cfg(feature = "localnet")]
 mod pool;
 #[cfg(feature = "localnet")]
 mod publish;

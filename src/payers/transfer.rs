@@ -85,7 +85,9 @@ pub enum TransferError {
         reason: TransactionError,
     },
     /// Balances that may be old say nothing.
-    #[error("the RPC endpoints stay behind what they have said already, and old balances decide nothing; try again later")]
+    #[error(
+        "the RPC endpoints stay behind what they have said already, and old balances decide nothing; try again later"
+    )]
     Behind,
     /// It died again and again.
     #[error("the network never took the transfer, {TRIES} times; nothing was moved by it, try again later")]

@@ -16,6 +16,9 @@ use crate::{
     store::{Published, TicketVerdict, Verdict},
 };
 
+/// How often the chain is asked for a transaction that must have been.
+const TRIES: u32 = 3;
+
 /// What the chain holds at each of some tickets' addresses. Costs a call for 100 tickets that are not there, and one for 25
 /// that are.
 pub(super) async fn look_up(
@@ -71,6 +74,17 @@ pub(super) fn fees(tickets: usize) -> impl Iterator<Item = Lamports> {
     std::iter::once(first).chain(std::iter::repeat(each)).take(tickets)
 }
 
+/// The transaction that made a mint which is there. A node that says that there is none is behind, or has forgotten it: it is
+/// asked again, as another one may answer.
+async fn first_signature(shared: &Shared, mint: &Pubkey) -> Result<Option<(Signature, u64)>, ChainError> {
+    for _try in 1..TRIES {
+        if let Some(found) = shared.chain.first_signature(mint).await? {
+            return Ok(Some(found));
+        }
+    }
+    shared.chain.first_signature(mint).await
+}
+
 /// A ticket of the books that the chain may hold.
 pub(super) struct Subject<'a> {
     pub(super) mint_id: i64,
@@ -105,7 +119,7 @@ pub(super) async fn adopt(
         OnChain::Ticket(ticket) if ticket.uri == published.uri => {
             let created = match told {
                 Some(told) => Some(told),
-                None => shared.chain.first_signature(&mint).await?,
+                None => first_signature(shared, &mint).await?,
             };
             let signature = created.map(|(signature, _)| signature);
             let own_fee = own.filter(|(own, _)| Some(*own) == signature).map(|(_, fee)| fee);

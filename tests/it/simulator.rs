@@ -168,7 +168,7 @@ fn a_day_can_be_played_again_to_the_letter() {
 /// reconciliation finds and queues again.
 #[test]
 fn even_when_confirmed_blocks_are_given_up_nothing_is_minted_twice() {
-    let outcomes = play(0..60, Options { deep_forks: true, ..Options::default() });
+    let outcomes = play(0..120, Options { deep_forks: true, ..Options::default() });
     let found: Vec<&String> = outcomes.iter().flat_map(|outcome| &outcome.violations).collect();
     let gone = found.iter().filter(|found| found.ends_with("and on the chain: false")).count();
     println!("{gone} tickets were taken back by forks after they were settled");

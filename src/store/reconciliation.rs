@@ -228,8 +228,10 @@ impl Store {
     pub async fn unknown_transactions(&self, signatures: Vec<Signature>) -> Result<Vec<Signature>, StoreError> {
         self.read(move |connection| {
             let mut statement = connection.prepare_cached(
+                // All tickets of a transaction must be there: one of several may be missing.
                 "SELECT EXISTS (SELECT 1 FROM attempts a JOIN attempt_tickets t ON t.attempt_id = a.id
-                                JOIN mints m ON m.id = t.mint_id WHERE a.signature = ?1)
+                                LEFT JOIN mints m ON m.id = t.mint_id WHERE a.signature = ?1
+                                GROUP BY a.id HAVING count(*) = count(m.id))
                      OR EXISTS (SELECT 1 FROM mints WHERE adopted = 1 AND signature = ?1)",
             )?;
             let mut unknown = Vec::new();

@@ -51,6 +51,7 @@ use crate::{
     clock::SharedClock,
     domain::{
         document::{Image, metadata_json},
+        forecast::Forecast,
         lamports::Lamports,
         mint::AttemptState,
         quiet_hours::QuietHours,
@@ -58,8 +59,9 @@ use crate::{
         ticket::{Ticket, TicketRules},
     },
     estimate::{Pacing, Prices},
+    forecast::Forecaster,
     metadata::{Content, ContentId, PublishError, Publisher},
-    store::{Settlement, Store, StoreError},
+    store::{DOOR_BATCH, Settlement, Store, StoreError},
 };
 use meter::{Meter, SharedRate};
 use remember::Remember;
@@ -171,6 +173,8 @@ struct Shared {
     rate: SharedRate,
     /// What the cache is to be told.
     to_remember: mpsc::Sender<Remember>,
+    /// How minting goes.
+    forecaster: Forecaster,
 }
 
 impl fmt::Debug for Minter {
@@ -200,6 +204,7 @@ impl Minter {
         meter.register(registry)?;
         let rate = SharedRate::new(settings.pacing.initial_rate(), registry)?;
         let (to_remember, remembering) = remember::channel();
+        let forecaster = Forecaster::new(store.clone(), Arc::clone(&chain), Arc::clone(&clock), registry)?;
         let shared = Shared {
             store,
             chain,
@@ -218,6 +223,7 @@ impl Minter {
             meter,
             rate,
             to_remember,
+            forecaster,
         };
         let remembering = Arc::new(Mutex::new(Some(remembering)));
         Ok(Self { shared: Arc::new(shared), remembering })
@@ -236,6 +242,8 @@ impl Minter {
         let (to_resend, resend_queue) = mpsc::unbounded_channel();
 
         let left_open = flight::recover(shared).await?;
+        shared.forecaster.recall().await?;
+        tasks.spawn(shared.forecaster.clone().run(shutdown.clone()));
         if let Some(waiting) = self.remembering.lock().unwrap_or_else(PoisonError::into_inner).take() {
             tasks.spawn(remember::run(shared.cache.clone(), waiting, shutdown.clone()));
         }
@@ -281,6 +289,16 @@ impl Minter {
     #[must_use]
     pub fn seconds_for(&self, count: u64) -> f64 {
         self.shared.settings.pacing.seconds_for(count, self.allowed_rate())
+    }
+
+    /// What to expect of `tickets` that are accepted now, behind those that wait already.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub async fn forecast(&self, tickets: u64) -> Result<Forecast, StoreError> {
+        let at_the_door = tickets <= DOOR_BATCH as u64;
+        let waiting = if at_the_door { 0 } else { self.shared.store.waiting_tickets(self.shared.now_ms()).await? };
+        Ok(self.shared.forecaster.forecast(tickets, waiting, self.allowed_rate(), self.shared.settings.pacing.slot))
     }
 
     /// Seconds until `waiting` tickets are settled: at the present speed, or else as the pacing allows.
@@ -357,6 +375,7 @@ impl Shared {
         });
         let settled = settled?;
         self.meter.settled(&settled);
+        settled.finished_batches.iter().for_each(|batch| self.forecaster.finished(batch));
         self.remember(Remember::Minted(settled.minted));
         self.settled.send_modify(|count| *count = count.wrapping_add(1));
         Ok(())

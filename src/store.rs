@@ -10,6 +10,7 @@ mod attempts;
 mod audit;
 pub mod backup;
 mod batches;
+mod forecast;
 mod housekeeping;
 mod identity;
 mod images;
@@ -38,7 +39,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{M, Migrations, SchemaVersion};
 use thiserror::Error;
 
-pub use accept::{Accepted, Entry, NewBatch, NewTicket, Preview, PreviewFailure, SpendingRules};
+pub use accept::{Accepted, DOOR_BATCH, Entry, NewBatch, NewTicket, Preview, PreviewFailure, SpendingRules};
 pub(crate) use alerts::Compose;
 pub use alerts::{AlertFilter, AlertRecord, Attempt, DeliveryRecord, NewDelivery, Place, QueuedDelivery};
 pub use answers::KeptAnswer;
@@ -48,6 +49,7 @@ pub use attempts::{
 };
 pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};
+pub use forecast::{Record, Retries, peek_record};
 pub use housekeeping::Housekeeping;
 pub use identity::Identity;
 pub use images::EventImage;
@@ -71,6 +73,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0005_reconciliation.sql")),
     M::up(include_str!("../migrations/0006_not_before.sql")),
     M::up(include_str!("../migrations/0007_event_images.sql")),
+    M::up(include_str!("../migrations/0008_forecast.sql")),
 ];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
 const READERS: usize = 4;

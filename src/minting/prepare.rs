@@ -92,6 +92,7 @@ async fn prepare_chunk(
     let (mut left, mut low_balance) = (0_usize, None);
     loop {
         let (pending, behind) = pace.take(shared, left).await?;
+        shared.forecaster.set_backlog(pace.is_full(pending.len()));
         if pending.is_empty() {
             if left == 0 {
                 shared.free(Part::Publish);
@@ -127,7 +128,9 @@ async fn prepare_chunk(
             match affordable(shared, prepared.len(), taken).await {
                 Ok(affordable) => {
                     prepared.truncate(affordable);
-                    return sign_and_record(shared, prepared, places).await;
+                    let signed = sign_and_record(shared, prepared, places).await;
+                    shared.forecaster.prepared(began.elapsed());
+                    return signed;
                 }
                 Err(error @ StepError::LowBalance { .. })
                     if looked_behind.is_none_or(|at| at.elapsed() >= LOOK_BEHIND) =>

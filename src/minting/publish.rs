@@ -56,6 +56,11 @@ impl Pace {
         Ok((pending, behind))
     }
 
+    /// Whether so many are as many as are taken at once, so that more may wait behind them.
+    pub(super) fn is_full(&self, taken: usize) -> bool {
+        taken >= self.chunk
+    }
+
     /// Publishes in the background, until the engine ends.
     pub(super) fn publish_ahead(&mut self, shared: &Arc<Shared>, behind: &[PendingMint]) {
         while self.ahead.try_join_next().is_some() {}

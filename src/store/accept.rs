@@ -20,6 +20,8 @@ pub struct NewBatch {
     pub venue_id: VenueId,
     /// When its tickets may be minted, Unix milliseconds; none for at once.
     pub not_before_ms: Option<i64>,
+    /// What is expected of it, as JSON.
+    pub forecast: Option<String>,
     /// Its entries, in the order sent.
     pub entries: Vec<Entry>,
 }
@@ -125,7 +127,7 @@ pub struct PreviewFailure {
 }
 
 /// Batches up to this size ride ahead of bulk work: someone is waiting at the door.
-const DOOR_BATCH: usize = 25;
+pub const DOOR_BATCH: usize = 25;
 
 impl Store {
     /// What a batch would do, without doing it. Hands the batch back.
@@ -197,9 +199,16 @@ fn accept(
     let commitments = spending::commitments(connection, now_ms)?;
     let public_id = public_id.to_string();
     connection.execute(
-        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before)
-         VALUES (?, ?, ?, 0, ?, ?)",
-        params![public_id, batch.venue_id.as_str(), batch.entries.len(), now_ms, batch.not_before_ms],
+        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before, forecast)
+         VALUES (?, ?, ?, 0, ?, ?, ?)",
+        params![
+            public_id,
+            batch.venue_id.as_str(),
+            batch.entries.len(),
+            now_ms,
+            batch.not_before_ms,
+            batch.forecast.as_deref()
+        ],
     )?;
     let batch_id = connection.last_insert_rowid();
     let turn = Turn {

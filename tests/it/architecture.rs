@@ -7,8 +7,19 @@ use std::{
 };
 
 const ENTRANCES: [&str; 3] = ["cli", "http", "schedule"];
-const SERVICES: [&str; 10] =
-    ["minting", "estimate", "reconcile", "balance", "access", "alerts", "backup", "cache", "images", "publishing"];
+const SERVICES: [&str; 11] = [
+    "minting",
+    "estimate",
+    "forecast",
+    "reconcile",
+    "balance",
+    "access",
+    "alerts",
+    "backup",
+    "cache",
+    "images",
+    "publishing",
+];
 const ADAPTERS: [&str; 8] = ["store", "chain", "metadata", "fleet", "webhook", "folder", "clock", "telemetry"];
 
 /// The files of a module, those of its submodules too.
@@ -82,8 +93,8 @@ fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
             "alerts" => &["webhook", "folder", "minting", "balance", "publishing"],
             // Repair mints nothing: it hands tickets back to the engine.
             "reconcile" => &["minting"],
-            // What was found out before is asked by whoever would find it out.
-            "minting" => &["cache"],
+            // What was found out before is asked by whoever would find it out; how minting goes is recorded by who mints.
+            "minting" => &["cache", "forecast"],
             "cache" => &["fleet"],
             _ => &[],
         };

@@ -51,6 +51,8 @@ mod export;
 #[cfg(all(feature = "localnet", feature = "redis"))]
 mod fleet;
 #[cfg(feature = "localnet")]
+mod forecast;
+#[cfg(feature = "localnet")]
 mod images;
 #[cfg(feature = "localnet")]
 mod interop;
@@ -58,6 +60,7 @@ mod interop;
 mod openapi;
 #[cfg(feature = "localnet")]
 mod packaging;
+#[cfg(feature = "localnet")]
 mod pool;
 #[cfg(feature = "localnet")]
 mod publish;

@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -50,6 +50,32 @@ pub struct Call {
     pub method: String,
     pub params: Value,
     pub nth: usize,
+}
+
+/// A plan: so many sends in each second, or else 429 until the next begins. One answer of twenty is lost on its way back, all
+/// others come after `latency`. Only sends are limited.
+pub fn plan(
+    sends: usize,
+    retry_after: Option<&str>,
+    latency: Duration,
+) -> impl Fn(&Call) -> Fate + Send + Sync + 'static {
+    let limited = retry_after.map_or(Fate::Limited, |asked| Fate::LimitedFor(asked.into()));
+    let window = Mutex::new((Instant::now(), 0_usize));
+    move |call| {
+        if call.method != "sendTransaction" {
+            return Fate::Pass;
+        }
+        let mut window = window.lock().unwrap();
+        if window.0.elapsed() >= Duration::from_secs(1) {
+            *window = (Instant::now(), 0);
+        }
+        window.1 += 1;
+        match window.1 {
+            count if count > sends => limited.clone(),
+            _ if call.nth % 20 == 7 => Fate::AnswerLost,
+            _ => Fate::Delayed(latency),
+        }
+    }
 }
 
 type Rule = Box<dyn Fn(&Call) -> Fate + Send + Sync>;

@@ -64,6 +64,7 @@ use crate::{
     store::{DOOR_BATCH, Settlement, Store, StoreError},
 };
 use meter::{Meter, SharedRate};
+use pacing::Pacer;
 use remember::Remember;
 use valve::Valve;
 
@@ -202,7 +203,8 @@ impl Minter {
     ) -> Result<Self, prometheus::Error> {
         let meter = Meter::new()?;
         meter.register(registry)?;
-        let rate = SharedRate::new(settings.pacing.initial_rate(), registry)?;
+        let pacer = Pacer::new(settings.pacing, Instant::now());
+        let rate = SharedRate::new(pacer.rate(), pacer.ahead(), registry)?;
         let (to_remember, remembering) = remember::channel();
         let forecaster = Forecaster::new(store.clone(), Arc::clone(&chain), Arc::clone(&clock), registry)?;
         let shared = Shared {
@@ -340,15 +342,10 @@ impl Minter {
 }
 
 impl Shared {
-    /// Tickets to take at once: about a second's worth of sending.
+    /// Tickets to take at once: about a second's worth of sending, and at first no more than endpoints may be able to take.
     fn chunk_size(&self) -> usize {
-        let Pacing { wave_size, wave_gap, adaptive, .. } = self.settings.pacing;
-        if adaptive {
-            return self.rate.in_a_second().clamp(LEAST_CHUNK, MAX_CHUNK);
-        }
-        let waves = 1_000_u128.checked_div(wave_gap.as_millis()).unwrap_or(u128::MAX).max(1);
-        let a_second = u128::try_from(wave_size).unwrap_or(u128::MAX).saturating_mul(waves);
-        usize::try_from(a_second).unwrap_or(MAX_CHUNK).clamp(1, MAX_CHUNK)
+        let least = if self.settings.pacing.adaptive { LEAST_CHUNK } else { 1 };
+        self.rate.ahead().clamp(least, MAX_CHUNK)
     }
 
     /// The metadata of a ticket: it follows from what was sold, and from the picture that it got from its event.

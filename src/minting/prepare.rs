@@ -38,7 +38,7 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) {
     let work = async {
-        let (mut backoff, mut pace, mut looked_behind) = (Backoff::default(), Pace::new(&shared), None);
+        let (mut backoff, mut pace, mut looked_behind) = (Backoff::default(), Pace::new(), None);
         loop {
             match prepare_chunk(&shared, &mut pace, &mut looked_behind).await {
                 Ok(flights) if flights.is_empty() => {
@@ -92,7 +92,7 @@ async fn prepare_chunk(
     let (mut left, mut low_balance) = (0_usize, None);
     loop {
         let (pending, behind) = pace.take(shared, left).await?;
-        shared.forecaster.set_backlog(pace.is_full(pending.len()));
+        shared.forecaster.set_backlog(pace.is_full(shared, pending.len()));
         if pending.is_empty() {
             if left == 0 {
                 shared.free(Part::Publish);
@@ -106,7 +106,7 @@ async fn prepare_chunk(
 
         let began = Instant::now();
         let publication = publish(shared, pending).await;
-        pace.note(began.elapsed());
+        pace.note(shared, began.elapsed());
         let Publication { ready, waiting, cause } = publication?;
         match cause {
             // Nothing else can be published either, just now.

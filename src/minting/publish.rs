@@ -8,7 +8,7 @@ use std::{
 
 use tokio::task::JoinSet;
 
-use super::{Shared, StepError, remember::Remember};
+use super::{MAX_CHUNK, Shared, StepError, remember::Remember};
 use crate::{
     cache::TicketKey,
     domain::document::chain_name,
@@ -22,7 +22,6 @@ use crate::{
 /// so chunks shrink until their metadata is published within [`Pace::LONG`]. Meanwhile the next chunk's is under way.
 pub(super) struct Pace {
     chunk: usize,
-    most: usize,
     ahead: JoinSet<()>,
 }
 
@@ -31,16 +30,20 @@ impl Pace {
     const SHORT: Duration = Duration::from_millis(500);
     const LEAST: usize = 16;
 
-    pub(super) fn new(shared: &Shared) -> Self {
-        let most = shared.chunk_size();
-        Self { chunk: most, most, ahead: JoinSet::new() }
+    pub(super) fn new() -> Self {
+        Self { chunk: MAX_CHUNK, ahead: JoinSet::new() }
     }
 
-    pub(super) fn note(&mut self, took: Duration) {
+    /// Tickets to prepare at once: no more than are sent in about a second.
+    fn size(&self, shared: &Shared) -> usize {
+        self.chunk.min(shared.chunk_size())
+    }
+
+    pub(super) fn note(&mut self, shared: &Shared, took: Duration) {
         if took > Self::LONG {
-            self.chunk = self.chunk.div_ceil(2).max(Self::LEAST).min(self.most);
+            self.chunk = self.size(shared).div_ceil(2).max(Self::LEAST);
         } else if took < Self::SHORT {
-            self.chunk = self.chunk.saturating_mul(2).min(self.most);
+            self.chunk = self.chunk.saturating_mul(2).min(MAX_CHUNK);
         }
     }
 
@@ -50,15 +53,16 @@ impl Pace {
         shared: &Shared,
         skip: usize,
     ) -> Result<(Vec<PendingMint>, Vec<PendingMint>), StoreError> {
-        let more = if shared.publisher.waits_for_others() { self.chunk } else { 0 };
-        let mut pending = shared.store.next_pending(skip, self.chunk.saturating_add(more), shared.now_ms()).await?;
-        let behind = pending.split_off(self.chunk.min(pending.len()));
+        let size = self.size(shared);
+        let more = if shared.publisher.waits_for_others() { size } else { 0 };
+        let mut pending = shared.store.next_pending(skip, size.saturating_add(more), shared.now_ms()).await?;
+        let behind = pending.split_off(size.min(pending.len()));
         Ok((pending, behind))
     }
 
     /// Whether so many are as many as are taken at once, so that more may wait behind them.
-    pub(super) fn is_full(&self, taken: usize) -> bool {
-        taken >= self.chunk
+    pub(super) fn is_full(&self, shared: &Shared, taken: usize) -> bool {
+        taken >= self.size(shared)
     }
 
     /// Publishes in the background, until the engine ends.

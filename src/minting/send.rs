@@ -41,7 +41,7 @@ pub(super) async fn run(
     let mut pacer = Pacer::new(shared.settings.pacing, Instant::now());
     // The confirmer ends last: without it the engine stops, and what is not sent is parked on disk.
     while !again.is_closed() {
-        shared.rate.set(pacer.rate());
+        shared.rate.set(pacer.rate(), pacer.ahead());
         valve.open(shared.chunk_size());
         waiting.retain(|flight: &Arc<Flight>| !flight.is_settled());
         take_waiting(&mut waiting, &mut new, &mut again, pacer.at_hand());

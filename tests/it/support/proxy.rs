@@ -19,7 +19,7 @@ use axum::{
 };
 use reqwest::Url;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 
 /// What happens to a call.
 #[derive(Clone, Debug)]
@@ -92,6 +92,7 @@ struct Shared {
 /// A running proxy.
 pub struct Proxy {
     pub url: Url,
+    server: JoinHandle<io::Result<()>>,
     shared: Arc<Shared>,
 }
 
@@ -108,13 +109,19 @@ impl Proxy {
         let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, shared }
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, server, shared }
     }
 
     /// From now on another rule holds.
     pub fn set(&self, rule: impl Fn(&Call) -> Fate + Send + Sync + 'static) {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
+    }
+
+    /// From now on nobody listens there, and connections that are open lead nowhere.
+    pub fn kill(&self) {
+        self.set(|_| Fate::Lost);
+        self.server.abort();
     }
 
     /// Calls of a method so far.

@@ -240,7 +240,7 @@ impl Sums {
         };
         let busy: Vec<&&MintHour> = hours.iter().filter(|hour| hour.transactions() > 0).collect();
         let spread = if share > 0.0 && share < 1.0 && busy.len() > 1 {
-            (busy.iter().map(|hour| differ(&hour)).sum::<f64>() / (as_f64(busy.len() as u64) - 1.0)).max(1.0)
+            (busy.iter().map(differ).sum::<f64>() / (as_f64(busy.len() as u64) - 1.0)).max(1.0)
         } else {
             1.0
         };

@@ -63,7 +63,6 @@ async fn a_forecast_holds_for_the_next_batch_and_is_compared() {
 
     let second = office.mint("v", &tickets("second", 200)).await;
     let told = batch(&office, &second).await;
-    println!("forecast {told:#}");
     assert_eq!(second["forecast"]["durationSeconds"], told["durationSeconds"]);
     assert_eq!(told["signedAgainShare"], forecast["signedAgainShare"]);
     assert_eq!(told["actual"]["withinRange"], true, "{told:#}");

@@ -328,8 +328,8 @@ async fn a_fixed_pace_sends_waves_and_an_adaptive_one_spreads_them() {
     }
 }
 
-/// What a box gets out of a plan, with a chain of its own; says it in a line.
-async fn measure(limit: usize, retry_after: Option<&'static str>, count: usize, pacing: &str) {
+/// What a box gets out of a plan, with a chain of its own, in a line.
+async fn measure(limit: usize, retry_after: Option<&'static str>, count: usize, pacing: &str) -> String {
     let (folder, chain) = (tempfile::tempdir().unwrap(), start_chain(SLOT_MS));
     let (limits, sent) = (plan(limit, retry_after, Duration::from_millis(200)), Arc::new(Mutex::new(HashSet::new())));
     let distinct = Arc::clone(&sent);
@@ -354,7 +354,7 @@ async fn measure(limit: usize, retry_after: Option<&'static str>, count: usize, 
     let (sends, distinct) = (proxy.count("sendTransaction"), sent.lock().unwrap().len());
     let per_transaction = count as f64 / (signed.transactions - signed.signed_again) as f64;
     let ceiling = limit as f64 * per_transaction;
-    println!(
+    let line = format!(
         "{limit} sends/s, Retry-After {}: {count} tickets in {seconds:.1} s = {:.1} tickets/s, {:.0} % of the ceiling of {ceiling:.0} \
          ({per_transaction:.2} tickets in a transaction); {} failed, {} turned away, {} sent again, {} signed again, {:.2} RPC calls \
          per ticket; allowed in the end: {:.1}/s",
@@ -371,11 +371,12 @@ async fn measure(limit: usize, retry_after: Option<&'static str>, count: usize, 
     assert_eq!(result["summary"]["succeeded"], count, "{}", result["failed"]);
     assert_eq!(nfts_of(chain.rpc_url(), &office.app.authority).await, count, "one NFT for each ticket");
     office.finish().await;
+    line
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pace_finds_what_a_plan_allows() {
-    measure(20, Some("1"), 40, "adaptive").await;
+    println!("{}", measure(20, Some("1"), 40, "adaptive").await);
 }
 
 /// A measurement, by hand and in a release build: with `BOXOFFICE_TEST_PLANS=5,20` plans by their sends a second, with
@@ -388,7 +389,7 @@ async fn what_a_plan_allows() {
     let pacing = setting("BOXOFFICE_TEST_PACING", "adaptive");
     for limit in setting("BOXOFFICE_TEST_PLANS", "5,20,100").split(',') {
         for retry_after in [Some("1"), None] {
-            measure(limit.parse().unwrap(), retry_after, count, &pacing).await;
+            println!("{}", measure(limit.parse().unwrap(), retry_after, count, &pacing).await);
         }
     }
 }

@@ -193,7 +193,7 @@ impl Forecaster {
 /// What was expected of a batch when it was accepted; none if nothing was.
 #[must_use]
 pub fn forecast_of(batch: &BatchRecord) -> Option<Forecast> {
-    serde_json::from_str(batch.forecast.as_deref()?).ok()
+    Forecast::kept(batch.forecast.as_deref()?)
 }
 
 /// Seconds that a batch took from when it might begin; none while it is under way, and for one that was opened again.

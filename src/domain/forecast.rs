@@ -119,7 +119,7 @@ pub struct Basis {
     pub allowed_per_second: f64,
     /// Tickets that come before these.
     pub waiting_tickets: u64,
-    /// How each endpoint took what was sent to it since then.
+    /// How each endpoint took what was sent to it since then; with a batch, only those with which something was wrong.
     pub endpoints: Vec<EndpointBasis>,
 }
 
@@ -189,6 +189,22 @@ impl Forecast {
         };
         let explanation = explain(&basis, duration_seconds, signed_again_share);
         Self { duration_seconds, signed_again_share, basis, explanation }
+    }
+
+    /// The short form that is kept with a batch, as JSON: without words, and without endpoints with which nothing is wrong.
+    #[must_use]
+    pub fn to_keep(mut self) -> Option<String> {
+        self.explanation.clear();
+        self.basis.endpoints.retain(|endpoint| endpoint.state != EndpointState::Well);
+        serde_json::to_string(&self).ok()
+    }
+
+    /// What was kept; none if it makes no sense.
+    #[must_use]
+    pub fn kept(text: &str) -> Option<Self> {
+        let mut kept: Self = serde_json::from_str(text).ok()?;
+        kept.explanation = explain(&kept.basis, kept.duration_seconds, kept.signed_again_share);
+        Some(kept)
     }
 }
 

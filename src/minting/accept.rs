@@ -138,9 +138,7 @@ impl Minter {
     ) -> Result<Accepted, AcceptError> {
         let shared = &self.shared;
         if preview.new > 0 {
-            let forecast = self.forecast_of(preview.new, batch.not_before_ms).await?;
-            // A few numbers and texts: serialising cannot fail.
-            batch.forecast = serde_json::to_string(&forecast).ok();
+            batch.forecast = self.forecast_of(preview.new, batch.not_before_ms).await?.to_keep();
         }
         // A batch of known tickets is answered even when the chain is away.
         let spending = if preview.new > 0 { Some(self.spending_rules(&preview).await?.0) } else { None };

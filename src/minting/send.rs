@@ -68,7 +68,7 @@ pub(super) async fn run(
             biased;
             Some(sent) = sends.join_next(), if !sends.is_empty() => {
                 let Ok(sent) = sent else { continue };
-                let more = !waiting.is_empty() && sends.len() < pacer.parallel();
+                let more = !waiting.is_empty() && sends.len() < pacer.parallel() && keeps_up(&shared, pacer.rate());
                 let flight = Arc::clone(&sent.flight);
                 if note(&shared, sent, more, &mut pacer) == Then::SendAgain {
                     waiting.push_front(flight);
@@ -86,6 +86,12 @@ pub(super) async fn run(
             () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
         }
     }
+}
+
+/// Whether the chain takes what the endpoints take. Transactions that are sent more quickly than they land grow old on the way,
+/// so that a rate is not raised above twice what was settled of late.
+fn keeps_up(shared: &Shared, rate: f64) -> bool {
+    shared.meter.rate().is_some_and(|settled| rate < settled * 2.0)
 }
 
 /// Fills up to what is sent next: new transactions first, then those that are sent again.

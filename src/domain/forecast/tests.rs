@@ -236,6 +236,16 @@ fn endpoints_are_named_with_what_they_took() {
 }
 
 #[test]
+fn what_is_kept_with_a_batch_is_short_and_reads_the_same() {
+    let forecast = ask(100, &[paced(&[100; 4])]);
+    let kept = forecast.clone().to_keep().unwrap();
+    assert!(kept.len() < 400, "{kept}");
+    let read = Forecast::kept(&kept).unwrap();
+    assert_eq!((read.duration_seconds, read.explanation), (forecast.duration_seconds, forecast.explanation));
+    assert_eq!(Forecast::kept("{\"odd\":"), None);
+}
+
+#[test]
 fn sums_are_added_and_taken_away() {
     let (mut sum, one) = (MintHour { hour: NOW_HOUR, ..MintHour::default() }, paced(&[100, 50]));
     sum.add(&one);

@@ -1,10 +1,10 @@
 //! The rate of an adaptive pace.
 //!
-//! What the rate does: it begins where the waves would be, stays there for a second, and as long as no limit is known it grows by half
-//! every second. A limit sets it to a bit below what was taken in the last second, which is what the plan allows, but never to
-//! less than a tenth of what it was. Each later visit to the limit costs the pause that the endpoint asks for, so that it
-//! is looked for slowly: by 1 % of it a second as long as it was seen only from far above, where other
-//! clients may have had their share of it, and by 0.15 % once it was met at full speed. When the rate has passed it
+//! What the rate does: it begins where the waves would be, stays there for a second, and as long as no limit is known it grows by
+//! half every second, if the chain keeps up with it. A limit sets it to a bit below what was taken in the last second, which is
+//! what the plan allows, but never to less than a tenth of what it was. Each later visit to the limit costs the pause that the
+//! endpoint asks for, so that it is looked for slowly: by 1 % of it a second as long as it was seen only from far above, where
+//! other clients may have had their share of it, and by 0.15 % once it was met at full speed. When the rate has passed it
 //! unharmed, the limit is forgotten. A call that takes too long, or a read that is turned away, halves the rate, and it comes
 //! back by a tenth of the limit a second. It is set back once a second at most, and never by sends that were on their way
 //! already when it was. An answer that is lost says nothing about the plan, and changes nothing.

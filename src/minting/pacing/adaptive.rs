@@ -45,8 +45,8 @@ const UNSURE_GROWTH: f64 = 0.01;
 const NEAR_GROWTH: f64 = 0.0015;
 /// No growth is slower than this, in sends a second.
 const LEAST_GROWTH: f64 = 0.002;
-/// Transactions that are worth signing ahead before the endpoints have taken any.
-const UNPROVEN: usize = 30;
+/// Transactions that are worth signing ahead before the endpoints have taken any; a second chunk of them is signed meanwhile.
+const UNPROVEN: usize = 15;
 /// Faults in a row that are an outage rather than bad luck.
 pub(super) const OUTAGE: u32 = 3;
 

@@ -145,7 +145,7 @@ fn what_is_no_news_does_not_set_it_back() {
 fn few_are_signed_ahead_until_the_rate_is_proven() {
     let start = Instant::now();
     let (mut pacer, mut plan) = (Pacer::new(pacing(true), start), Plan::new(5, Some(ms(1_000))));
-    assert_eq!(pacer.ahead(), 30);
+    assert_eq!(pacer.ahead(), 15);
     run(&mut pacer, &mut plan, start, 0..2);
     assert!(pacer.ahead() <= 15, "{pacer:?}");
     run(&mut pacer, &mut plan, start, 2..10);

@@ -22,7 +22,10 @@ use solana_transaction_error::TransactionError;
 use thiserror::Error;
 use tokio::time::Instant;
 
-use crate::domain::lamports::Lamports;
+use crate::domain::{
+    forecast::{EndpointHour, EndpointState},
+    lamports::Lamports,
+};
 
 /// Something the chain said, and the slot as of which it is true.
 #[derive(Clone, Debug)]
@@ -198,6 +201,15 @@ pub struct Strain {
     pub until: Option<Instant>,
 }
 
+/// What came of the transactions that were sent to an endpoint since the start, and how it does now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EndpointSends {
+    /// The counts; the hour is not set.
+    pub counts: EndpointHour,
+    /// How it does now.
+    pub state: EndpointState,
+}
+
 fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
@@ -292,6 +304,10 @@ pub trait Chain: Send + Sync {
     /// How much more may be asked of it.
     fn strain(&self) -> Strain {
         Strain::default()
+    }
+    /// What came of the transactions that were sent, by endpoint.
+    fn sends(&self) -> Vec<EndpointSends> {
+        Vec::new()
     }
     /// When a block was made, Unix milliseconds; none if the node does not know.
     async fn block_time_ms(&self, slot: u64) -> Result<Option<i64>, ChainError>;

@@ -9,6 +9,7 @@ pub mod cron;
 pub mod discrepancy;
 pub mod document;
 pub mod failure;
+pub mod forecast;
 pub mod ids;
 pub mod image;
 pub mod lamports;

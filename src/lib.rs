@@ -7,7 +7,7 @@
 //! wiring      app  config         builds everything once; the only reader of settings
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
 //!             reconcile  balance  payers  access
-//!             alerts  backup  cache  images  publishing
+//!             alerts  backup  cache  images  publishing  forecast
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
 //!             metadata  fleet  webhook  folder  clock  telemetry
 //! below all   domain              pure and synchronous
@@ -35,6 +35,7 @@ pub mod fleet;
 #[path = "fleet/absent.rs"]
 pub mod fleet;
 pub mod folder;
+pub mod forecast;
 mod http;
 pub mod images;
 #[cfg(feature = "failpoints")]

@@ -56,17 +56,20 @@ use crate::{
     clock::SharedClock,
     domain::{
         document::{Image, metadata_json},
+        forecast::Forecast,
         mint::AttemptState,
         quiet_hours::QuietHours,
         spending::{SpendingLimits, TicketPrice},
         ticket::{Ticket, TicketRules},
     },
     estimate::{Estimate, Pacing, Prices},
+    forecast::Forecaster,
     metadata::{Content, ContentId, PublishError, Publisher},
     payers::{LowBalance, Purse},
-    store::{Settlement, Store, StoreError},
+    store::{DOOR_BATCH, Settlement, Store, StoreError},
 };
 use meter::{Meter, SharedRate};
+use pacing::Pacer;
 use packing::Packing;
 use remember::Remember;
 use valve::Valve;
@@ -77,8 +80,6 @@ const MAX_IN_FLIGHT: usize = 1_024;
 const MAX_CHUNK: usize = 256;
 /// Fewer are not worth the calls that a chunk costs.
 const LEAST_CHUNK: usize = 10;
-/// As many are signed for, at most, while it is not known how fast they can be sent: what waits for long grows old.
-const FIRST_CHUNK: usize = 30;
 /// A cause that comes and goes is logged once in this time.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// The picture of tickets that have none of their own.
@@ -186,6 +187,8 @@ struct Shared {
     rate: SharedRate,
     /// What the cache is to be told.
     to_remember: mpsc::Sender<Remember>,
+    /// How minting goes.
+    forecaster: Forecaster,
 }
 
 impl fmt::Debug for Minter {
@@ -213,10 +216,12 @@ impl Minter {
     ) -> Result<Self, prometheus::Error> {
         let meter = Meter::new()?;
         meter.register(registry)?;
-        let rate = SharedRate::new(settings.pacing.initial_rate(), registry)?;
+        let pacer = Pacer::new(settings.pacing, Instant::now());
+        let rate = SharedRate::new(pacer.rate(), pacer.ahead(), registry)?;
         let packing = Packing::new(settings.packing, registry)?;
         let (to_remember, remembering) = remember::channel();
         let purse = Purse::new(Arc::clone(&chain), &wallet);
+        let forecaster = Forecaster::new(store.clone(), Arc::clone(&chain), Arc::clone(&clock), registry)?;
         let shared = Shared {
             store,
             chain,
@@ -237,6 +242,7 @@ impl Minter {
             meter,
             rate,
             to_remember,
+            forecaster,
         };
         let remembering = Arc::new(Mutex::new(Some(remembering)));
         Ok(Self { shared: Arc::new(shared), remembering })
@@ -255,6 +261,8 @@ impl Minter {
         let (to_resend, resend_queue) = mpsc::unbounded_channel();
 
         let left_open = flight::recover(shared).await?;
+        shared.forecaster.recall().await?;
+        tasks.spawn(shared.forecaster.clone().run(shutdown.clone()));
         if let Some(waiting) = self.remembering.lock().unwrap_or_else(PoisonError::into_inner).take() {
             tasks.spawn(remember::run(shared.cache.clone(), waiting, shutdown.clone()));
         }
@@ -329,6 +337,16 @@ impl Minter {
         self.shared.settings.pacing.seconds_for(count, together, self.allowed_rate())
     }
 
+    /// What to expect of `tickets` that are accepted now, behind those that wait already.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub async fn forecast(&self, tickets: u64) -> Result<Forecast, StoreError> {
+        let at_the_door = tickets <= DOOR_BATCH as u64;
+        let waiting = if at_the_door { 0 } else { self.shared.store.waiting_tickets(self.shared.now_ms()).await? };
+        Ok(self.shared.forecaster.forecast(tickets, waiting, self.allowed_rate(), self.shared.settings.pacing.slot))
+    }
+
     /// Seconds until `waiting` tickets are settled: at the present speed, or else as the pacing allows.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]
@@ -368,19 +386,18 @@ impl Minter {
 }
 
 impl Shared {
-    /// Tickets to take at once: about a second's worth of sending, in whole transactions.
+    /// Tickets to take at once: about a second's worth of sending, in whole transactions, and at first no more than endpoints
+    /// may be able to take.
     fn chunk_size(&self) -> usize {
         let together = self.together(self.packing.layout());
-        let whole = |tickets: usize| tickets.div_ceil(together).saturating_mul(together);
-        let Pacing { wave_size, wave_gap, adaptive, .. } = self.settings.pacing;
-        if adaptive {
-            let tickets = self.rate.in_a_second().saturating_mul(together);
-            let most = if self.rate.is_proven() { MAX_CHUNK.saturating_sub(together) } else { FIRST_CHUNK };
-            return whole(tickets.clamp(LEAST_CHUNK, most));
-        }
-        let waves = 1_000_u128.checked_div(wave_gap.as_millis()).unwrap_or(u128::MAX).max(1);
-        let a_second = u128::try_from(wave_size).unwrap_or(u128::MAX).saturating_mul(waves);
-        whole(usize::try_from(a_second).unwrap_or(MAX_CHUNK).clamp(1, MAX_CHUNK.saturating_sub(together)))
+        let most = MAX_CHUNK.saturating_sub(together);
+        // Fixed waves are of tickets.
+        let tickets = if self.settings.pacing.adaptive {
+            self.rate.ahead().saturating_mul(together).clamp(LEAST_CHUNK, most)
+        } else {
+            self.rate.ahead().clamp(1, most)
+        };
+        tickets.div_ceil(together).saturating_mul(together)
     }
 
     /// Transactions that may wait for their turn to be sent: those of a chunk.
@@ -419,6 +436,7 @@ impl Shared {
         });
         let settled = settled?;
         self.meter.settled(&settled);
+        settled.finished_batches.iter().for_each(|batch| self.forecaster.finished(batch));
         self.remember(Remember::Minted(settled.minted));
         self.settled.send_modify(|count| *count = count.wrapping_add(1));
         Ok(())

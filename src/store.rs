@@ -12,6 +12,7 @@ pub mod backup;
 mod batches;
 mod budgets;
 mod finality;
+mod forecast;
 mod housekeeping;
 mod identity;
 mod images;
@@ -40,7 +41,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 use rusqlite_migration::{M, Migrations, SchemaVersion};
 use thiserror::Error;
 
-pub use accept::{Accepted, Entry, NewBatch, NewTicket, Preview, PreviewFailure, SpendingRules};
+pub use accept::{Accepted, DOOR_BATCH, Entry, NewBatch, NewTicket, Preview, PreviewFailure, SpendingRules};
 pub(crate) use alerts::Compose;
 pub use alerts::{AlertFilter, AlertRecord, Attempt, DeliveryRecord, NewDelivery, Place, QueuedDelivery};
 pub use answers::KeptAnswer;
@@ -52,6 +53,7 @@ pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};
 pub use budgets::{Budget, Budgets};
 pub use finality::{Proof, UnprovenMint};
+pub use forecast::{Record, Retries, peek_record};
 pub use housekeeping::Housekeeping;
 pub use identity::Identity;
 pub use images::EventImage;
@@ -77,6 +79,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0007_event_images.sql")),
     M::up(include_str!("../migrations/0008_finality.sql")),
     M::up(include_str!("../migrations/0009_fees_and_budgets.sql")),
+    M::up(include_str!("../migrations/0010_forecast.sql")),
 ];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
 const READERS: usize = 4;

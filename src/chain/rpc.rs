@@ -36,7 +36,10 @@ pub use circuit::CircuitState;
 pub use endpoint::EndpointHealth;
 pub use redact::redacted;
 
-use super::{Account, Chain, ChainError, Landed, Observed, PastTransaction, RecentBlockhash, Simulated, Strain, Tip};
+use super::{
+    Account, Chain, ChainError, EndpointSends, Landed, Observed, PastTransaction, RecentBlockhash, Simulated, Strain,
+    Tip,
+};
 use crate::domain::lamports::Lamports;
 use call::Told;
 use endpoint::Endpoint;
@@ -279,6 +282,10 @@ impl Chain for RpcChain {
 
     fn strain(&self) -> Strain {
         self.pool.strain()
+    }
+
+    fn sends(&self) -> Vec<EndpointSends> {
+        self.pool.endpoints.iter().map(|endpoint| endpoint.sends()).collect()
     }
 
     async fn block_time_ms(&self, slot: u64) -> Result<Option<i64>, ChainError> {

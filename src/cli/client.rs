@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     app::App,
     config::{Config, Secret},
-    domain::lamports::Lamports,
+    domain::{forecast::Forecast, lamports::Lamports},
 };
 
 /// A client of one server.
@@ -88,6 +88,8 @@ pub(super) struct DryRun {
     pub(super) known: u64,
     pub(super) failed: Vec<Failed>,
     pub(super) estimate: DryRunEstimate,
+    /// Of a server that makes none: none.
+    pub(super) forecast: Option<Forecast>,
     pub(super) wallet: String,
     pub(super) balance_lamports: Lamports,
     pub(super) spendable_lamports: Lamports,

@@ -134,6 +134,9 @@ async fn mint(
     if plan.new > 0 {
         let seconds = plan.estimate.estimated_time_seconds;
         eprintln!("Cost: {price}, of {} in the wallet. Time: about {seconds:.0} s.", plan.balance_lamports);
+        if let Some(forecast) = &plan.forecast {
+            eprintln!("Forecast: {}.", forecast.explanation);
+        }
     }
     if args.dry_run && args.json {
         println!("{}", serde_json::to_string_pretty(&plan)?);
@@ -207,6 +210,8 @@ async fn plan(client: &Client, venue: &str, tickets: &[Value], budget: Option<La
         sum.known = sum.known.saturating_add(part.known);
         sum.failed.extend(part.failed);
         sum.refusal = sum.refusal.take().or(part.refusal);
+        // Each of several batches has a forecast of its own when its turn comes.
+        sum.forecast = None;
         let (estimate, more) = (&mut sum.estimate, part.estimate);
         estimate.estimated_lamports = estimate.estimated_lamports + more.estimated_lamports;
         estimate.estimated_time_seconds += more.estimated_time_seconds;

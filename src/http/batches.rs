@@ -23,13 +23,13 @@ use super::{
     writes::{IdempotencyHeader, prefers_async},
 };
 use crate::{
-    domain::lamports::Lamports,
+    domain::{forecast::Forecast, lamports::Lamports},
     estimate::Estimate,
     minting::BatchRequest,
     store::{BatchFilter, BatchRecord, Preview},
 };
 pub(super) use answer::{Batch, Settled};
-use answer::{BatchResult, Failed, result, summarise};
+use answer::{BatchResult, Failed, result, retries, summarise};
 use request::{BatchMint, read};
 
 /// How long a waiting request is held before it is answered with the batch's address instead.
@@ -143,6 +143,8 @@ pub(super) struct DryRun {
     failed: Vec<Failed>,
     /// For the new tickets.
     estimate: Estimate,
+    /// What to expect of the new tickets, from the record of the endpoints.
+    forecast: Forecast,
     /// Its address, base58.
     wallet: String,
     balance_lamports: Lamports,
@@ -163,6 +165,7 @@ async fn preview(api: &Api, request: BatchRequest) -> Result<DryRun, Problem> {
         known,
         failed: failed.collect(),
         estimate: api.app.minter.estimate(new, price).await,
+        forecast: api.app.minter.forecast(new).await?,
         wallet: funds.wallet,
         balance_lamports: funds.balance,
         spendable_lamports: funds.spendable,
@@ -197,7 +200,8 @@ pub(super) async fn batch(
     if parameters.entries {
         return Ok(Json(result(&api, batch).await?));
     }
-    Ok(Json(summarise(&api, batch, Vec::new())))
+    let retries = retries(&api, &batch).await?;
+    Ok(Json(summarise(&api, batch, retries, Vec::new())))
 }
 
 #[derive(Debug, Deserialize, IntoParams)]

@@ -9,7 +9,7 @@ use solana_pubkey::Pubkey;
 use thiserror::Error;
 use uuid::Uuid;
 
-use super::Minter;
+use super::{Minter, Shared};
 use crate::{
     chain::{
         Account, ChainError,
@@ -18,6 +18,7 @@ use crate::{
     domain::{
         address::{Generation, mint_address},
         failure::{Failure, FailureCode},
+        forecast::Forecast,
         ids::VenueId,
         lamports::Lamports,
         spending::{Commitments, Refusal},
@@ -141,8 +142,16 @@ impl Minter {
         self.accept_checked(found, preview, batch).await
     }
 
-    async fn accept_checked(&self, found: usize, preview: Preview, batch: NewBatch) -> Result<Accepted, AcceptError> {
+    async fn accept_checked(
+        &self,
+        found: usize,
+        preview: Preview,
+        mut batch: NewBatch,
+    ) -> Result<Accepted, AcceptError> {
         let shared = &self.shared;
+        if preview.new > 0 {
+            batch.forecast = self.forecast_of(preview.new, batch.not_before_ms).await?.to_keep();
+        }
         // A batch of known tickets is answered even when the chain is away.
         let spending =
             if preview.new > 0 { Some(self.spending_rules(&preview, batch.budget).await?.rules) } else { None };
@@ -159,6 +168,15 @@ impl Minter {
             shared.meter.finished(batch);
         }
         Ok(accepted)
+    }
+
+    /// What to expect of the new tickets of a batch. What will wait before one that is for later is not known.
+    async fn forecast_of(&self, new: u64, not_before_ms: Option<i64>) -> Result<Forecast, StoreError> {
+        let Shared { forecaster, settings, clock, .. } = &*self.shared;
+        if not_before_ms.is_some_and(|not_before_ms| not_before_ms > clock.now_ms()) {
+            return Ok(forecaster.forecast(new, 0, self.allowed_rate(), settings.pacing.slot));
+        }
+        self.forecast(new).await
     }
 
     /// Says what a batch would do and cost, and does nothing.
@@ -284,7 +302,7 @@ fn check(request: BatchRequest, not_before_ms: Option<i64>, authority: &Pubkey, 
         first_seen.insert(ticket.id.clone(), position);
         entries.push(new_ticket(&request.venue_id, ticket, authority));
     }
-    NewBatch { venue_id: request.venue_id, not_before_ms, budget: request.budget, entries }
+    NewBatch { venue_id: request.venue_id, not_before_ms, budget: request.budget, forecast: None, entries }
 }
 
 fn new_ticket(venue: &VenueId, ticket: Ticket, authority: &Pubkey) -> Entry {

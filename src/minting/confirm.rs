@@ -31,6 +31,7 @@ use crate::{
         lamports::Lamports,
         mint::AttemptState,
     },
+    forecast::Ended,
     store::{OpenTicket, Settlement, TicketVerdict, Verdict},
 };
 
@@ -152,8 +153,12 @@ impl Confirmer {
         let (settled, rows): (Vec<Signature>, Vec<Settlement>) = settlements.into_iter().unzip();
         fail_point!("settle.before");
         let again = rows.iter().flat_map(|row| &row.tickets).any(|ticket| matches!(ticket.verdict, Verdict::Again));
+        let ended = self.ended(&settled, &rows);
+        let tickets = rows.iter().flat_map(|row| &row.tickets);
+        let settled_tickets = tickets.filter(|ticket| !matches!(ticket.verdict, Verdict::Again)).count() as u64;
         self.shared.settle(progress, rows).await?;
         fail_point!("settle.after");
+        self.shared.forecaster.ended(&ended, settled_tickets);
         for signature in &settled {
             if let Some(tracked) = self.tracked.remove(signature) {
                 tracked.flight.mark_settled();
@@ -163,6 +168,21 @@ impl Confirmer {
             self.shared.work.notify_one();
         }
         Ok(())
+    }
+
+    /// What transactions came to, for the record.
+    fn ended(&self, signatures: &[Signature], settlements: &[Settlement]) -> Vec<Ended> {
+        let ended = signatures.iter().zip(settlements).filter_map(|(signature, settlement)| {
+            let flight = &self.tracked.get(signature)?.flight;
+            Some(Ended {
+                state: settlement.attempt?.1,
+                tickets: settlement.tickets.len() as u64,
+                again: settlement.tickets.iter().any(|ticket| matches!(ticket.verdict, Verdict::Again)),
+                sent_for: flight.first_sent().map(|sent| sent.elapsed()),
+                known_for: flight.known_for(),
+            })
+        });
+        ended.collect()
     }
 
     /// Settles transactions that are on the chain for good. Their tickets are read back, which tells what they cost to the

@@ -90,9 +90,14 @@ impl Flight {
         self.sending.lock().unwrap_or_else(PoisonError::into_inner).first
     }
 
+    /// Since it was signed, or since this process came to know it.
+    pub(super) fn known_for(&self) -> Duration {
+        self.known.elapsed()
+    }
+
     /// Whether its end is to be looked for: it has left the box, or it waited for its turn so long that it may be dead before.
     pub(super) fn is_followed(&self, patience: Duration) -> bool {
-        self.first_sent().is_some() || self.known.elapsed() >= patience
+        self.first_sent().is_some() || self.known_for() >= patience
     }
 
     /// When its bytes last left the box, in this process.

@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -26,39 +26,34 @@ const WINDOW: Duration = Duration::from_secs(10);
 const BATCH_SIZES: [f64; 13] =
     [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0];
 
-/// Sends a second that are allowed now: set by the one who sends, and known to all.
+/// Sends a second that are allowed now, and how many are worth signing ahead: set by the one who sends, and known to all.
 pub(super) struct SharedRate {
     bits: AtomicU64,
-    /// It is more than a guess.
-    proven: AtomicBool,
+    ahead: AtomicUsize,
     shown: Gauge,
 }
 
 impl SharedRate {
-    pub(super) fn new(rate: f64, registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(super) fn new(rate: f64, ahead: usize, registry: &Registry) -> Result<Self, prometheus::Error> {
         let shown = Gauge::new("minting_send_rate_limit", "Transactions a second that may be sent now.")?;
         registry.register(Box::new(shown.clone()))?;
         shown.set(rate);
-        Ok(Self { bits: AtomicU64::new(rate.to_bits()), proven: AtomicBool::new(false), shown })
+        Ok(Self { bits: AtomicU64::new(rate.to_bits()), ahead: AtomicUsize::new(ahead), shown })
     }
 
-    pub(super) fn set(&self, rate: f64, proven: bool) {
+    pub(super) fn set(&self, rate: f64, ahead: usize) {
         self.bits.store(rate.to_bits(), Ordering::Relaxed);
-        self.proven.store(proven, Ordering::Relaxed);
+        self.ahead.store(ahead, Ordering::Relaxed);
         self.shown.set(rate);
-    }
-
-    pub(super) fn is_proven(&self) -> bool {
-        self.proven.load(Ordering::Relaxed)
     }
 
     pub(super) fn get(&self) -> f64 {
         f64::from_bits(self.bits.load(Ordering::Relaxed))
     }
 
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some hundreds, and never negative")]
-    pub(super) fn in_a_second(&self) -> usize {
-        self.get().ceil().max(0.0) as usize
+    /// Transactions that are worth signing ahead.
+    pub(super) fn ahead(&self) -> usize {
+        self.ahead.load(Ordering::Relaxed)
     }
 }
 

@@ -3,7 +3,7 @@
 //! - **Fixed**: waves of `MAX_BATCH_SIZE` tickets with `BATCH_DELAY_MS` between them, whatever the endpoints bear; after a fault
 //!   everything pauses.
 //! - **Adaptive**: single sends, evenly spaced, at a rate that begins where the waves would be and finds what the endpoints
-//!   bear. It grows while sends are taken and more of them wait; a limit or a timeout sets it back.
+//!   bear. It grows while sends are taken and more of them wait; a limit or a timeout sets it back, a lost answer does not.
 
 mod adaptive;
 
@@ -63,11 +63,15 @@ impl Pacer {
         }
     }
 
-    /// Whether the rate is more than a guess: the endpoints have taken some sends, or said that it is too much.
-    pub(super) fn is_proven(&self) -> bool {
+    /// Transactions that are worth signing ahead: about a second's worth of sending.
+    pub(super) fn ahead(&self) -> usize {
         match self {
-            Self::Fixed(_) => true,
-            Self::Adaptive(adaptive) => adaptive.is_proven(),
+            Self::Fixed(fixed) => {
+                let Pacing { wave_size, wave_gap, .. } = fixed.pacing;
+                let waves = 1_000_u128.checked_div(wave_gap.as_millis()).unwrap_or(u128::MAX).max(1);
+                wave_size.saturating_mul(usize::try_from(waves).unwrap_or(usize::MAX))
+            }
+            Self::Adaptive(adaptive) => adaptive.ahead(),
         }
     }
 
@@ -115,7 +119,6 @@ impl Pacer {
             Self::Fixed(fixed) => fixed.backoff.reset(),
             Self::Adaptive(adaptive) => {
                 adaptive.faults = 0;
-                adaptive.borne = adaptive.borne.saturating_add(1);
                 adaptive.backoff.reset();
                 adaptive.grow(more, now);
             }
@@ -127,8 +130,7 @@ impl Pacer {
         match self {
             Self::Fixed(fixed) => fixed.pause(asked.unwrap_or_default(), now),
             Self::Adaptive(adaptive) => {
-                adaptive.turned_away(began);
-                if adaptive.set_back(began, now) {
+                if adaptive.limited(began, now) {
                     let pause = asked.unwrap_or_else(|| adaptive.backoff.next());
                     adaptive.paused_until = adaptive.paused_until.max(now + pause);
                 } else if let Some(asked) = asked {
@@ -141,7 +143,7 @@ impl Pacer {
     /// A send that began at `began` was not answered in time.
     pub(super) fn timed_out(&mut self, began: Instant, now: Instant) -> Then {
         if let Self::Adaptive(adaptive) = self {
-            adaptive.set_back(began, now);
+            adaptive.overloaded(began, now);
         }
         self.failed(now)
     }
@@ -180,7 +182,7 @@ impl Pacer {
     pub(super) fn heed(&mut self, limited_read: Option<Instant>, until: Option<Instant>, now: Instant) {
         let Self::Adaptive(adaptive) = self else { return };
         if let Some(began) = limited_read {
-            adaptive.set_back(began, now);
+            adaptive.overloaded(began, now);
         }
         adaptive.paused_until = until.map_or(adaptive.paused_until, |until| until.max(adaptive.paused_until));
     }

@@ -97,6 +97,7 @@ async fn prepare_chunk(
     let (mut left, mut low_balance) = (0_usize, None);
     loop {
         let (pending, behind) = pace.take(shared, left).await?;
+        shared.forecaster.set_backlog(pace.is_full(shared, pending.len()));
         if pending.is_empty() {
             if left == 0 {
                 shared.free(Part::Publish);
@@ -109,7 +110,7 @@ async fn prepare_chunk(
 
         let began = Instant::now();
         let publication = publish(shared, pending).await;
-        pace.note(began.elapsed());
+        pace.note(shared, began.elapsed());
         let Publication { ready, waiting, cause } = publication?;
         match cause {
             // Nothing else can be published either, just now.
@@ -134,7 +135,9 @@ async fn prepare_chunk(
             match affordable(shared, prepared.len()).await {
                 Ok((affordable, budget)) => {
                     prepared.truncate(affordable);
-                    return sign_and_record(shared, prepared, budget, places).await;
+                    let signed = sign_and_record(shared, prepared, budget, places).await;
+                    shared.forecaster.prepared(began.elapsed());
+                    return signed;
                 }
                 Err(error @ StepError::LowBalance(_)) if looked_behind.is_none_or(|at| at.elapsed() >= LOOK_BEHIND) => {
                     *looked_behind = Some(Instant::now());

@@ -35,9 +35,14 @@ impl Pace {
         Self { chunk: MAX_CHUNK, ahead: JoinSet::new() }
     }
 
-    pub(super) fn note(&mut self, took: Duration) {
+    /// Tickets to prepare at once: no more than are sent in about a second.
+    fn size(&self, shared: &Shared) -> usize {
+        self.chunk.min(shared.chunk_size())
+    }
+
+    pub(super) fn note(&mut self, shared: &Shared, took: Duration) {
         if took > Self::LONG {
-            self.chunk = self.chunk.div_ceil(2).max(Self::LEAST);
+            self.chunk = self.size(shared).div_ceil(2).max(Self::LEAST);
         } else if took < Self::SHORT {
             self.chunk = self.chunk.saturating_mul(2).min(MAX_CHUNK);
         }
@@ -49,11 +54,16 @@ impl Pace {
         shared: &Shared,
         skip: usize,
     ) -> Result<(Vec<PendingMint>, Vec<PendingMint>), StoreError> {
-        let chunk = self.chunk.min(shared.chunk_size());
-        let more = if shared.publisher.waits_for_others() { chunk } else { 0 };
-        let mut pending = shared.store.next_pending(skip, chunk.saturating_add(more), shared.now_ms()).await?;
-        let behind = pending.split_off(chunk.min(pending.len()));
+        let size = self.size(shared);
+        let more = if shared.publisher.waits_for_others() { size } else { 0 };
+        let mut pending = shared.store.next_pending(skip, size.saturating_add(more), shared.now_ms()).await?;
+        let behind = pending.split_off(size.min(pending.len()));
         Ok((pending, behind))
+    }
+
+    /// Whether so many are as many as are taken at once, so that more may wait behind them.
+    pub(super) fn is_full(&self, shared: &Shared, taken: usize) -> bool {
+        taken >= self.size(shared)
     }
 
     /// Publishes in the background, until the engine ends.

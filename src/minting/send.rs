@@ -41,7 +41,7 @@ pub(super) async fn run(
     let mut pacer = Pacer::new(shared.settings.pacing, Instant::now());
     // The confirmer ends last: without it the engine stops, and what is not sent is parked on disk.
     while !again.is_closed() {
-        shared.rate.set(pacer.rate(), pacer.is_proven());
+        shared.rate.set(pacer.rate(), pacer.ahead());
         valve.open(shared.queue_size());
         take_waiting(&mut waiting, &mut new, &mut again, pacer.at_hand());
         // Those that waited to be sent again may be settled by now.
@@ -69,7 +69,7 @@ pub(super) async fn run(
             biased;
             Some(sent) = sends.join_next(), if !sends.is_empty() => {
                 let Ok(sent) = sent else { continue };
-                let more = !waiting.is_empty() && sends.len() < pacer.parallel();
+                let more = !waiting.is_empty() && sends.len() < pacer.parallel() && keeps_up(&shared, pacer.rate());
                 let flight = Arc::clone(&sent.flight);
                 if note(&shared, sent, more, &mut pacer) == Then::SendAgain {
                     waiting.push_front(flight);
@@ -90,6 +90,13 @@ pub(super) async fn run(
             () = shutdown.cancelled(), if !shutdown.is_cancelled() => {}
         }
     }
+}
+
+/// Whether the chain takes what the endpoints take. Transactions that are sent more quickly than they land grow old on the way,
+/// so that a rate is not raised above twice what was settled of late.
+fn keeps_up(shared: &Shared, rate: f64) -> bool {
+    let together = f64::from(u16::try_from(shared.together(shared.packing.layout())).unwrap_or(1));
+    shared.meter.rate().is_some_and(|settled| rate < settled / together * 2.0)
 }
 
 /// Fills up to what is sent next: new transactions first, then those that are sent again.

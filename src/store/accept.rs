@@ -23,6 +23,8 @@ pub struct NewBatch {
     pub not_before_ms: Option<i64>,
     /// Most that its tickets may cost together; none for no bound of its own.
     pub budget: Option<Lamports>,
+    /// What is expected of it, as JSON.
+    pub forecast: Option<String>,
     /// Its entries, in the order sent.
     pub entries: Vec<Entry>,
 }
@@ -150,7 +152,7 @@ pub struct PreviewFailure {
 }
 
 /// Batches up to this size ride ahead of bulk work: someone is waiting at the door.
-const DOOR_BATCH: usize = 25;
+pub const DOOR_BATCH: usize = 25;
 
 impl Store {
     /// What a batch would do, without doing it. Hands the batch back.
@@ -214,15 +216,16 @@ fn accept(
     let commitments = spending::commitments(connection, now_ms)?;
     let public_id = public_id.to_string();
     connection.execute(
-        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before, max_lamports)
-         VALUES (?, ?, ?, 0, ?, ?, ?)",
+        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before, max_lamports, forecast)
+         VALUES (?, ?, ?, 0, ?, ?, ?, ?)",
         params![
             public_id,
             batch.venue_id.as_str(),
             batch.entries.len(),
             now_ms,
             batch.not_before_ms,
-            batch.budget.map(|budget| budget.0)
+            batch.budget.map(|budget| budget.0),
+            batch.forecast.as_deref()
         ],
     )?;
     let batch_id = connection.last_insert_rowid();

@@ -41,6 +41,8 @@ pub struct BatchRecord {
     pub reopened: u64,
     /// When its tickets may be minted, Unix milliseconds; none for at once.
     pub not_before_ms: Option<i64>,
+    /// What was expected of it when it was accepted, as JSON.
+    pub forecast: Option<String>,
     /// When it was accepted, Unix milliseconds.
     pub created_at_ms: i64,
     /// When the last of its tickets was settled.
@@ -166,7 +168,8 @@ const COLUMNS: &str = "id, public_id, venue_id, total, max(open, 0), max(succeed
      created_at, finished_at, events, reopened, not_before, max_lamports,
      CASE WHEN open = 0 OR total <= 25 THEN open
           ELSE (SELECT count(*) FROM mints WHERE status <> 'minted' AND status IN ('pending', 'minting')
-                    AND mints.id <= (SELECT max(mint_id) FROM batch_entries WHERE batch_id = batches.id)) END";
+                    AND mints.id <= (SELECT max(mint_id) FROM batch_entries WHERE batch_id = batches.id)) END,
+     forecast";
 
 fn read_batch(row: &Row<'_>) -> rusqlite::Result<BatchRecord> {
     Ok(BatchRecord {
@@ -186,6 +189,7 @@ fn read_batch(row: &Row<'_>) -> rusqlite::Result<BatchRecord> {
         not_before_ms: row.get(13)?,
         budget: row.get::<_, Option<u64>>(14)?.map(Lamports),
         until_done: row.get(15)?,
+        forecast: row.get(16)?,
     })
 }
 

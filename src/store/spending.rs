@@ -36,11 +36,25 @@ pub(super) fn book(connection: &Connection, spent: Lamports, now_ms: i64) -> Res
     Ok(())
 }
 
-/// Undoes what was booked at a time.
+/// Undoes what was booked at a time. It may stand in another minute by now, if the clock was moved back since: the nearest are
+/// searched first.
 pub(super) fn take_back(connection: &Connection, spent: Lamports, booked_at_ms: i64) -> Result<(), StoreError> {
-    connection
-        .prepare_cached("UPDATE spending SET lamports = max(lamports - ?, 0) WHERE minute = ?")?
-        .execute(params![spent.0, minute_of(booked_at_ms)])?;
+    let mut nearest = connection
+        .prepare_cached("SELECT minute, lamports FROM spending WHERE lamports > 0 ORDER BY abs(minute - ?)")?;
+    let mut rows = nearest.query([minute_of(booked_at_ms)])?;
+    let (mut left, mut changes) = (spent, Vec::new());
+    while left > Lamports::ZERO
+        && let Some(row) = rows.next()?
+    {
+        let (minute, booked) = (row.get::<_, i64>(0)?, Lamports(row.get(1)?));
+        changes.push((minute, booked.saturating_sub(left)));
+        left = left.saturating_sub(booked);
+    }
+    drop(rows);
+    let mut change = connection.prepare_cached("UPDATE spending SET lamports = ? WHERE minute = ?")?;
+    for (minute, lamports) in changes {
+        change.execute(params![lamports.0, minute])?;
+    }
     Ok(())
 }
 

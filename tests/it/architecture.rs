@@ -7,9 +7,10 @@ use std::{
 };
 
 const ENTRANCES: [&str; 3] = ["cli", "http", "schedule"];
-const SERVICES: [&str; 11] = [
+const SERVICES: [&str; 12] = [
     "minting",
     "estimate",
+    "forecast",
     "reconcile",
     "balance",
     "payers",
@@ -93,8 +94,8 @@ fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
             "alerts" => &["webhook", "folder", "minting", "balance", "payers", "publishing"],
             // Repair mints nothing: it hands tickets back to the engine.
             "reconcile" => &["minting"],
-            // What was found out before is asked by whoever would find it out.
-            "minting" => &["cache", "payers"],
+            // What was found out before is asked by whoever would find it out; how minting goes is recorded by who mints.
+            "minting" => &["cache", "payers", "forecast"],
             "balance" => &["payers"],
             // A transfer is written ahead beside the books.
             "payers" => &["folder"],

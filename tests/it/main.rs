@@ -53,6 +53,8 @@ mod fees;
 #[cfg(all(feature = "localnet", feature = "redis"))]
 mod fleet;
 #[cfg(feature = "localnet")]
+mod forecast;
+#[cfg(feature = "localnet")]
 mod images;
 #[cfg(feature = "localnet")]
 mod interop;

@@ -44,6 +44,9 @@ impl Pool {
             }
         });
         note(endpoint, began, answer.as_ref().err());
+        if method == "sendTransaction" {
+            endpoint.count_send(answer.as_ref().err());
+        }
         let (answer, slot) = answer?;
         if let Some(slot) = slot {
             let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);

@@ -14,7 +14,10 @@ use super::{
     redact::redacted,
     score::Score,
 };
-use crate::chain::ChainError;
+use crate::{
+    chain::{ChainError, EndpointSends},
+    domain::forecast::{EndpointHour, EndpointState},
+};
 
 /// How long an endpoint's proof counts.
 const PROOF_LIFETIME: Duration = Duration::from_secs(5);
@@ -35,6 +38,8 @@ struct State {
     proven: Option<Instant>,
     score: Score,
     circuit: Circuit,
+    /// What came of transactions that were sent to it.
+    sends: EndpointHour,
     limited_until: Option<Instant>,
     /// Limits in a row.
     limits: u32,
@@ -127,6 +132,32 @@ impl Endpoint {
             }
         }
         self.state().fault = Some(error.to_string());
+    }
+
+    /// Counts what came of a transaction that was sent to it.
+    pub(super) fn count_send(&self, error: Option<&ChainError>) {
+        let mut state = self.state();
+        let sends = &mut state.sends;
+        sends.sends = sends.sends.saturating_add(1);
+        let count = match error {
+            None => return,
+            Some(ChainError::Refused { .. }) => &mut sends.refused,
+            Some(ChainError::RateLimited { .. }) => &mut sends.limited,
+            Some(error) if error.is_overload() => &mut sends.timed_out,
+            Some(_) => &mut sends.failed,
+        };
+        *count = count.saturating_add(1);
+    }
+
+    /// What came of transactions that were sent to it, and how it does now.
+    pub(super) fn sends(&self) -> EndpointSends {
+        let standing = self.standing();
+        let state = match standing {
+            Standing { trouble: 2.., .. } => EndpointState::Resting,
+            Standing { limited_until: Some(_), .. } => EndpointState::Limited,
+            Standing { .. } => EndpointState::Well,
+        };
+        EndpointSends { counts: EndpointHour { endpoint: self.name.clone(), ..self.state().sends.clone() }, state }
     }
 
     fn limit(&self, asked: Option<Duration>) {

@@ -7,12 +7,14 @@ use crate::{
     clock::rfc3339,
     domain::{
         failure::{Failure, FailureCode},
+        forecast::{Expected, Forecast},
         lamports::Lamports,
         mint::MintStatus,
         ticket::Fault,
     },
+    forecast::{forecast_of, seconds_of},
     http::{Api, error::failure_status},
-    store::{BatchEntry, BatchRecord, StoreError},
+    store::{BatchEntry, BatchRecord, Retries, StoreError},
 };
 
 /// A batch and its sums.
@@ -43,6 +45,30 @@ pub(in crate::http) struct BatchResult {
     successful: Vec<Successful>,
     /// In the order of the request.
     failed: Vec<Failed>,
+    /// What was expected when it was accepted, and what came of it; null for a batch without new tickets.
+    forecast: Option<BatchForecast>,
+}
+
+/// What was expected of a batch, and what came of it.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct BatchForecast {
+    #[serde(flatten)]
+    forecast: Forecast,
+    /// Null until the batch is finished, and for one that was opened again.
+    actual: Option<Actual>,
+}
+
+/// What came of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::http) struct Actual {
+    /// From acceptance, or from the time that it waited for, to the last settlement.
+    duration_seconds: f64,
+    /// Share of its transactions that were signed again, from 0 to 1.
+    signed_again_share: f64,
+    /// Whether both are in the ranges of the forecast; null without a record.
+    within_range: Option<bool>,
 }
 
 /// How far a batch is.
@@ -198,10 +224,24 @@ impl Failed {
 
 pub(super) async fn result(api: &Api, batch: BatchRecord) -> Result<BatchResult, StoreError> {
     let entries = api.app.store.batch_entries(batch.id).await?;
-    Ok(summarise(api, batch, entries))
+    let retries = retries(api, &batch).await?;
+    Ok(summarise(api, batch, retries, entries))
 }
 
-pub(super) fn summarise(api: &Api, batch: BatchRecord, entries: Vec<BatchEntry>) -> BatchResult {
+/// The transactions of a batch that is finished and of which something was expected.
+pub(super) async fn retries(api: &Api, batch: &BatchRecord) -> Result<Option<Retries>, StoreError> {
+    if batch.forecast.is_none() || seconds_of(batch).is_none() {
+        return Ok(None);
+    }
+    Ok(Some(api.app.store.retries_of(batch.id).await?))
+}
+
+pub(super) fn summarise(
+    api: &Api,
+    batch: BatchRecord,
+    retries: Option<Retries>,
+    entries: Vec<BatchEntry>,
+) -> BatchResult {
     let (mut successful, mut failed) = (Vec::new(), Vec::new());
     for settled in entries.into_iter().filter_map(Settled::of) {
         match settled {
@@ -209,7 +249,27 @@ pub(super) fn summarise(api: &Api, batch: BatchRecord, entries: Vec<BatchEntry>)
             Settled::Failed(entry) => failed.push(entry),
         }
     }
-    BatchResult { batch: Batch::new(api, batch), successful, failed }
+    let forecast = BatchForecast::of(&batch, retries);
+    BatchResult { batch: Batch::new(api, batch), successful, failed, forecast }
+}
+
+impl BatchForecast {
+    #[expect(clippy::cast_precision_loss, reason = "a share")]
+    fn of(batch: &BatchRecord, retries: Option<Retries>) -> Option<Self> {
+        let forecast = forecast_of(batch)?;
+        let actual = retries.zip(seconds_of(batch)).map(|(retries, duration_seconds)| {
+            let share = retries.signed_again as f64 / retries.transactions.max(1) as f64;
+            let expected = forecast.duration_seconds.zip(forecast.signed_again_share);
+            let within =
+                |(duration, again): (Expected, Expected)| duration.contains(duration_seconds) && again.contains(share);
+            Actual {
+                duration_seconds,
+                signed_again_share: (share * 10_000.0).round() / 10_000.0,
+                within_range: expected.map(within),
+            }
+        });
+        Some(Self { forecast, actual })
+    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds shown to people")]

@@ -1,10 +1,13 @@
 //! The rate of an adaptive pace.
 //!
-//! What the rate does: as long as no limit is known it grows by a quarter a second. A limit sets it to a bit below what was
-//! taken in the last second, which is what the plan allows, but not to less than half of what it was. From there it grows
-//! slowly, by 0.15 % of that limit a second: each visit to the limit costs the pause that the endpoint asks for. Far
-//! below the limit it grows by a tenth of it a second, and when it has passed the limit unharmed, that is forgotten. It is
-//! set back once a second at most, and never by sends that were on their way already when it was.
+//! What the rate does: it begins where the waves would be, stays there for a second, and as long as no limit is known it grows by
+//! half every second, if the chain keeps up with it. A limit sets it to a bit below what was taken in the last second, which is
+//! what the plan allows, but never to less than a tenth of what it was. Each later visit to the limit costs the pause that the
+//! endpoint asks for, so that it is looked for slowly: by 1 % of it a second as long as it was seen only from far above, where
+//! other clients may have had their share of it, and by 0.15 % once it was met at full speed. When the rate has passed it
+//! unharmed, the limit is forgotten. A call that takes too long, or a read that is turned away, halves the rate, and it comes
+//! back by a tenth of the limit a second. It is set back once a second at most, and never by sends that were on their way
+//! already when it was. An answer that is lost says nothing about the plan, and changes nothing.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -17,20 +20,33 @@ use crate::estimate::{MOST_PER_SECOND, Pacing};
 pub(super) const LEAST_PER_SECOND: f64 = 1.0;
 /// Sends that may go at once because none did for a while, as time.
 const BURST: Duration = Duration::from_millis(50);
+/// By how much a timer may ring late and the rate is kept all the same.
+const LATE: Duration = Duration::from_millis(10);
 /// Time over which the sends that were taken are counted.
 const COUNTED: Duration = Duration::from_secs(1);
 /// How long a send is remembered: the time that it is counted, and that of an answer.
 const REMEMBERED: Duration = Duration::from_secs(4);
 /// Share of a known limit at which it goes on.
 const BELOW_LIMIT: f64 = 0.96;
-/// Growth a second: without a known limit, as a share of the rate; far below one and close to one, as shares of it.
-const FREE_GROWTH: f64 = 0.25;
+/// A limit is never taken to be less than this share of the rate that met it: other clients may have used most of the plan.
+const LOWEST_LIMIT: f64 = 0.1;
+/// Share of what was taken in the last second that is taken to be the limit, while that is looked for.
+const BELOW_COUNT: f64 = 0.9;
+const MANY: f64 = 25.0;
+/// A limit that is met again so soon was taken to be too high.
+const SOON_AGAIN: Duration = Duration::from_secs(4);
+/// Share of the rate that was really taken in the last second when a limit is known well.
+const FULL_SPEED: f64 = 0.8;
+/// Growth a second: without a known limit, as a share of the rate; as shares of the limit, far below it, close to one that was seen
+/// from far above, and close to one that was met at full speed.
+const FREE_GROWTH: f64 = 0.5;
 const FAR_GROWTH: f64 = 0.1;
+const UNSURE_GROWTH: f64 = 0.01;
 const NEAR_GROWTH: f64 = 0.0015;
 /// No growth is slower than this, in sends a second.
-const LEAST_GROWTH: f64 = 0.02;
-/// Sends that must be taken before the rate at which it begins is more than a guess.
-const PROOF: u32 = 8;
+const LEAST_GROWTH: f64 = 0.002;
+/// Transactions that are worth signing ahead before the endpoints have taken any; a second chunk of them is signed meanwhile.
+const UNPROVEN: usize = 15;
 /// Faults in a row that are an outage rather than bad luck.
 pub(super) const OUTAGE: u32 = 3;
 
@@ -40,6 +56,14 @@ pub(in crate::minting) struct Adaptive {
     pub(super) rate: f64,
     /// What the endpoints were found to bear.
     limit: Option<f64>,
+    /// The limit was met at full speed.
+    is_sure: bool,
+    /// The rate has grown without a limit since it was last set back.
+    is_free: bool,
+    /// Sends that were taken so far.
+    taken: usize,
+    /// When the first one was.
+    first_taken: Option<Instant>,
     pub(super) tokens: f64,
     pub(super) refilled: Instant,
     grown: Instant,
@@ -47,8 +71,6 @@ pub(in crate::minting) struct Adaptive {
     set_back: Option<Instant>,
     /// When sends began, without those that were turned away.
     begun: VecDeque<Instant>,
-    /// Sends that were taken so far.
-    pub(super) borne: u32,
     pub(super) faults: u32,
     pub(super) paused_until: Instant,
     pub(super) backoff: Backoff,
@@ -59,24 +81,30 @@ impl Adaptive {
         Self {
             rate: pacing.initial_rate(),
             limit: None,
+            is_sure: false,
+            is_free: false,
+            taken: 0,
+            first_taken: None,
             tokens: 1.0,
             refilled: now,
             grown: now,
             set_back: None,
             begun: VecDeque::new(),
-            borne: 0,
             faults: 0,
             paused_until: now,
             backoff: Backoff::default(),
         }
     }
 
-    pub(super) fn is_proven(&self) -> bool {
-        self.borne >= PROOF || self.set_back.is_some()
+    pub(super) fn burst(&self) -> f64 {
+        (self.rate * BURST.as_secs_f64()).max(self.rate.mul_add(LATE.as_secs_f64(), 1.0))
     }
 
-    pub(super) fn burst(&self) -> f64 {
-        (self.rate * BURST.as_secs_f64()).max(1.0)
+    /// Transactions that are worth signing ahead: a second of them, but not many more than have proven to be taken. Those that an
+    /// endpoint does not take in time die in the queue, and must be proven dead before they are signed again.
+    pub(super) fn ahead(&self) -> usize {
+        let proven = self.taken.saturating_mul(2).saturating_add(UNPROVEN);
+        whole(self.rate.ceil()).min(if self.limit.is_some() { usize::MAX } else { proven })
     }
 
     pub(super) fn take(&mut self, wanted: usize, now: Instant) -> usize {
@@ -98,8 +126,7 @@ impl Adaptive {
         taken
     }
 
-    /// A send that began then was not taken.
-    pub(super) fn turned_away(&mut self, began: Instant) {
+    fn turned_away(&mut self, began: Instant) {
         if let Some(at) = self.begun.iter().rposition(|at| *at <= began) {
             self.begun.remove(at);
         }
@@ -113,9 +140,15 @@ impl Adaptive {
 
     pub(super) fn grow(&mut self, more: bool, now: Instant) {
         // Time in which nothing was sent proves nothing.
-        let passed = now.saturating_duration_since(self.grown).as_secs_f64().min(0.1);
+        let usual = (1.5 / self.rate).max(0.1);
+        let passed = now.saturating_duration_since(self.grown).as_secs_f64().min(usual);
         self.grown = now;
-        if !more || self.set_back.is_some_and(|at| now.saturating_duration_since(at) < COUNTED) {
+        self.taken = self.taken.saturating_add(1);
+        let begun = *self.first_taken.get_or_insert(now);
+        if now.saturating_duration_since(begun) < COUNTED
+            || !more
+            || self.set_back.is_some_and(|at| now.saturating_duration_since(at) < COUNTED)
+        {
             return;
         }
         let a_second = match self.limit {
@@ -125,26 +158,60 @@ impl Adaptive {
             }
             None => self.rate * FREE_GROWTH,
             Some(limit) if self.rate < limit * 0.9 => limit * FAR_GROWTH,
-            Some(limit) => (limit * NEAR_GROWTH).max(LEAST_GROWTH),
+            Some(limit) => {
+                let share = if self.is_sure { NEAR_GROWTH } else { UNSURE_GROWTH };
+                (limit * share).max(LEAST_GROWTH)
+            }
         };
+        self.is_free = self.limit.is_none();
         self.rate = a_second.mul_add(passed, self.rate).min(MOST_PER_SECOND);
     }
 
-    /// Returns whether it was news.
-    pub(super) fn set_back(&mut self, began: Instant, now: Instant) -> bool {
-        if self.set_back.is_some_and(|at| began <= at || now.saturating_duration_since(at) < COUNTED) {
+    /// A send that began then was turned away. Returns whether it was news.
+    pub(super) fn limited(&mut self, began: Instant, now: Instant) -> bool {
+        self.turned_away(began);
+        if !self.is_news(began, now) {
             return false;
         }
+        let taken = self.taken_before(began, now);
+        self.is_sure = taken >= self.rate * FULL_SPEED;
+        // A second of ours is part of two of the endpoint's own: at a rate that grew or fell just now, it counts too many. Of a
+        // few, one more or less is no matter.
+        let is_new = taken >= MANY
+            && (self.is_free || self.set_back.is_some_and(|at| now.saturating_duration_since(at) < SOON_AGAIN));
+        let borne = if is_new { taken * BELOW_COUNT } else { taken };
+        let borne = borne.clamp(self.rate * LOWEST_LIMIT, self.rate).max(LEAST_PER_SECOND);
+        // What is more than was taken is a guess, and no limit.
+        self.fall(borne, borne <= taken.max(LEAST_PER_SECOND), now);
+        true
+    }
+
+    /// A call that began then shows that it is too much; by how much is not known.
+    pub(super) fn overloaded(&mut self, began: Instant, now: Instant) {
+        if self.is_news(began, now) {
+            let borne = self.taken_before(began, now).clamp(self.rate * 0.5, self.rate).max(LEAST_PER_SECOND);
+            self.is_sure = false;
+            self.fall(borne, true, now);
+        }
+    }
+
+    fn is_news(&self, began: Instant, now: Instant) -> bool {
+        !self.set_back.is_some_and(|at| began <= at || now.saturating_duration_since(at) < COUNTED)
+    }
+
+    /// What was sent in the second before the one that was turned away, which may have been answered before them.
+    fn taken_before(&mut self, began: Instant, now: Instant) -> f64 {
         self.forget(now);
-        // What was sent in the second before the one that was turned away, which may have been answered before them.
         let counts = |at: &&Instant| **at <= began && began.saturating_duration_since(**at) < COUNTED;
-        let borne =
-            counted(self.begun.iter().filter(counts).count()).clamp(self.rate * 0.5, self.rate).max(LEAST_PER_SECOND);
-        self.limit = Some(borne);
+        counted(self.begun.iter().filter(counts).count())
+    }
+
+    fn fall(&mut self, borne: f64, is_limit: bool, now: Instant) {
+        self.limit = is_limit.then_some(borne);
+        self.is_free = false;
         self.rate = (borne * BELOW_LIMIT).max(LEAST_PER_SECOND);
         self.tokens = self.tokens.min(1.0);
         self.set_back = Some(now);
-        true
     }
 }
 

@@ -80,12 +80,14 @@ fn an_adaptive_pace_finds_what_a_plan_allows_and_follows_it() {
         for limit in [1, 5, 20, 100, 300] {
             let start = Instant::now();
             let (mut pacer, mut plan) = (Pacer::new(pacing(true), start), Plan::new(limit, retry_after));
-            run(&mut pacer, &mut plan, start, 0..20);
+            let first = run(&mut pacer, &mut plan, start, 0..20);
+            let best = (limit * 20).min(400 * 20);
+            assert!(first * 100 / best >= 75, "{first} of {best} in the first 20 s: {pacer:?}");
             plan.turned_away = 0;
             let taken = run(&mut pacer, &mut plan, start, 20..120);
             let share = taken * 100 / (limit * 100);
-            assert!(share >= 90, "{share} % of {limit}/s, {retry_after:?}: {pacer:?}");
-            assert!(plan.turned_away * 20 <= taken.max(400), "{} of {taken} were turned away", plan.turned_away);
+            assert!(share >= if limit == 1 { 90 } else { 94 }, "{share} % of {limit}/s, {retry_after:?}: {pacer:?}");
+            assert!(plan.turned_away * 20 <= taken.max(600), "{} of {taken} were turned away", plan.turned_away);
             assert!(pacer.rate() >= LEAST_PER_SECOND && pacer.rate() <= counted(limit) * 1.3 + 1.0, "{pacer:?}");
             // A better plan, and a worse one.
             plan.limit = limit * 3;
@@ -107,7 +109,7 @@ fn nothing_holds_it_back_below_what_a_box_can_do() {
     let (mut pacer, mut plan) = (Pacer::new(pacing(true), start), Plan::new(usize::MAX, None));
     assert!((pacer.rate() - 100.0).abs() < 0.1, "it begins where the waves would be");
     run(&mut pacer, &mut plan, start, 0..10);
-    assert!((pacer.rate() - crate::estimate::MOST_PER_SECOND).abs() < 0.1);
+    assert!((pacer.rate() - crate::estimate::MOST_PER_SECOND).abs() < 0.1, "{pacer:?}");
     assert!(run(&mut pacer, &mut plan, start, 10..20) >= 3_900, "the last of them are on their way");
 }
 
@@ -129,7 +131,7 @@ fn what_is_no_news_does_not_set_it_back() {
     let later = start + ms(5_000);
     pacer.limited(later, None, later + ms(200));
     let rate = pacer.rate();
-    assert!((rate - 48.0).abs() < 0.1, "half, for nothing was taken yet: {rate}");
+    assert!((rate - 9.6).abs() < 0.1, "a tenth, for nothing was taken yet: {rate}");
     for began in [later - ms(100), later, later + ms(200), later + ms(900)] {
         pacer.limited(began, None, later + ms(1_100));
     }
@@ -141,6 +143,22 @@ fn what_is_no_news_does_not_set_it_back() {
     assert_eq!(pacer.next(), until);
     assert_eq!(pacer.take(singles(1), until - ms(1)), 0);
     assert_eq!(pacer.take(singles(1), until), 1);
+}
+
+/// What endpoints do not take in time dies in the queue: at first only a few are signed ahead.
+#[test]
+fn few_are_signed_ahead_until_the_rate_is_proven() {
+    let start = Instant::now();
+    let (mut pacer, mut plan) = (Pacer::new(pacing(true), start), Plan::new(5, Some(ms(1_000))));
+    assert_eq!(pacer.ahead(), 15);
+    run(&mut pacer, &mut plan, start, 0..2);
+    assert!(pacer.ahead() <= 15, "{pacer:?}");
+    run(&mut pacer, &mut plan, start, 2..10);
+    assert!((5..=6).contains(&pacer.ahead()), "{pacer:?}");
+    let (mut pacer, mut plan) = (Pacer::new(pacing(true), start), Plan::new(usize::MAX, None));
+    run(&mut pacer, &mut plan, start, 0..1);
+    assert_eq!(pacer.ahead(), 100, "a second of it");
+    assert_eq!(Pacer::new(pacing(false), start).ahead(), 100);
 }
 
 #[test]
@@ -159,21 +177,6 @@ fn lost_answers_are_no_limit_and_an_outage_is_a_pause() {
     assert!((pacer.rate() - 100.0).abs() < 0.1);
     pacer.timed_out(start + ms(300), start + ms(15_300));
     assert!(pacer.rate() < 51.0, "a timeout is a sign that it is too much");
-}
-
-#[test]
-fn a_rate_is_a_guess_until_sends_are_taken() {
-    let now = Instant::now();
-    let mut pacer = Pacer::new(pacing(true), now);
-    for _ in 0..7 {
-        pacer.taken(true, now);
-        assert!(!pacer.is_proven());
-    }
-    pacer.taken(false, now);
-    assert!(pacer.is_proven());
-    let mut limited = Pacer::new(pacing(true), now);
-    limited.limited(now, None, now + ms(1));
-    assert!(limited.is_proven() && Pacer::new(pacing(false), now).is_proven());
 }
 
 #[test]

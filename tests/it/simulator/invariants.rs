@@ -267,7 +267,8 @@ fn budgets(state: &mut State, connection: &Connection) {
         // What a node with full history denied, the box cannot know.
         let landing = state.ledger.landed.get(&signature).filter(|_| !state.forgotten.contains(&signature));
         let (_, sum) = paid.entry(batch).or_insert((most, 0));
-        *sum += landing.map_or(0, |landing| landing.paid);
+        // One row for each ticket in it.
+        *sum += landing.map_or(0, |landing| landing.paid / landing.transaction.tickets.len() as u64);
     }
     for (batch, (most, sum)) in paid {
         state.note("batch with a budget");

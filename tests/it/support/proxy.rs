@@ -7,7 +7,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -19,7 +19,7 @@ use axum::{
 };
 use reqwest::Url;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinHandle};
 
 /// What happens to a call.
 #[derive(Clone, Debug)]
@@ -52,6 +52,32 @@ pub struct Call {
     pub nth: usize,
 }
 
+/// A plan: so many sends in each second, or else 429 until the next begins. One answer of twenty is lost on its way back, all
+/// others come after `latency`. Only sends are limited.
+pub fn plan(
+    sends: usize,
+    retry_after: Option<&str>,
+    latency: Duration,
+) -> impl Fn(&Call) -> Fate + Send + Sync + 'static {
+    let limited = retry_after.map_or(Fate::Limited, |asked| Fate::LimitedFor(asked.into()));
+    let window = Mutex::new((Instant::now(), 0_usize));
+    move |call| {
+        if call.method != "sendTransaction" {
+            return Fate::Pass;
+        }
+        let mut window = window.lock().unwrap();
+        if window.0.elapsed() >= Duration::from_secs(1) {
+            *window = (Instant::now(), 0);
+        }
+        window.1 += 1;
+        match window.1 {
+            count if count > sends => limited.clone(),
+            _ if call.nth % 20 == 7 => Fate::AnswerLost,
+            _ => Fate::Delayed(latency),
+        }
+    }
+}
+
 type Rule = Box<dyn Fn(&Call) -> Fate + Send + Sync>;
 
 struct Shared {
@@ -66,6 +92,7 @@ struct Shared {
 /// A running proxy.
 pub struct Proxy {
     pub url: Url,
+    server: JoinHandle<io::Result<()>>,
     shared: Arc<Shared>,
 }
 
@@ -82,13 +109,19 @@ impl Proxy {
         let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { url, shared }
+        let server = tokio::spawn(async move { axum::serve(listener, router).await });
+        Self { url, server, shared }
     }
 
     /// From now on another rule holds.
     pub fn set(&self, rule: impl Fn(&Call) -> Fate + Send + Sync + 'static) {
         *self.shared.rule.lock().unwrap() = Box::new(rule);
+    }
+
+    /// From now on nobody listens there, and connections that are open lead nowhere.
+    pub fn kill(&self) {
+        self.set(|_| Fate::Lost);
+        self.server.abort();
     }
 
     /// Calls of a method so far.

@@ -13,7 +13,6 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Backoff, Part, Shared, StepError,
     allowance::allow,
-    budget::within_budgets,
     flight::{Flight, Tracked},
     lookup::{Subject, adopt, look_up},
     publish::{Pace, Publication, publish},
@@ -129,9 +128,7 @@ async fn prepare_chunk(
             shared.settle(Vec::new(), settlements).await?;
         }
         if low_balance.is_none() && !prepared.is_empty() {
-            prepared = within_budgets(shared, allow(shared, prepared).await?).await?;
-        }
-        if low_balance.is_none() && !prepared.is_empty() {
+            prepared = allow(shared, prepared).await?;
             match affordable(shared, prepared.len()).await {
                 Ok((affordable, budget)) => {
                     prepared.truncate(affordable);

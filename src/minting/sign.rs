@@ -7,7 +7,13 @@ use solana_hash::Hash;
 use solana_pubkey::Pubkey;
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Shared, StepError, flight::Tracked, judge::MAX_ATTEMPTS, packing::Ride};
+use super::{
+    Shared, StepError,
+    budget::{self, Allotted},
+    flight::Tracked,
+    judge::MAX_ATTEMPTS,
+    packing::Ride,
+};
 use crate::{
     chain::{
         RecentBlockhash,
@@ -22,7 +28,7 @@ use crate::{
     },
     payers::Budget,
     simulation,
-    store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, StoreError},
+    store::{NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settlement, StoreError},
 };
 
 /// A ticket on its way to a transaction.
@@ -57,12 +63,18 @@ pub(super) async fn sign_and_record(
     let most = shared.together(Layout::V1);
     let ride = if prepared.len().min(most) > 1 { shared.packing.next_ride() } else { Ride::ALONE };
     let ride = Ride { most: ride.most.min(most), ..ride };
+    let rent = price.without_fees();
+    let allotted = Allotted::of(shared, &prepared, rent).await?;
     let for_signing = Arc::clone(shared);
     let terms = Terms { ride, mint_rent: price.mint_rent_lamports, signature_fee: price.signature_fee_lamports };
-    let sign = move || sign_all(&for_signing, prepared, terms, budget, &blockhash);
-    let signed: Result<Vec<Signed>, StepError> = simulation::aside(sign).await.ok_or(StoreError::Closed)?;
-    let mut signed = signed?;
-    let rent = price.without_fees();
+    let sign = move || sign_all(&for_signing, prepared, terms, budget, allotted, &blockhash);
+    let (mut signed, refused) = simulation::aside(sign).await.ok_or(StoreError::Closed)??;
+    if !refused.is_empty() {
+        tracing::warn!(tickets = refused.len(), "tickets fail, because their batches' budgets are used up");
+        shared.settle(Vec::new(), refused).await?;
+        // Others may wait behind them.
+        shared.work.notify_one();
+    }
 
     #[cfg(feature = "failpoints")]
     if simulation::sabotaged("send before write-ahead") {
@@ -129,15 +141,17 @@ fn sign_all(
     prepared: Vec<Prepared>,
     Terms { ride, mint_rent, signature_fee }: Terms,
     mut budget: Budget,
+    mut allotted: Allotted,
     blockhash: &RecentBlockhash,
-) -> Result<Vec<Signed>, StepError> {
+) -> Result<(Vec<Signed>, Vec<Settlement>), StepError> {
     let riders = prepared.into_iter().map(|ticket| rider(shared, ticket, mint_rent));
     let riders: Vec<Rider> = riders.collect::<Result<_, _>>()?;
-    let mut signed = Vec::with_capacity(riders.len());
+    let (mut signed, mut refused) = (Vec::with_capacity(riders.len()), Vec::new());
     for pack in packs(riders, ride, |rider| rider.alone) {
         let payer = if pack.len() > 1 { budget.take(pack.len() as u64) } else { None };
         if let Some(payer) = payer
             && let Some(transaction) = sign_together(shared, payer, &pack, ride.layout, &blockhash.hash)?
+            && allotted.take(&mint_ids(&pack), fee_of(&pack, signature_fee)).is_ok()
         {
             signed.push(Signed::new(transaction, signature_fee, pack, blockhash));
             continue;
@@ -145,11 +159,25 @@ fn sign_all(
         for rider in pack {
             // Whoever was to pay for all of them pays for each. What nobody can pay for waits.
             let Some(payer) = payer.or_else(|| budget.take(1)) else { continue };
-            let transaction = sign(shared, payer, std::slice::from_ref(&rider), Layout::Legacy, &blockhash.hash)?;
+            let alone = std::slice::from_ref(&rider);
+            if let Err(failure) = allotted.take(&mint_ids(alone), fee_of(alone, signature_fee)) {
+                refused.push(budget::refused(rider.open.mint_id, failure));
+                continue;
+            }
+            let transaction = sign(shared, payer, alone, Layout::Legacy, &blockhash.hash)?;
             signed.push(Signed::new(transaction, signature_fee, vec![rider], blockhash));
         }
     }
-    Ok(signed)
+    Ok((signed, refused))
+}
+
+fn mint_ids(riders: &[Rider]) -> Vec<i64> {
+    riders.iter().map(|rider| rider.open.mint_id).collect()
+}
+
+/// What the network takes for a transaction with these tickets.
+fn fee_of(riders: &[Rider], signature_fee: Lamports) -> Lamports {
+    signature_fee + allowance_of(riders).priority_fee()
 }
 
 /// Puts tickets together that ride together, in their order.

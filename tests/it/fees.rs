@@ -35,6 +35,8 @@ impl Venue {
         let (wallet, _) = wallet(folder.path(), FUNDS);
         let proxy = Proxy::start(chain().rpc_url(), rule).await;
         let options = BoxOptions { rpc: proxy.url.clone(), ..BoxOptions::new(folder.path(), &wallet) };
+        // What a transaction may use and offers is looked at ticket by ticket.
+        let options = options.set("PACKING", "off");
         let options = settings.iter().fold(options, |options, (name, value)| options.set(name, *value));
         Self { office: options.start().await, proxy, folder }
     }

@@ -15,7 +15,7 @@ use super::Backoff;
 use crate::estimate::Pacing;
 use adaptive::{Adaptive, OUTAGE, whole};
 
-/// Sends under way at once with a fixed pace; more only queue up at the endpoint.
+/// Tickets that are being sent at once with a fixed pace; more only queue up at the endpoint.
 const FIXED_PARALLEL: usize = 64;
 /// The same with an adaptive pace, which keeps to the rate that the endpoint bears: room for the highest one at 300 ms.
 const ADAPTIVE_PARALLEL: usize = 128;
@@ -75,7 +75,7 @@ impl Pacer {
         }
     }
 
-    /// Sends that may be under way at once.
+    /// Tickets that may be on their way to the endpoints at once.
     pub(super) fn parallel(&self) -> usize {
         match self {
             Self::Fixed(_) => FIXED_PARALLEL,

@@ -63,20 +63,22 @@ pub(super) async fn run(
         }
         let strain = shared.chain.strain();
         pacer.heed(strain.limited_read, strain.until, Instant::now());
-        let may_send = !waiting.is_empty() && sends.len() < pacer.parallel() && !shutdown.is_cancelled();
+        // What an endpoint has to work off is tickets, however they ride.
+        let parallel = pacer.parallel().div_ceil(shared.together(shared.packing.layout()));
+        let may_send = !waiting.is_empty() && sends.len() < parallel && !shutdown.is_cancelled();
         tokio::select! {
             // In this order, so that a simulated day can be played again: answers free places, and waves keep their time.
             biased;
             Some(sent) = sends.join_next(), if !sends.is_empty() => {
                 let Ok(sent) = sent else { continue };
-                let more = !waiting.is_empty() && sends.len() < pacer.parallel() && keeps_up(&shared, pacer.rate());
+                let more = !waiting.is_empty() && sends.len() < parallel && keeps_up(&shared, pacer.rate());
                 let flight = Arc::clone(&sent.flight);
                 if note(&shared, sent, more, &mut pacer) == Then::SendAgain {
                     waiting.push_front(flight);
                 }
             }
             () = sleep_until(pacer.next()), if may_send => {
-                let room = pacer.parallel().saturating_sub(sends.len()).min(waiting.len());
+                let room = parallel.saturating_sub(sends.len()).min(waiting.len());
                 let tickets = waiting.iter().take(room).map(|flight| flight.tickets.len());
                 let taken = pacer.take(tickets, Instant::now());
                 // While the wave waited for its time, some may have been found on the chain, or dead.

@@ -92,7 +92,7 @@ async fn the_record_outlives_a_restart_and_belongs_to_its_endpoints() {
     let (wallet, _) = wallet(folder.path(), 100 * SOL);
     let proxy = Proxy::start(chain().rpc_url(), |_| Fate::Pass).await;
     let first = office(folder.path(), &wallet, &proxy).start().await;
-    assert_eq!(first.mint("v", &tickets("t", 40)).await["summary"]["succeeded"], 40);
+    assert_eq!(first.mint("v", &tickets("t", 120)).await["summary"]["succeeded"], 120);
     let before = estimate(&first, 20).await;
     assert!(before["durationSeconds"]["expected"].as_f64().unwrap() > 0.0, "{before}");
     first.finish().await;

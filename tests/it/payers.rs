@@ -61,7 +61,7 @@ async fn payers_take_turns_and_the_authority_neither_pays_nor_is_held() {
     for payer in &payers {
         fund(chain(), payer, SOL);
     }
-    let office = BoxOptions::new(folder.path(), &key).set("FEE_PAYERS", "4").start().await;
+    let office = BoxOptions::new(folder.path(), &key).set("FEE_PAYERS", "4").set("PACKING", "off").start().await;
     let (_, estimate) = office.get("/admin/batch-mint/estimate?count=40").await;
     let batch = office.mint("venue", &tickets("t", 40)).await;
     assert_eq!(batch["summary"]["succeeded"], 40, "{batch}");

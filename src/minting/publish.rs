@@ -37,7 +37,9 @@ impl Pace {
 
     /// Tickets to prepare at once: no more than are sent in about a second.
     fn size(&self, shared: &Shared) -> usize {
-        self.chunk.min(shared.chunk_size())
+        let (size, together) = (self.chunk.min(shared.chunk_size()), shared.together(shared.packing.layout()));
+        // In whole transactions.
+        size.saturating_sub(size.checked_rem(together).unwrap_or_default()).max(together)
     }
 
     pub(super) fn note(&mut self, shared: &Shared, took: Duration) {

@@ -144,7 +144,14 @@ fn compare(state: &mut State, connection: &Connection, row: &Booked) {
             }
             state.note("reached chain_conflict");
         }
-        _ => state.violated(format!("{ticket} is {status} in the books, and on the chain: {on_chain}")),
+        // A transaction of the lost books landed after their budget had been refused: sent again, the ticket would be adopted.
+        ("failed", Some(_)) if state.books_lost && row.error.as_deref() == Some("budget_used_up") => {
+            state.note("reached budget_used_up, and minted by lost books");
+        }
+        _ => {
+            let error = row.error.as_deref().unwrap_or_default();
+            state.violated(format!("{ticket} is {status} in the books ({error}), and on the chain: {on_chain}"));
+        }
     }
     if nature == Nature::Heavy && status == "minted" {
         state.note("reached minted with more compute units");

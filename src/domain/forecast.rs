@@ -130,7 +130,6 @@ pub struct EndpointBasis {
     /// Scheme, host and port.
     pub endpoint: String,
     /// How it does now.
-    #[schema(inline)]
     pub state: EndpointState,
     /// Transactions sent to it, repetitions too.
     pub sends: u64,

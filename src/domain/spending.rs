@@ -426,8 +426,8 @@ mod tests {
 
     #[test]
     fn a_budget_is_kept_to_the_lamport() {
-        assert_eq!(check_budget(3, PRICE, Lamports(60)), Ok(()));
-        let Err(Refusal::OverBudget { needed, missing, .. }) = check_budget(3, PRICE, Lamports(59)) else {
+        assert_eq!(check_budget(3, PRICE * 3, Lamports(60)), Ok(()));
+        let Err(Refusal::OverBudget { needed, missing, .. }) = check_budget(3, PRICE * 3, Lamports(59)) else {
             panic!("one lamport too much must be refused");
         };
         assert_eq!((needed, missing), (Lamports(60), Lamports(1)));

@@ -32,7 +32,7 @@ fn demo_mints_reads_back_and_shows_the_bill() {
     }
     assert_eq!(summary["spentLamports"], summary["walletLostLamports"]);
     assert_eq!(summary["spentLamports"], summary["estimatedLamports"]);
-    assert!(summary["rpcCallsPerTicket"].as_f64().unwrap() > 1.0);
+    assert!((0.3..3.0).contains(&summary["rpcCallsPerTicket"].as_f64().unwrap()));
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "a demo leaves nothing behind");
 }
 

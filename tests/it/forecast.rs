@@ -93,6 +93,8 @@ async fn the_record_outlives_a_restart_and_belongs_to_its_endpoints() {
     let proxy = Proxy::start(chain().rpc_url(), |_| Fate::Pass).await;
     let first = office(folder.path(), &wallet, &proxy).start().await;
     assert_eq!(first.mint("v", &tickets("t", 120)).await["summary"]["succeeded"], 120);
+    // The last of them are counted a moment after they are settled.
+    until(async || !estimate(&first, 20).await["durationSeconds"].is_null()).await;
     let before = estimate(&first, 20).await;
     assert!(before["durationSeconds"]["expected"].as_f64().unwrap() > 0.0, "{before}");
     first.finish().await;

@@ -101,9 +101,11 @@ async fn the_record_outlives_a_restart_and_belongs_to_its_endpoints() {
 
     let second = office(folder.path(), &wallet, &proxy).start().await;
     let after = estimate(&second, 20).await;
-    assert_eq!(after["signedAgainShare"], before["signedAgainShare"]);
-    assert_eq!(after["basis"]["transactions"], before["basis"]["transactions"]);
-    assert_eq!(after["basis"]["endpoints"][0]["sends"], before["basis"]["endpoints"][0]["sends"]);
+    // What was sent again, or counted, after the look is in the record, too.
+    let kept = |what: &Value, than: &Value| what.as_u64().unwrap() >= than.as_u64().unwrap();
+    assert!(kept(&after["basis"]["transactions"], &before["basis"]["transactions"]), "{after} {before}");
+    let sends = |forecast: &Value| forecast["basis"]["endpoints"][0]["sends"].clone();
+    assert!(kept(&sends(&after), &sends(&before)), "{after} {before}");
     second.finish().await;
 
     // The command reads the same record.

@@ -76,7 +76,7 @@ impl Prices {
     /// # Errors
     /// When the chain does not answer.
     pub async fn ticket(&self) -> Result<TicketPrice, ChainError> {
-        let (rents, price) = tokio::join!(biased; self.without_offer(), self.fees.price());
+        let (rents, price) = tokio::join!(self.without_offer(), self.fees.price());
         Ok(self.offering(rents?, price))
     }
 
@@ -117,7 +117,7 @@ impl Prices {
             return Ok(price);
         }
         let rent = |size| self.chain.rent(size);
-        let (mint, token_account, metadata, edition, fee) = tokio::try_join!(biased;
+        let (mint, token_account, metadata, edition, fee) = tokio::try_join!(
             rent(instructions::MINT_BYTES),
             rent(instructions::TOKEN_ACCOUNT_BYTES),
             rent(instructions::METADATA_BYTES),

@@ -192,7 +192,7 @@ impl Purse {
     pub async fn budget(&self, prices: &Prices) -> Result<Budget, ChainError> {
         // Counted before the chain is asked: what is settled in between is in the answer, or counts as left once too often.
         let under_way = self.shared.under_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (price, holdings) = tokio::try_join!(biased; prices.most(), self.look())?;
+        let (price, holdings) = tokio::try_join!(prices.most(), self.look())?;
         let price = price.total();
         self.tell_of_low(&holdings, price);
         let own = [(self.shared.wallet, holdings.wallet)];

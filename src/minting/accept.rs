@@ -236,8 +236,8 @@ impl Minter {
         let shared = &self.shared;
         let layout = shared.packing.expected_layout();
         let prices = &shared.prices;
-        let asked = async { tokio::try_join!(biased; prices.ticket(), prices.most(), shared.purse.look()) };
-        let (layout, asked) = tokio::join!(biased; layout, asked);
+        let asked = async { tokio::try_join!(prices.ticket(), prices.most(), shared.purse.look()) };
+        let (layout, asked) = tokio::join!(layout, asked);
         let (expected, most, holdings) = asked?;
         let (price, expected, fee) = (most.total(), expected.total(), expected.signature_fee_lamports);
         let (wallet, limits) = (shared.wallet.address().to_string(), shared.settings.limits);

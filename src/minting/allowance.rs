@@ -22,7 +22,7 @@ use crate::{
 
 /// Gives each ticket its allowance.
 pub(super) async fn allow(shared: &Arc<Shared>, mut prepared: Vec<Prepared>) -> Result<Vec<Prepared>, StepError> {
-    let (offer, learned) = tokio::join!(biased; shared.prices.offer(), learn(shared, prepared.first()));
+    let (offer, learned) = tokio::join!(shared.prices.offer(), learn(shared, prepared.first()));
     learned?;
     let shared = Arc::clone(shared);
     let allow = move || {

@@ -14,7 +14,7 @@ use std::{
 
 use prometheus::{Gauge, Registry};
 use tokio::{
-    sync::{Notify, watch},
+    sync::{Notify, SetOnce},
     time::{Instant, timeout},
 };
 
@@ -40,7 +40,7 @@ pub(super) struct Packing {
     /// Rung when a node should be asked again before its time.
     doubt: Notify,
     /// It was asked once, whatever came of it.
-    asked: watch::Sender<bool>,
+    asked: SetOnce<()>,
     shown: Gauge,
 }
 
@@ -89,15 +89,14 @@ impl Packing {
         let shown = Gauge::new("boxoffice_tickets_per_transaction", help)?;
         registry.register(Box::new(shown.clone()))?;
         shown.set(1.0);
-        let asked = watch::Sender::new(!wanted);
+        let asked = SetOnce::new_with((!wanted).then_some(()));
         Ok(Self { wanted, known: Mutex::default(), doubt: Notify::new(), asked, shown })
     }
 
     /// The layout to reckon with: just after the start, the node is given a moment to answer.
     pub(super) async fn expected_layout(&self) -> Layout {
-        let mut asked = self.asked.subscribe();
         // Without an answer, the most that it can cost is what is reckoned with.
-        drop(timeout(PATIENCE, asked.wait_for(|asked| *asked)).await);
+        drop(timeout(PATIENCE, self.asked.wait()).await);
         self.layout()
     }
 

@@ -59,7 +59,7 @@ pub(super) async fn sign_and_record(
     budget: Budget,
     mut places: OwnedSemaphorePermit,
 ) -> Result<Vec<Tracked>, StepError> {
-    let (blockhash, price) = tokio::try_join!(biased; shared.chain.latest_blockhash(), shared.prices.without_offer())?;
+    let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.without_offer())?;
     let most = shared.together(Layout::V1);
     let ride = if prepared.len().min(most) > 1 { shared.packing.next_ride() } else { Ride::ALONE };
     let ride = Ride { most: ride.most.min(most), ..ride };

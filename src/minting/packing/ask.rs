@@ -63,7 +63,8 @@ pub(in crate::minting) async fn run(shared: Arc<Shared>, shutdown: CancellationT
                     ASK_AGAIN
                 }
             };
-            shared.packing.asked.send_replace(true);
+            // Later answers find it set.
+            drop(shared.packing.asked.set(()));
             drop(timeout(wait, shared.packing.doubt.notified()).await);
         }
     };

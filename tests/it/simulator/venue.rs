@@ -261,9 +261,7 @@ async fn accept(
         }
         Ok(Err(error)) => {
             state.note("batch not accepted");
-            // Of calls that fail in the same millisecond, any may be the one that is told of.
-            let is_chain = matches!(error, AcceptError::Chain(_));
-            state.say(&if is_chain { "the chain does not answer".to_owned() } else { error.to_string() });
+            state.say(&error.to_string());
             false
         }
         Err(_elapsed) => {

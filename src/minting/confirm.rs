@@ -260,7 +260,7 @@ impl Confirmer {
         // A pack is split: which of its tickets is to blame shows when each is tried alone.
         let alone = !flight.is_pack();
         if !alone && matches!(rejection, Rejection::Impossible | Rejection::OutOfCompute) {
-            self.shared.packing.failed(true);
+            self.shared.packing.failed(true, flight.known);
         }
         if rejection == Rejection::OutOfCompute {
             self.shared.prices.compute.forget();
@@ -403,7 +403,7 @@ impl Confirmer {
             // With a ticket missing it cannot have landed, whoever minted the others.
             let dead = absent || tickets.iter().all(|ticket| matches!(ticket.verdict, Verdict::Failed(_)));
             if flight.is_pack() && dead {
-                self.shared.packing.failed(flight.first_sent().is_some());
+                self.shared.packing.failed(flight.first_sent().is_some(), flight.known);
             } else if flight.is_pack() && own.is_some() {
                 self.shared.packing.worked();
             }

@@ -36,7 +36,7 @@ pub(super) struct Flight {
     /// The tickets that ride in it.
     pub(super) tickets: Vec<OpenTicket>,
     /// When this process came to know it.
-    known: Instant,
+    pub(super) known: Instant,
     sending: Mutex<Sending>,
     settled: AtomicBool,
 }

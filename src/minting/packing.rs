@@ -50,6 +50,8 @@ struct Known {
     taken: bool,
     /// Came to nothing, one after the other.
     in_vain: u32,
+    /// When one was last seen to have landed.
+    worked: Option<Instant>,
     trial: Option<Trial>,
 }
 
@@ -112,12 +114,13 @@ impl Packing {
 
     /// A transaction with several tickets landed.
     pub(super) fn worked(&self) {
-        self.change(Known::worked);
+        self.change(|known| known.worked(Instant::now()));
     }
 
     /// A transaction with several tickets came to nothing, and not for want of money. `sent` if it ever left the box.
-    pub(super) fn failed(&self, sent: bool) {
-        if self.change(|known| known.failed(sent, Instant::now())) {
+    /// Where another one has landed since this one was signed, the network takes them, and the reason is another.
+    pub(super) fn failed(&self, sent: bool, signed: Instant) {
+        if self.change(|known| known.failed(sent, signed, Instant::now())) {
             self.doubt.notify_one();
         }
     }
@@ -168,12 +171,17 @@ impl Known {
         if packs > 0 { Ride::together(packs) } else { Ride::ALONE }
     }
 
-    fn worked(&mut self) {
+    fn worked(&mut self, now: Instant) {
+        self.worked = Some(now);
+        self.believe();
+    }
+
+    fn believe(&mut self) {
         self.in_vain = 0;
         self.trial = None;
     }
 
-    fn failed(&mut self, sent: bool, now: Instant) {
+    fn failed(&mut self, sent: bool, signed: Instant, now: Instant) {
         match &mut self.trial {
             Some(trial) if trial.out => {
                 trial.out = false;
@@ -183,7 +191,7 @@ impl Known {
                 }
                 trial.next = now + trial.wait;
             }
-            None if sent => {
+            None if sent && self.worked.is_none_or(|worked| worked < signed) => {
                 self.in_vain = self.in_vain.saturating_add(1);
                 if self.in_vain >= TOO_MANY {
                     self.trial = Some(Trial { next: now + FIRST_TRIAL, wait: FIRST_TRIAL, out: false });
@@ -197,7 +205,7 @@ impl Known {
         self.taken = taken;
         if !taken {
             // What it says later counts from the beginning.
-            self.worked();
+            self.believe();
         }
     }
 }
@@ -229,18 +237,18 @@ mod tests {
         let (mut known, now) = (taken(), Instant::now());
         for _ in 0..TOO_MANY {
             assert_eq!(known.layout(), Layout::V1);
-            known.failed(true, now);
+            known.failed(true, now, now);
         }
         assert_eq!((known.layout(), known.next_ride(now).packs), (Layout::Legacy, 0));
         // More of those that were on their way already.
-        known.failed(true, now);
+        known.failed(true, now, now);
         let later = now + FIRST_TRIAL;
         assert_eq!(known.next_ride(later - SECOND).packs, 0);
         assert_eq!([known.next_ride(later).packs, known.next_ride(later).packs], [1, 0]);
-        known.failed(true, later);
+        known.failed(true, later, later);
         assert_eq!(known.next_ride(later + FIRST_TRIAL).packs, 0);
         assert_eq!(known.next_ride(later + FIRST_TRIAL * 2).packs, 1);
-        known.worked();
+        known.worked(now);
         assert_eq!(known.next_ride(later).packs, usize::MAX);
     }
 
@@ -248,14 +256,28 @@ mod tests {
     fn what_never_left_the_box_says_nothing() {
         let (mut known, now) = (taken(), Instant::now());
         for _ in 0..100 {
-            known.failed(false, now);
+            known.failed(false, now, now);
         }
         assert_eq!(known.layout(), Layout::V1);
         for _ in 1..TOO_MANY {
-            known.failed(true, now);
-            known.failed(true, now);
-            known.worked();
+            known.failed(true, now, now);
+            known.failed(true, now, now);
+            known.worked(now);
         }
         assert_eq!(known.layout(), Layout::V1, "not in a row");
+    }
+
+    #[test]
+    fn what_dies_while_others_land_says_nothing_of_the_layout() {
+        let (mut known, now) = (taken(), Instant::now());
+        known.worked(now + SECOND);
+        for _ in 0..100 {
+            known.failed(true, now, now + SECOND * 60);
+        }
+        assert_eq!(known.layout(), Layout::V1, "a busy network");
+        for _ in 0..TOO_MANY {
+            known.failed(true, now + SECOND * 2, now + SECOND * 60);
+        }
+        assert_eq!(known.layout(), Layout::Legacy);
     }
 }

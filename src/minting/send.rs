@@ -153,7 +153,7 @@ fn note(shared: &Shared, Sent { flight, began, answer }: Sent, more: bool, pacer
         ChainError::Refused { .. } | ChainError::Malformed { .. } | ChainError::WrongCount { .. } => {
             tracing::debug!(signature = %flight.signature, %error, "a node refused a transaction");
             if flight.is_pack() && error.next_step() == NextStep::GiveUp {
-                shared.packing.failed(true);
+                shared.packing.failed(true, flight.known);
             }
             Then::Wait
         }

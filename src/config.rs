@@ -5,9 +5,11 @@
 
 mod alerts;
 mod cache;
+mod parse;
 mod publishing;
 mod settings;
 mod sources;
+mod spending;
 
 use std::{
     fmt,
@@ -32,14 +34,14 @@ pub use sources::{Sources, describe};
 use crate::{
     access,
     chain::wallet::MAX_FEE_PAYERS,
-    domain::{
-        cron::Cron, document::MAX_SYMBOL_BYTES, lamports::Lamports, quiet_hours::QuietHours, spending::SpendingLimits,
-    },
+    domain::{cron::Cron, quiet_hours::QuietHours, spending::SpendingLimits},
     estimate::{Pacing, PriorityFeeSettings},
     metadata::replicated::PublishSettings,
     reconcile::ReconcileSettings,
 };
+use parse::{boolean, count_or_off, log_level, networks, number, one_of, path, share, symbol, urls};
 use sources::Values;
+use spending::{priority_fees, spending_limits};
 
 /// Milliseconds between blocks: mainnet's since 2026, and what other clusters and the embedded chain use.
 const MAINNET_SLOT_MS: u64 = 200;
@@ -438,15 +440,6 @@ impl Config {
     }
 }
 
-type Parsed<T> = Result<T, String>;
-
-fn number<T: std::str::FromStr + PartialOrd + fmt::Display + Copy>(text: &str, least: T, most: T) -> Parsed<T> {
-    match text.parse::<T>() {
-        Ok(number) if number >= least && number <= most => Ok(number),
-        _ => Err(format!("must be a whole number from {least} to {most}")),
-    }
-}
-
 fn admin_api_key(values: &mut Values, network: Network) -> Option<Secret> {
     let key = values.optional("ADMIN_API_KEY", |text| {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ');
@@ -489,121 +482,6 @@ fn schedules(values: &mut Values, has_provider: bool) -> Option<Schedules> {
         verify_content: schedule("CONTENT_VERIFY_SCHEDULE").filter(|_| has_provider),
     };
     zone.map(|_zone| schedules)
-}
-
-fn boolean(text: &str) -> Parsed<bool> {
-    match text {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err("must be true or false".into()),
-    }
-}
-
-/// Whether it is the first of two words.
-fn one_of(text: &str, yes: &str, no: &str) -> Parsed<bool> {
-    match text {
-        _ if text == yes => Ok(true),
-        _ if text == no => Ok(false),
-        _ => Err(format!("must be {yes} or {no}")),
-    }
-}
-
-fn spending_limits(values: &mut Values) -> SpendingLimits {
-    SpendingLimits {
-        keep_back: values.parse("MIN_SOL_BALANCE", sol).unwrap_or_default(),
-        per_transaction: values.optional("TX_LIMIT_SOL", sol_limit).flatten(),
-        per_hour: values.optional("HOURLY_LIMIT_SOL", sol_limit).flatten(),
-        per_day: values.optional("DAILY_LIMIT_SOL", sol_limit).flatten(),
-    }
-}
-
-/// On mainnet, where blocks are full now and then, three blocks of four must not ask for more; on others offers buy nothing.
-const MAINNET_PERCENTILE: u8 = 75;
-/// Most that may be offered for a compute unit, in micro-lamports: a thousandth of a SOL for a ticket is certainly a mistake.
-const MOST_OFFERED: u64 = 5_000_000;
-
-fn priority_fees(values: &mut Values, network: Network) -> Option<PriorityFeeSettings> {
-    let percentile = values.optional("PRIORITY_FEE_PERCENTILE", |text| number::<u8>(text, 0, 100));
-    let percentile = percentile.or_else(|| (network == Network::MainnetBeta).then_some(MAINNET_PERCENTILE));
-    let floor = values.parse("PRIORITY_FEE_FLOOR", |text| number::<u64>(text, 0, MOST_OFFERED))?;
-    let cap = values.parse("PRIORITY_FEE_CAP", |text| number::<u64>(text, 0, MOST_OFFERED))?;
-    if floor > cap {
-        values.fault("PRIORITY_FEE_FLOOR", "is above PRIORITY_FEE_CAP".into());
-    }
-    Some(PriorityFeeSettings { percentile: percentile.filter(|percentile| *percentile > 0), floor, cap })
-}
-
-fn share(text: &str) -> Parsed<f64> {
-    match text.parse::<f64>() {
-        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
-        _ => Err("must be a share from 0 to 1, such as 0.05 for 5 %".into()),
-    }
-}
-
-fn count_or_off(text: &str) -> Parsed<Option<NonZeroU32>> {
-    match text.parse::<u32>() {
-        Ok(count) => {
-            let count = NonZeroU32::new(count).ok_or("would let nobody in; write off for no limit")?;
-            Ok(Some(count))
-        }
-        Err(_) if text == "off" => Ok(None),
-        Err(_) => Err("must be a whole number, or off".into()),
-    }
-}
-
-fn networks(text: &str) -> Parsed<Vec<IpNet>> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    let parse = |part: &str| {
-        let network = part.parse::<IpNet>().or_else(|_| part.parse::<IpAddr>().map(IpNet::from));
-        network.map_err(|_invalid| format!("has {part:?}, which is no address and no network such as 10.0.0.0/8"))
-    };
-    let networks: Vec<IpNet> = parts.map(parse).collect::<Result<_, _>>()?;
-    if networks.is_empty() { Err("names no address".into()) } else { Ok(networks) }
-}
-
-fn sol(text: &str) -> Parsed<Lamports> {
-    Lamports::parse_sol(text).map_err(Into::into)
-}
-
-fn sol_limit(text: &str) -> Parsed<Option<Lamports>> {
-    if text == "off" { Ok(None) } else { sol(text).map(Some) }
-}
-
-#[expect(clippy::unnecessary_wraps, reason = "one of the parsers, all of one shape")]
-fn path(text: &str) -> Parsed<PathBuf> {
-    let home = text.strip_prefix("~/").and_then(|rest| Some(directories::BaseDirs::new()?.home_dir().join(rest)));
-    Ok(home.unwrap_or_else(|| PathBuf::from(text)))
-}
-
-fn urls(text: &str) -> Parsed<Vec<Url>> {
-    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-    // The text itself is not repeated: such addresses often hold keys.
-    let parse = |(index, part): (usize, &str)| match part.parse::<Url>() {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(url),
-        _ => Err(format!("entry {} is not an http:// or https:// address", index.saturating_add(1))),
-    };
-    let urls: Vec<Url> = parts.enumerate().map(parse).collect::<Result<_, _>>()?;
-    if urls.is_empty() && !text.is_empty() { Err("names no address".into()) } else { Ok(urls) }
-}
-
-fn symbol(text: &str) -> Parsed<String> {
-    if text.len() > MAX_SYMBOL_BYTES {
-        return Err(format!("is {} bytes long; Token Metadata allows {MAX_SYMBOL_BYTES}", text.len()));
-    }
-    if text.chars().any(char::is_control) {
-        return Err("contains a control character".into());
-    }
-    Ok(text.to_owned())
-}
-
-fn log_level(text: &str) -> Parsed<String> {
-    let is_filter = text.contains(['=', ',']);
-    if !is_filter && !["error", "warn", "info", "debug", "trace"].contains(&text) {
-        return Err("must be error, warn, info, debug or trace, or a filter such as boxoffice=debug,info".into());
-    }
-    tracing_subscriber::EnvFilter::try_new(text).map(|_filter| text.to_owned()).map_err(|_invalid| {
-        "must be error, warn, info, debug or trace, or a filter such as boxoffice=debug,info".into()
-    })
 }
 
 fn default_data_dir() -> Option<PathBuf> {

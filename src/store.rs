@@ -24,6 +24,7 @@ mod reconciliation;
 mod retry;
 #[cfg(feature = "localnet")]
 mod sample;
+mod settlements;
 mod spending;
 mod stats;
 mod writer;
@@ -45,10 +46,7 @@ pub use accept::{Accepted, DOOR_BATCH, Entry, NewBatch, NewTicket, Preview, Prev
 pub(crate) use alerts::Compose;
 pub use alerts::{AlertFilter, AlertRecord, Attempt, DeliveryRecord, NewDelivery, Place, QueuedDelivery};
 pub use answers::KeptAnswer;
-pub use attempts::{
-    LastAttempt, MintedTicket, NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published, Settled, Settlement,
-    TicketVerdict, Verdict,
-};
+pub use attempts::{LastAttempt, NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published};
 pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};
 pub use budgets::{Budget, Budgets};
@@ -61,6 +59,7 @@ pub use jobs::{JobPast, JobRun, JobSuccess, NewJobRun, RunOutcome, Trigger};
 pub use keys::{ApiKey, NewApiKey};
 pub use mints::{Counts, MintFilter, MintRecord};
 pub use reconciliation::{BookedMint, Change, Correction, LatestReport, Report, SignedFor};
+pub use settlements::{MintedTicket, Settled, Settlement, TicketVerdict, Verdict};
 pub use stats::{Period, Step, VenueStats};
 
 use readers::Readers;

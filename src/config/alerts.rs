@@ -4,7 +4,7 @@ use std::{net::IpAddr, time::Duration};
 
 use reqwest::Url;
 
-use super::{boolean, sources::Values};
+use super::{parse::boolean, sources::Values};
 use crate::webhook::{Receiver, SigningSecret};
 
 /// How often the box looks at itself.

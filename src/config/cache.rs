@@ -2,7 +2,11 @@
 
 use reqwest::Url;
 
-use super::{Secret, boolean, number, sources::Values};
+use super::{
+    Secret,
+    parse::{boolean, number},
+    sources::Values,
+};
 
 /// The cache, and the Redis that boxes share.
 #[derive(Clone, Debug, PartialEq, Eq)]

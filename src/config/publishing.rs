@@ -2,7 +2,10 @@
 
 use reqwest::Url;
 
-use super::{Parsed, boolean, sources::Values};
+use super::{
+    parse::{Parsed, boolean},
+    sources::Values,
+};
 use crate::metadata::{
     remote::{Place, Token},
     replicated::PublishSettings,

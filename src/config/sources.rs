@@ -12,7 +12,8 @@ use figment::{
 };
 
 use super::{
-    ConfigFault, Parsed,
+    ConfigFault,
+    parse::Parsed,
     settings::{SETTINGS, Setting, WITHOUT_EFFECT},
 };
 

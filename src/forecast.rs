@@ -7,6 +7,7 @@ mod live;
 
 use std::{
     fmt,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -16,9 +17,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     chain::{Chain, EndpointSends},
-    clock::SharedClock,
+    clock::{Clock, SharedClock},
     domain::forecast::{EndpointHour, Forecast, LONGEST_HOURS, MintHour, Question},
-    store::{BatchRecord, Record, Store, StoreError},
+    store::{BatchRecord, Record, Store, StoreError, peek_record},
 };
 pub use live::Ended;
 use live::Live;
@@ -54,19 +55,47 @@ impl fmt::Debug for Forecaster {
 }
 
 /// The name of a record: all endpoints of the settings.
-#[must_use]
-pub fn record_name(endpoints: &[EndpointSends]) -> String {
+fn record_name(endpoints: &[EndpointSends]) -> String {
     endpoints.iter().map(|endpoint| endpoint.counts.endpoint.as_str()).collect::<Vec<_>>().join(", ")
 }
 
 /// The hour from which a record counts.
-#[must_use]
-pub fn since_hour(now_ms: i64) -> i64 {
+fn since_hour(now_ms: i64) -> i64 {
     hour_of(now_ms).saturating_sub(LONGEST_HOURS)
 }
 
 fn hour_of(now_ms: i64) -> i64 {
     now_ms.div_euclid(3_600_000)
+}
+
+/// What to expect of `tickets` from the record in a data folder, without opening its books for writing. The pace that a running
+/// server has found is not known here: the one that it begins with counts.
+#[must_use]
+pub fn from_books(
+    folder: &Path,
+    chain: &dyn Chain,
+    clock: &dyn Clock,
+    tickets: u64,
+    allowed_per_second: f64,
+    slot: Duration,
+) -> Forecast {
+    let (endpoints, now_ms) = (chain.sends(), clock.now_ms());
+    let record = peek_record(folder, &record_name(&endpoints), since_hour(now_ms));
+    forecast(record, endpoints, (tickets, 0), allowed_per_second, slot, now_ms)
+}
+
+fn forecast(
+    Record { hours, sends }: Record,
+    endpoints: Vec<EndpointSends>,
+    (tickets, waiting): (u64, u64),
+    allowed_per_second: f64,
+    slot: Duration,
+    now_ms: i64,
+) -> Forecast {
+    let endpoints: Vec<_> = endpoints.into_iter().map(|endpoint| (endpoint.counts.endpoint, endpoint.state)).collect();
+    let slot_seconds = slot.as_secs_f64();
+    let question = Question { tickets, waiting, now_ms, allowed_per_second, slot_seconds, endpoints: &endpoints };
+    Forecast::new(&question, &hours, &sends)
 }
 
 impl Forecaster {
@@ -163,16 +192,12 @@ impl Forecaster {
     #[must_use]
     pub fn forecast(&self, tickets: u64, waiting: u64, allowed_per_second: f64, slot: Duration) -> Forecast {
         let now_ms = self.shared.clock.now_ms();
-        let endpoints = self.shared.chain.sends();
-        let endpoints: Vec<_> =
-            endpoints.into_iter().map(|endpoint| (endpoint.counts.endpoint, endpoint.state)).collect();
-        let slot_seconds = slot.as_secs_f64();
-        let question = Question { tickets, waiting, now_ms, allowed_per_second, slot_seconds, endpoints: &endpoints };
         let Record { mut hours, mut sends } = lock(&self.shared.written).clone();
         let fresh = self.fresh(now_ms);
         hours.extend(fresh.hours);
         sends.extend(fresh.sends);
-        Forecast::new(&question, &merged(hours), &sends)
+        let record = Record { hours: merged(hours), sends };
+        forecast(record, self.shared.chain.sends(), (tickets, waiting), allowed_per_second, slot, now_ms)
     }
 
     /// A batch is done: how good its forecast was goes to the instruments.

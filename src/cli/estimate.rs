@@ -7,13 +7,10 @@ use clap::Args;
 use super::SettingFlags;
 use crate::{
     app,
-    chain::{Chain as _, rpc::RpcChain, transaction::signatures},
-    clock::{Clock as _, SystemClock},
-    config::Config,
-    domain::forecast::{Forecast, Question},
+    chain::transaction::signatures,
+    clock::SystemClock,
     estimate::{Estimate, Prices},
-    forecast::{record_name, since_hour},
-    store::{Record, peek_record},
+    forecast::from_books,
 };
 
 /// Asks the chain for its figures, and the books for how minting went of late, if there are any; needs no wallet. Reckons with a
@@ -38,7 +35,8 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
         .with_priority_fees(config.priority_fees)
         .with_signatures(signatures(config.fee_payers));
     let price = prices.ticket().await?;
-    let forecast = forecast(args.count, &config, &chain);
+    let (rate, slot) = (config.pacing.initial_rate(), config.pacing.slot);
+    let forecast = from_books(&config.data_dir, chain.as_ref(), &SystemClock, args.count, rate, slot);
     // What a network takes beyond one ticket to a transaction only a box with a wallet finds out.
     let seconds = config.pacing.seconds_for(args.count, 1, config.pacing.initial_rate());
     let estimate = Estimate::new(args.count, price, 1, seconds);
@@ -66,20 +64,4 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
     println!("and take about {} s", estimate.estimated_time_seconds);
     println!("forecast: {}", forecast.explanation);
     Ok(ExitCode::SUCCESS)
-}
-
-/// What to expect from the record in the data folder. The pace that a running server has found is not known here.
-fn forecast(tickets: u64, config: &Config, chain: &RpcChain) -> Forecast {
-    let (endpoints, now_ms) = (chain.sends(), SystemClock.now_ms());
-    let Record { hours, sends } = peek_record(&config.data_dir, &record_name(&endpoints), since_hour(now_ms));
-    let endpoints: Vec<_> = endpoints.into_iter().map(|endpoint| (endpoint.counts.endpoint, endpoint.state)).collect();
-    let question = Question {
-        tickets,
-        waiting: 0,
-        now_ms,
-        allowed_per_second: config.pacing.initial_rate(),
-        slot_seconds: config.pacing.slot.as_secs_f64(),
-        endpoints: &endpoints,
-    };
-    Forecast::new(&question, &hours, &sends)
 }

@@ -7,6 +7,7 @@ mod alerts;
 mod cache;
 mod publishing;
 mod settings;
+mod signer;
 mod sources;
 
 use std::{
@@ -22,6 +23,7 @@ use jiff::tz::TimeZone;
 use reqwest::Url;
 use serde::Deserialize;
 use solana_commitment_config::CommitmentConfig;
+use solana_pubkey::Pubkey;
 use thiserror::Error;
 
 pub use alerts::AlertSettings;
@@ -31,7 +33,7 @@ pub use sources::{Sources, describe};
 
 use crate::{
     access,
-    chain::wallet::MAX_FEE_PAYERS,
+    chain::wallet::{MAX_FEE_PAYERS, RemoteSigner, Wallet, WalletError},
     domain::{
         cron::Cron, document::MAX_SYMBOL_BYTES, lamports::Lamports, quiet_hours::QuietHours, spending::SpendingLimits,
     },
@@ -189,7 +191,10 @@ pub struct Config {
     pub network: Network,
     /// `SOLANA_RPC_URLS`; empty for the embedded chain.
     pub rpc_urls: Vec<Url>,
-    /// `WALLET_PATH`; none only for the embedded chain, which then makes a wallet of its own.
+    /// `SIGNER` and the settings that begin so: a key on another machine; none for that of `WALLET_PATH`.
+    pub signer: Option<RemoteSigner>,
+    /// `WALLET_PATH`; none only for the embedded chain, which then makes a wallet of its own, or with a remote signer, whose box
+    /// has its secrets from it.
     pub wallet_path: Option<PathBuf>,
     /// `FEE_PAYERS`: how many accounts of the wallet's pay in its place; none when it pays itself.
     pub fee_payers: usize,
@@ -307,6 +312,18 @@ impl Config {
         self
     }
 
+    /// The authority's address; none for an embedded chain that makes a wallet of its own.
+    ///
+    /// # Errors
+    /// When the key file cannot be used.
+    pub fn wallet_address(&self) -> Result<Option<Pubkey>, WalletError> {
+        match (&self.signer, &self.wallet_path) {
+            (Some(signer), _) => Ok(Some(signer.public_key)),
+            (None, Some(path)) => Wallet::load(path).map(|wallet| Some(wallet.address())),
+            (None, None) => Ok(None),
+        }
+    }
+
     /// How to give the box a key. An embedded chain's books end with it, and so would the keys in them.
     #[must_use]
     pub fn key_remedy(&self) -> &'static str {
@@ -344,7 +361,9 @@ impl Config {
         let rpc_urls = values.optional("SOLANA_RPC_URLS", urls);
         let rpc_urls = rpc_urls.or_else(|| urls(network_or_default.default_rpc()).ok()).unwrap_or_default();
         let wallet_path = values.optional("WALLET_PATH", path);
-        if wallet_path.is_none() && network_or_default != Network::Embedded {
+        let signer = signer::read(values);
+        let signs_elsewhere = signer.as_ref().is_none_or(Option::is_some);
+        if wallet_path.is_none() && network_or_default != Network::Embedded && !signs_elsewhere {
             let name = network_or_default.as_str();
             values.fault(
                 "WALLET_PATH",
@@ -398,6 +417,7 @@ impl Config {
         Some(Self {
             network: network?,
             rpc_urls,
+            signer: signer?,
             wallet_path,
             fee_payers: fee_payers?,
             data_dir: data_dir?,

@@ -2,17 +2,13 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::SettingFlags;
 use crate::{
     app,
-    chain::{
-        transaction::signatures,
-        wallet::{MAX_FEE_PAYERS, Wallet},
-    },
+    chain::{transaction::signatures, wallet::MAX_FEE_PAYERS},
     config::{Config, Network},
     domain::{lamports::Lamports, mint::MintStatus},
     estimate::Prices,
@@ -60,9 +56,8 @@ pub(super) async fn run(args: PayersArgs, settings: &SettingFlags) -> anyhow::Re
         config.network != Network::Embedded,
         "with NETWORK=embedded chain and wallet live inside the server's process, and its fee payers begin with money"
     );
-    let path = config.wallet_path.as_ref().context("WALLET_PATH is missing; it says whose fee payers are meant")?;
     // All that there can be: money may lie with some that the setting no longer names.
-    let wallet = Wallet::load(path)?.with_payers(MAX_FEE_PAYERS);
+    let wallet = app::open_wallet(&config).await?.with_payers(MAX_FEE_PAYERS)?;
     let (chain, _none) = app::connect(&config, Vec::new()).await?;
     let identity = app::identify(&config, &chain, wallet.address()).await?;
     refuse_others_books(&config, &identity)?;

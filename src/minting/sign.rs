@@ -13,7 +13,7 @@ use crate::{
         RecentBlockhash,
         instructions::TicketMint,
         transaction::{Allowance, Draft, Layout},
-        wallet::SignedTransaction,
+        wallet::{HalfSigned, SignedTransaction},
     },
     domain::{
         address::mint_seed,
@@ -41,6 +41,12 @@ struct Rider {
     alone: bool,
 }
 
+/// A transaction that has the signatures of the keys that are here.
+struct Drafted {
+    transaction: HalfSigned,
+    riders: Vec<Rider>,
+}
+
 /// A transaction that may be written ahead.
 struct Signed {
     attempt: OpenAttempt,
@@ -58,10 +64,10 @@ pub(super) async fn sign_and_record(
     let ride = if prepared.len().min(most) > 1 { shared.packing.next_ride() } else { Ride::ALONE };
     let ride = Ride { most: ride.most.min(most), ..ride };
     let for_signing = Arc::clone(shared);
-    let terms = Terms { ride, mint_rent: price.mint_rent_lamports, signature_fee: price.signature_fee_lamports };
-    let sign = move || sign_all(&for_signing, prepared, terms, budget, &blockhash);
-    let signed: Result<Vec<Signed>, StepError> = simulation::aside(sign).await.ok_or(StoreError::Closed)?;
-    let mut signed = signed?;
+    let mint_rent = price.mint_rent_lamports;
+    let draft = move || draft_all(&for_signing, prepared, ride, mint_rent, budget, &blockhash.hash);
+    let drafted: Result<Vec<Drafted>, StepError> = simulation::aside(draft).await.ok_or(StoreError::Closed)?;
+    let mut signed = complete(shared, drafted?, price.signature_fee_lamports, &blockhash).await?;
     let rent = price.without_fees();
 
     #[cfg(feature = "failpoints")]
@@ -116,38 +122,57 @@ fn ids(mint: &PendingMint) -> Result<(VenueId, TicketId), StoreError> {
     Ok((venue, mint.ticket.ticket_id().map_err(conflict)?))
 }
 
-/// What all transactions of a chunk have in common.
-#[derive(Clone, Copy)]
-struct Terms {
-    ride: Ride,
-    mint_rent: Lamports,
-    signature_fee: Lamports,
-}
-
-fn sign_all(
+/// Drafts the transactions of a chunk, and signs them with the keys that are here.
+fn draft_all(
     shared: &Shared,
     prepared: Vec<Prepared>,
-    Terms { ride, mint_rent, signature_fee }: Terms,
+    ride: Ride,
+    mint_rent: Lamports,
     mut budget: Budget,
-    blockhash: &RecentBlockhash,
-) -> Result<Vec<Signed>, StepError> {
+    blockhash: &Hash,
+) -> Result<Vec<Drafted>, StepError> {
     let riders = prepared.into_iter().map(|ticket| rider(shared, ticket, mint_rent));
     let riders: Vec<Rider> = riders.collect::<Result<_, _>>()?;
-    let mut signed = Vec::with_capacity(riders.len());
+    let mut drafted = Vec::with_capacity(riders.len());
     for pack in packs(riders, ride, |rider| rider.alone) {
         let payer = if pack.len() > 1 { budget.take(pack.len() as u64) } else { None };
         if let Some(payer) = payer
-            && let Some(transaction) = sign_together(shared, payer, &pack, ride.layout, &blockhash.hash)?
+            && let Some(transaction) = draft_together(shared, payer, &pack, ride.layout, blockhash)?
         {
-            signed.push(Signed::new(transaction, signature_fee, pack, blockhash));
+            drafted.push(Drafted { transaction, riders: pack });
             continue;
         }
         for rider in pack {
             // Whoever was to pay for all of them pays for each. What nobody can pay for waits.
             let Some(payer) = payer.or_else(|| budget.take(1)) else { continue };
-            let transaction = sign(shared, payer, std::slice::from_ref(&rider), Layout::Legacy, &blockhash.hash)?;
-            signed.push(Signed::new(transaction, signature_fee, vec![rider], blockhash));
+            let transaction = draft(shared, payer, std::slice::from_ref(&rider), Layout::Legacy, blockhash)?;
+            drafted.push(Drafted { transaction, riders: vec![rider] });
         }
+    }
+    Ok(drafted)
+}
+
+/// Has a signer on another machine add its signatures, if there is one. What it signs goes on; the tickets of the others are as
+/// they were: pending, with nothing in the books.
+async fn complete(
+    shared: &Shared,
+    drafted: Vec<Drafted>,
+    signature_fee: Lamports,
+    blockhash: &RecentBlockhash,
+) -> Result<Vec<Signed>, StepError> {
+    let wanted = drafted.len();
+    let (transactions, riders): (Vec<_>, Vec<_>) = drafted.into_iter().map(|it| (it.transaction, it.riders)).unzip();
+    let (mut signed, mut fault) = (Vec::with_capacity(wanted), None);
+    for (transaction, riders) in shared.wallet.complete(transactions).await.into_iter().zip(riders) {
+        match transaction {
+            Ok(transaction) => signed.push(Signed::new(transaction, signature_fee, riders, blockhash)),
+            Err(error) => fault = fault.or(Some(error)),
+        }
+    }
+    match fault {
+        Some(error) if signed.is_empty() => return Err(error.into()),
+        Some(error) => tracing::warn!(%error, signed = signed.len(), wanted, "not all is signed; the rest is tried again"),
+        None => {}
     }
     Ok(signed)
 }
@@ -196,31 +221,31 @@ fn rider(shared: &Shared, ticket: Prepared, mint_rent: Lamports) -> Result<Rider
 }
 
 /// None if they do not fit into one transaction.
-fn sign_together(
+fn draft_together(
     shared: &Shared,
     payer: Pubkey,
     pack: &[Rider],
     layout: Layout,
     blockhash: &Hash,
-) -> Result<Option<SignedTransaction>, StepError> {
-    match sign(shared, payer, pack, layout, blockhash) {
-        Ok(signed) => Ok(Some(signed).filter(|signed| signed.bytes.len() <= layout.most_bytes())),
+) -> Result<Option<HalfSigned>, StepError> {
+    match draft(shared, payer, pack, layout, blockhash) {
+        Ok(drafted) => Ok(Some(drafted).filter(|drafted| drafted.bytes() <= layout.most_bytes())),
         Err(StepError::Compile(_too_many_accounts)) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn sign(
+fn draft(
     shared: &Shared,
     payer: Pubkey,
     riders: &[Rider],
     layout: Layout,
     blockhash: &Hash,
-) -> Result<SignedTransaction, StepError> {
+) -> Result<HalfSigned, StepError> {
     let authority = shared.wallet.address();
     let tickets = riders.iter().map(|rider| rider.to_mint.clone()).collect();
     let draft = Draft { authority, payer, tickets, allowance: allowance_of(riders) };
-    Ok(shared.wallet.sign(draft.message(layout, blockhash)?)?)
+    Ok(shared.wallet.sign_here(draft.message(layout, blockhash)?)?)
 }
 
 impl Signed {

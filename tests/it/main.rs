@@ -74,3 +74,5 @@ mod reconcile;
 mod seed_contract;
 #[cfg(feature = "localnet")]
 mod spending;
+#[cfg(all(feature = "localnet", feature = "remote-signers"))]
+mod signers;

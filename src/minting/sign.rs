@@ -171,7 +171,9 @@ async fn complete(
     }
     match fault {
         Some(error) if signed.is_empty() => return Err(error.into()),
-        Some(error) => tracing::warn!(%error, signed = signed.len(), wanted, "not all is signed; the rest is tried again"),
+        Some(error) => {
+            tracing::warn!(%error, signed = signed.len(), wanted, "not all is signed; the rest is tried again")
+        }
         None => {}
     }
     Ok(signed)

@@ -1,9 +1,12 @@
 //! Remote signers. A Vault cannot be had for tests: a stand-in speaks the documented API of its transit engine and of Amazon's key
 //! management service, and signs with a real key.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use axum::{
@@ -14,16 +17,21 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use boxoffice::chain::wallet::Wallet;
+use boxoffice::chain::wallet::{RemoteSigner, SignError, SignerPlace, SignerToken, Wallet, WalletError};
 use serde_json::{Value, json};
 use solana_keypair::Keypair;
+use solana_message::{Message, VersionedMessage};
 use solana_pubkey::Pubkey;
 use solana_signer::Signer as _;
+use solana_transaction::versioned::VersionedTransaction;
 use tokio::net::TcpListener;
 
 use crate::support::*;
 
 const TOKEN: &str = "hvs.never-to-be-seen";
+
+/// What says that an Ed25519 key follows (RFC 8410).
+const SPKI_PREFIX: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// What the signer does when it is asked to sign.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,6 +41,8 @@ enum Mood {
     SignsWrongly,
     /// Signs every other time.
     Limits,
+    /// Answers nothing, ever.
+    Hangs,
 }
 
 #[derive(Clone)]
@@ -40,6 +50,7 @@ struct Signer {
     key: Arc<Keypair>,
     mood: Arc<Mutex<Mood>>,
     asked: Arc<AtomicUsize>,
+    refused: Arc<AtomicUsize>,
     url: String,
 }
 
@@ -48,7 +59,7 @@ impl Signer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let mood = Arc::new(Mutex::new(mood));
-        let signer = Self { key: Arc::new(Keypair::new()), mood, asked: Arc::default(), url };
+        let signer = Self { key: Arc::new(Keypair::new()), mood, asked: Arc::default(), refused: Arc::default(), url };
         let router = Router::new().fallback(answer_call).with_state(signer.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         signer
@@ -62,15 +73,29 @@ impl Signer {
         self.key.pubkey()
     }
 
-    fn sign(&self, message: &[u8]) -> Result<String, StatusCode> {
+    async fn sign(&self, message: &[u8]) -> Result<String, StatusCode> {
         let nth = self.asked.fetch_add(1, Ordering::SeqCst);
-        match *self.mood.lock().unwrap() {
-            Mood::Signs => Ok(STANDARD.encode(self.key.sign_message(message))),
-            Mood::SignsWrongly => Ok(STANDARD.encode(self.key.sign_message(b"something else"))),
-            Mood::Forbids => Err(StatusCode::FORBIDDEN),
-            Mood::Limits if nth.is_multiple_of(2) => Ok(STANDARD.encode(self.key.sign_message(message))),
-            Mood::Limits => Err(StatusCode::TOO_MANY_REQUESTS),
-        }
+        let mood = *self.mood.lock().unwrap();
+        let refusal = match mood {
+            Mood::Limits if !nth.is_multiple_of(2) => StatusCode::TOO_MANY_REQUESTS,
+            Mood::Forbids => StatusCode::FORBIDDEN,
+            Mood::Hangs => std::future::pending().await,
+            Mood::SignsWrongly => return Ok(STANDARD.encode(self.key.sign_message(b"something else"))),
+            Mood::Signs | Mood::Limits => return Ok(STANDARD.encode(self.key.sign_message(message))),
+        };
+        self.refused.fetch_add(1, Ordering::SeqCst);
+        Err(refusal)
+    }
+
+    /// The settings of a box whose key this Vault has.
+    fn settings<'a>(&'a self, address: &'a str) -> [(&'static str, &'a str); 5] {
+        [
+            ("SIGNER", "vault"),
+            ("SIGNER_PUBLIC_KEY", address),
+            ("SIGNER_KEY", "tickets"),
+            ("SIGNER_URL", &self.url),
+            ("SIGNER_TOKEN", TOKEN),
+        ]
     }
 }
 
@@ -92,7 +117,15 @@ async fn answer_call(
                     (&json!("ED25519_SHA_512"), &json!("RAW"))
                 );
                 let message = STANDARD.decode(body["Message"].as_str().unwrap()).unwrap();
-                signer.sign(&message).map(|signature| Json(json!({ "Signature": signature }))).into_response()
+                signer.sign(&message).await.map(|signature| Json(json!({ "Signature": signature }))).into_response()
+            }
+            "TrentService.DescribeKey" => {
+                let key = json!({ "KeyId": "k", "KeySpec": "ECC_NIST_EDWARDS25519", "Enabled": true, "KeyUsage": "SIGN_VERIFY" });
+                Json(json!({ "KeyMetadata": key })).into_response()
+            }
+            "TrentService.GetPublicKey" => {
+                let der = [SPKI_PREFIX, signer.key.pubkey().as_ref()].concat();
+                Json(json!({ "KeyId": "k", "PublicKey": STANDARD.encode(der) })).into_response()
             }
             _ => StatusCode::BAD_REQUEST.into_response(),
         };
@@ -104,7 +137,7 @@ async fn answer_call(
         (Method::POST, "/v1/transit/sign/tickets") => {
             let message = STANDARD.decode(body["input"].as_str().unwrap()).unwrap();
             let signed = |signature| Json(json!({ "data": { "signature": format!("vault:v1:{signature}") } }));
-            signer.sign(&message).map(signed).into_response()
+            signer.sign(&message).await.map(signed).into_response()
         }
         (Method::GET, "/v1/transit/keys/tickets") => {
             let keys = json!({ "1": { "public_key": STANDARD.encode(signer.key.pubkey()) } });
@@ -120,22 +153,33 @@ async fn a_vault_signs_and_while_it_does_not_nothing_is_recorded() {
     let folder = tempfile::tempdir().unwrap();
     // A key file that signs for no ticket: the fee payers are derived from it.
     let (secrets, _) = wallet(folder.path(), 0);
-    for payer in Wallet::load(&secrets).unwrap().with_payers(2).unwrap().payers() {
-        fund(chain(), &payer, SOL);
-    }
-    let signer = Signer::start(Mood::Forbids).await;
-    let options = BoxOptions::new(folder.path(), &secrets)
-        .set("SIGNER", "vault")
-        .set("SIGNER_PUBLIC_KEY", signer.address().to_string())
-        .set("SIGNER_KEY", "tickets")
-        .set("SIGNER_URL", &signer.url)
-        .set("SIGNER_TOKEN", TOKEN)
-        .set("FEE_PAYERS", "2");
+    let signer = Signer::start(Mood::Signs).await;
+    let address = signer.address().to_string();
+    fund(chain(), &signer.address(), 3 * SOL);
+    let (rpc, secrets_path) = (chain().rpc_url().to_string(), secrets.to_str().unwrap());
+    let mut environment = vec![
+        ("NETWORK", "localnet"),
+        ("SOLANA_RPC_URLS", rpc.as_str()),
+        ("DATA_DIR", "command"),
+        ("WALLET_PATH", secrets_path),
+        ("FEE_PAYERS", "2"),
+    ];
+    environment.extend(signer.settings(&address));
+    let filled = ["payers", "fund", "--each", "1"];
+    let filled = tokio::task::block_in_place(|| run(folder.path(), &filled, &environment));
+    assert!(filled.status.success(), "{}", stderr(&filled));
+    assert_eq!(signer.asked.load(Ordering::SeqCst), 1, "the transfer is the Vault's to sign");
+
+    signer.set(Mood::Forbids);
+    let options = BoxOptions::new(folder.path(), &secrets).set("FEE_PAYERS", "2").set("PACKING", "off");
+    let options =
+        signer.settings(&address).into_iter().fold(options, |options, (name, value)| options.set(name, value));
     let office = options.start().await;
     assert!(!format!("{:?} {:?}", office.app.config, office.app.minter).contains(TOKEN));
     let body = json!({ "venueId": "v", "tickets": tickets("t", 20) });
     let request = office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async");
     assert_eq!(answer(request.json(&body)).await.0, 202);
+    assert!(signer.refused.load(Ordering::SeqCst) <= 40, "who refuses is not pressed");
     let held = async || office.get("/admin/system/status").await.1["queue"]["held"].as_str().map(str::to_owned);
     let is_held_for = async |reason: &str| {
         held().await.is_some_and(|told| {
@@ -149,11 +193,19 @@ async fn a_vault_signs_and_while_it_does_not_nothing_is_recorded() {
     until(async || is_held_for("does not match").await).await;
     assert_eq!(office.app.store.open_attempts().await.unwrap().len(), 0, "nothing is recorded half");
 
+    assert!(is_held_for("vault at 127.0.0.1 (key tickets) does not sign").await);
+    signer.set(Mood::Hangs);
+    until(async || is_held_for("no answer within 10 s").await).await;
+    assert_eq!(office.app.store.open_attempts().await.unwrap().len(), 0, "nothing is recorded half");
+
     // One that limits signs some: those go on, the others are asked for again, and it goes on by itself.
+    let (asked, refused) = (signer.asked.load(Ordering::SeqCst), signer.refused.load(Ordering::SeqCst));
     signer.set(Mood::Limits);
     let minted = async || office.app.store.counts(None).await.unwrap().of(boxoffice::domain::mint::MintStatus::Minted);
     until(async || minted().await == 20).await;
-    assert!(signer.asked.load(Ordering::SeqCst) > 39);
+    let refused = signer.refused.load(Ordering::SeqCst) - refused;
+    assert!(refused > 0, "it limits");
+    assert_eq!(signer.asked.load(Ordering::SeqCst) - asked, 20 + refused, "each is signed once");
     assert_eq!(held().await, None);
     assert_eq!(nfts_of(chain().rpc_url(), &signer.address()).await, 20, "the authority is the Vault's key");
     let (_, report) = office.post("/admin/reconcile/v", &json!({})).await;
@@ -169,9 +221,10 @@ async fn amazons_key_service_signs_for_a_wallet_that_pays_itself() {
     std::fs::write(folder.path().join("t.csv"), "id,eventName,eventDate\n1,Gala,2026-12-31\n2,Gala,2026-12-31\n")
         .unwrap();
     let (address, rpc) = (signer.address().to_string(), chain().rpc_url().to_string());
-    let environment = [
+    let mut environment = [
         ("NETWORK", "localnet"),
         ("SOLANA_RPC_URLS", rpc.as_str()),
+        ("PACKING", "off"),
         ("DATA_DIR", "data"),
         ("SIGNER", "aws-kms"),
         ("SIGNER_KEY", "alias/tickets"),
@@ -181,11 +234,48 @@ async fn amazons_key_service_signs_for_a_wallet_that_pays_itself() {
         ("AWS_ACCESS_KEY_ID", "id"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
     ];
+    let online = ["check-config", "--online"];
+    let output = tokio::task::block_in_place(|| run(folder.path(), &online, &environment));
+    assert!(output.status.success() && stdout(&output).contains("it answers, and has that key"), "{}", stderr(&output));
     let arguments = ["mint", "t.csv", "--venue", "v", "--event", "e", "--yes"];
     let output = tokio::task::block_in_place(|| run(folder.path(), &arguments, &environment));
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(nfts_of(chain().rpc_url(), &signer.address()).await, 2);
     assert_eq!(signer.asked.load(Ordering::SeqCst), 2);
+
+    let other = Keypair::new().pubkey().to_string();
+    environment.iter_mut().filter(|(name, _)| *name == "SIGNER_PUBLIC_KEY").for_each(|setting| setting.1 = &other);
+    let output = tokio::task::block_in_place(|| run(folder.path(), &online, &environment));
+    assert_fails(&output, 1, &["aws-kms (key alias/tickets)", "has another key", "kms:Sign"]);
+}
+
+#[tokio::test]
+async fn a_signer_that_hangs_holds_up_many_transactions_no_longer_than_one() {
+    let signer = Signer::start(Mood::Hangs).await;
+    let place =
+        SignerPlace::Vault { url: signer.url.parse().unwrap(), token: SignerToken::new(TOKEN), key: "tickets".into() };
+    let settings = RemoteSigner { public_key: signer.address(), place };
+    let wallet = Wallet::remote(settings, None).await.unwrap();
+    let draft = || {
+        let message = Message::new(&[], Some(&signer.address()));
+        wallet.sign_here(VersionedMessage::Legacy(message)).unwrap()
+    };
+    let began = Instant::now();
+    let answers = wallet.complete((0..100).map(|_| draft()).collect()).await;
+    assert!(began.elapsed() < Duration::from_secs(15), "a blockhash does not live long");
+    assert_eq!(answers.iter().filter(|answer| answer.is_err()).count(), 100);
+    assert_eq!(signer.asked.load(Ordering::SeqCst), 16);
+
+    signer.set(Mood::Signs);
+    for (answer, half) in wallet.complete((0..100).map(|_| draft()).collect()).await.into_iter().zip([draft()]) {
+        let signed = answer.unwrap();
+        assert_eq!(signed.bytes.len(), half.bytes());
+        let transaction: VersionedTransaction = wincode::deserialize(&signed.bytes).unwrap();
+        assert!(transaction.verify_with_results().iter().all(|valid| *valid));
+    }
+    let stranger = Message::new(&[], Some(&Keypair::new().pubkey()));
+    assert!(matches!(wallet.sign_here(VersionedMessage::Legacy(stranger)), Err(SignError::Stranger { .. })));
+    assert!(matches!(wallet.with_payers(1), Err(WalletError::NoSecret)));
 }
 
 #[test]

@@ -34,7 +34,7 @@ impl Remote {
         let public_key = settings.public_key.to_string();
         let made: Result<Arc<dyn SolanaSigner>, RemoteFault> = match &settings.place {
             SignerPlace::Vault { url, token, key } => {
-                let client = solana_keychain::vault::reqwest::Client::builder().timeout(PATIENCE);
+                let client = solana_keychain::vault::reqwest::Client::builder();
                 let (url, token) = (url.to_string(), token.expose().to_owned());
                 VaultSigner::with_client_builder(client, url, token, key.clone(), public_key)
                     .map(|it| Arc::new(it) as _)

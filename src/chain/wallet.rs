@@ -1,14 +1,12 @@
 //! The hot wallet: the key that signs and pays, or signs and has fee payers of its own pay.
 
+mod fault;
+mod key_file;
 mod place;
 #[cfg(feature = "remote-signers")]
 mod remote;
 
-use std::{
-    fmt,
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::Path};
 
 use sha2::{Digest as _, Sha256};
 use solana_keypair::Keypair;
@@ -17,89 +15,14 @@ use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 use solana_signer::Signer as _;
 use solana_transaction::versioned::VersionedTransaction;
-use thiserror::Error;
 
+use key_file::{read_key, write_key};
+
+pub use fault::{SignError, WalletError};
 pub use place::{RemoteSigner, SignerPlace, SignerToken};
 
 /// Most fee payers of a wallet: as many accounts as one call of the chain answers for, with room to spare.
 pub const MAX_FEE_PAYERS: usize = 64;
-
-/// What can be wrong with a key file. None of these holds any of its content.
-#[derive(Debug, Error)]
-pub enum WalletError {
-    /// No such file.
-    #[error("there is no key file at {path}; make one with `boxoffice keygen {path}`, or correct WALLET_PATH", path = path.display())]
-    Missing {
-        /// `WALLET_PATH`.
-        path: PathBuf,
-    },
-    /// Unreadable for another reason.
-    #[error("cannot read or write the key file {path}: {source}", path = path.display())]
-    Io {
-        /// `WALLET_PATH`.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// Others on this machine could steal the key.
-    #[error("the key file {path} can be read by others (mode {mode:03o}); run `chmod 600 {path}`", path = path.display())]
-    Exposed {
-        /// `WALLET_PATH`.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Not a Solana CLI key file.
-    #[error("{path} is not a Solana key file (a JSON list of 64 numbers, as `solana-keygen` and `boxoffice keygen` write it)", path = path.display())]
-    NotAKey {
-        /// `WALLET_PATH`.
-        path: PathBuf,
-    },
-    /// Nothing to derive a secret from.
-    #[error(
-        "FEE_PAYERS and REDIS_ENABLED need a secret of this box beside its remote signer; make one with `boxoffice keygen \
-         PATH` and name it in WALLET_PATH, on several boxes the same"
-    )]
-    NoSecret,
-    /// A remote signer that cannot be used.
-    #[error("the signer {signer} cannot be used: {reason}; check the settings that begin with SIGNER")]
-    Signer {
-        /// Its kind and host.
-        signer: String,
-        /// Why.
-        reason: String,
-    },
-    /// `keygen` never overwrites.
-    #[error("{path} exists already; a key file is never overwritten, choose another path", path = path.display())]
-    Exists {
-        /// The path given to `keygen`.
-        path: PathBuf,
-    },
-}
-
-/// Why a transaction is not signed.
-#[derive(Debug, Error)]
-pub enum SignError {
-    /// A remote signer did not sign, or not rightly.
-    #[error("the signer {signer} does not sign ({reason}); {remedy}")]
-    Remote {
-        /// Its kind and host.
-        signer: String,
-        /// What it said or did.
-        reason: String,
-        /// What to look at.
-        remedy: &'static str,
-    },
-    /// The message names a signer that this wallet knows nothing of.
-    #[error("a transaction wants the signature of {signer}, which is none of this wallet's keys")]
-    Stranger {
-        /// Whose signature.
-        signer: Pubkey,
-    },
-    /// It cannot be written as bytes.
-    #[error("a transaction cannot be written: {0}")]
-    Unwritable(String),
-}
 
 /// A transaction that has the signatures of the keys in this process.
 #[derive(Clone, Debug)]
@@ -225,22 +148,8 @@ impl Wallet {
     /// [`WalletError::Exists`] rather than overwriting, or the system's reason.
     pub fn create(path: &Path) -> Result<Self, WalletError> {
         let keypair = Keypair::new();
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let json = serde_json::to_string(keypair.to_bytes().as_slice()).unwrap_or_default();
-        let written = options.open(path).and_then(|mut file| {
-            file.write_all(json.as_bytes())?;
-            file.sync_all()
-        });
-        match written {
-            Ok(()) => Ok(Self::of(keypair)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(WalletError::Exists { path: path.to_owned() })
-            }
-            Err(source) => Err(WalletError::Io { path: path.to_owned(), source }),
-        }
+        write_key(path, &keypair)?;
+        Ok(Self::of(keypair))
     }
 
     /// The public key: the authority of every mint, and its payer too when there are no fee payers.
@@ -293,6 +202,10 @@ impl Wallet {
 
     /// Adds the signatures of a remote signer where they are missing. The answers are in the order of what was given, and each
     /// counts by itself. It takes no longer than a remote signer is given, however many they are: a blockhash does not live long.
+    #[cfg_attr(
+        not(feature = "remote-signers"),
+        expect(clippy::unused_async, reason = "stands in for the one that asks another machine")
+    )]
     pub async fn complete(&self, half_signed: Vec<HalfSigned>) -> Vec<Result<SignedTransaction, SignError>> {
         match &self.key {
             Key::Here(_) => half_signed.into_iter().map(|half| Ok(half.signed)).collect(),
@@ -305,6 +218,10 @@ impl Wallet {
     ///
     /// # Errors
     /// See [`SignError`].
+    #[cfg_attr(
+        not(feature = "remote-signers"),
+        expect(clippy::unused_async, reason = "stands in for the one that asks another machine")
+    )]
     pub async fn sign(&self, message: VersionedMessage) -> Result<SignedTransaction, SignError> {
         let half_signed = self.sign_here(message)?;
         match &self.key {
@@ -342,41 +259,6 @@ impl Key {
             Self::There { secrets, .. } => secrets.as_ref(),
         }
     }
-}
-
-fn read_key(path: &Path) -> Result<Keypair, WalletError> {
-    let fault = |source: io::Error| {
-        let path = path.to_owned();
-        if source.kind() == io::ErrorKind::NotFound {
-            WalletError::Missing { path }
-        } else {
-            WalletError::Io { path, source }
-        }
-    };
-    let metadata = std::fs::metadata(path).map_err(fault)?;
-    if !metadata.is_file() {
-        return Err(WalletError::NotAKey { path: path.to_owned() });
-    }
-    refuse_exposed(path, &metadata)?;
-    let text = std::fs::read_to_string(path).map_err(fault)?;
-    let bytes: Option<Vec<u8>> = serde_json::from_str(&text).ok();
-    // Also checks that the public half belongs to the private one.
-    let keypair = bytes.and_then(|bytes| Keypair::try_from(bytes.as_slice()).ok());
-    keypair.ok_or_else(|| WalletError::NotAKey { path: path.to_owned() })
-}
-
-#[cfg(unix)]
-fn refuse_exposed(path: &Path, metadata: &std::fs::Metadata) -> Result<(), WalletError> {
-    /// Permission bits, and those of group and others among them.
-    const PERMISSIONS: u32 = 0o777;
-    const OTHERS: u32 = 0o077;
-    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & PERMISSIONS;
-    if mode & OTHERS == 0 { Ok(()) } else { Err(WalletError::Exposed { path: path.to_owned(), mode }) }
-}
-
-#[cfg(not(unix))]
-fn refuse_exposed(_path: &Path, _metadata: &std::fs::Metadata) -> Result<(), WalletError> {
-    Ok(())
 }
 
 #[cfg(test)]

@@ -181,12 +181,12 @@ impl App {
 
     #[expect(clippy::too_many_lines, reason = "the whole wiring, in the order in which things depend on each other")]
     async fn wire(config: Config) -> Result<Self, StartError> {
-        let wallet = match &config.wallet_path {
-            Some(path) => Wallet::load(path)?,
-            // Only the embedded chain goes without a key file: the settings refuse it for every other network.
-            None => Wallet::ephemeral(),
-        };
-        let wallet = wallet.with_payers(config.fee_payers);
+        let wallet = open_wallet(&config).await?.with_payers(config.wallet.fee_payers)?;
+        if !wallet.is_ready().await {
+            tracing::warn!(
+                "the signer does not answer, or has another key than SIGNER_PUBLIC_KEY; tickets wait until it signs"
+            );
+        }
         let authority = wallet.address();
         let (chain, embedded) = connect(&config, wallet.payers().into_iter().chain([authority]).collect()).await?;
         let chain = Arc::new(chain);
@@ -206,13 +206,13 @@ impl App {
         let registry = instruments(&store, &chain)?;
         let prices = Prices::new(Arc::clone(&chain) as _)
             .with_priority_fees(config.priority_fees)
-            .with_signatures(signatures(config.fee_payers));
+            .with_signatures(signatures(config.wallet.fee_payers));
         let prices = Arc::new(prices);
         let now = Arc::clone(&clock);
         let publish = config.publish.clone();
         let replicated = Replicated::open(content.clone(), publish, move || now.now_ms(), &registry).await?;
         let cache = match &fleet {
-            Some(fleet) => Cache::in_redis(fleet.clone(), wallet.secret_for("cache")),
+            Some(fleet) => Cache::in_redis(fleet.clone(), wallet.secret_for("cache")?),
             None => Cache::in_memory(config.cache.max_bytes),
         };
         let cache = Caching::new(cache, replicated.account().unwrap_or("local"), &registry)?;
@@ -414,6 +414,19 @@ fn backups(config: &Config, folder: &DataFolder) -> Backups {
         folder: config.backup_dir.clone().unwrap_or_else(|| data.join("backups")),
         data,
         keep: config.backup_keep,
+    }
+}
+
+/// The wallet of the settings, without fee payers.
+///
+/// # Errors
+/// When its key file or its signer cannot be used.
+pub async fn open_wallet(config: &Config) -> Result<Wallet, WalletError> {
+    match (&config.wallet.signer, &config.wallet.key_file) {
+        (Some(signer), secrets) => Wallet::remote(signer.clone(), secrets.as_deref()).await,
+        (None, Some(path)) => Wallet::load(path),
+        // Only the embedded chain goes without a key file: the settings refuse it for every other network.
+        (None, None) => Ok(Wallet::ephemeral()),
     }
 }
 

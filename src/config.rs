@@ -10,6 +10,7 @@ mod publishing;
 mod settings;
 mod sources;
 mod spending;
+mod wallet;
 
 use std::{
     fmt,
@@ -30,10 +31,10 @@ pub use alerts::AlertSettings;
 pub use cache::{CacheSettings, RedisSettings};
 pub use settings::{SETTINGS, Setting};
 pub use sources::{Sources, describe};
+pub use wallet::WalletSettings;
 
 use crate::{
     access,
-    chain::wallet::MAX_FEE_PAYERS,
     domain::{cron::Cron, quiet_hours::QuietHours, spending::SpendingLimits},
     estimate::{Pacing, PriorityFeeSettings},
     metadata::replicated::PublishSettings,
@@ -191,10 +192,8 @@ pub struct Config {
     pub network: Network,
     /// `SOLANA_RPC_URLS`; empty for the embedded chain.
     pub rpc_urls: Vec<Url>,
-    /// `WALLET_PATH`; none only for the embedded chain, which then makes a wallet of its own.
-    pub wallet_path: Option<PathBuf>,
-    /// `FEE_PAYERS`: how many accounts of the wallet's pay in its place; none when it pays itself.
-    pub fee_payers: usize,
+    /// `SIGNER` and the settings that begin so, `WALLET_PATH`, `FEE_PAYERS`.
+    pub wallet: WalletSettings,
     /// `DATA_DIR`.
     pub data_dir: PathBuf,
     /// `HOST` and `PORT`.
@@ -345,15 +344,7 @@ impl Config {
         let network_or_default = network.unwrap_or(Network::Embedded);
         let rpc_urls = values.optional("SOLANA_RPC_URLS", urls);
         let rpc_urls = rpc_urls.or_else(|| urls(network_or_default.default_rpc()).ok()).unwrap_or_default();
-        let wallet_path = values.optional("WALLET_PATH", path);
-        if wallet_path.is_none() && network_or_default != Network::Embedded {
-            let name = network_or_default.as_str();
-            values.fault(
-                "WALLET_PATH",
-                format!("is missing: NETWORK={name} needs a wallet; make one with `boxoffice keygen wallet.json`"),
-            );
-        }
-        let fee_payers = values.parse("FEE_PAYERS", |text| number::<usize>(text, 0, MAX_FEE_PAYERS));
+        let wallet = WalletSettings::read(values, network_or_default);
         let data_dir = values.optional("DATA_DIR", path).or_else(default_data_dir);
         if data_dir.is_none() {
             values.fault("DATA_DIR", "is missing, and this user has no home folder to default to".into());
@@ -400,8 +391,7 @@ impl Config {
         Some(Self {
             network: network?,
             rpc_urls,
-            wallet_path,
-            fee_payers: fee_payers?,
+            wallet: wallet?,
             data_dir: data_dir?,
             listen: SocketAddr::new(host?, port?),
             admin_api_key,

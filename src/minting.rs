@@ -52,7 +52,11 @@ pub use accept::{AcceptError, BatchRequest, Funds, MAX_BATCH_TICKETS, NotBefore}
 
 use crate::{
     cache::Caching,
-    chain::{Chain, ChainError, transaction::Layout, wallet::Wallet},
+    chain::{
+        Chain, ChainError,
+        transaction::Layout,
+        wallet::{SignError, Wallet},
+    },
     clock::SharedClock,
     domain::{
         document::{Image, metadata_json},
@@ -144,7 +148,7 @@ enum StepError {
     #[error(transparent)]
     Publish(#[from] PublishError),
     #[error("a transaction cannot be signed: {0}")]
-    Sign(#[from] solana_signer::SignerError),
+    Sign(#[from] SignError),
     #[error("a transaction cannot be laid out: {0}")]
     Compile(#[from] solana_message::CompileError),
     #[error(transparent)]

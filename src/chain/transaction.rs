@@ -203,9 +203,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_authority_of_a_paid_mint_is_only_read_and_the_longest_fits_a_packet() {
-        let wallet = Wallet::ephemeral().with_payers(2);
+    #[tokio::test]
+    async fn the_authority_of_a_paid_mint_is_only_read_and_the_longest_fits_a_packet() {
+        let wallet = Wallet::ephemeral().with_payers(2).unwrap();
         let (authority, payer) = (wallet.address(), wallet.payers()[1]);
         let mut lengths = Vec::new();
         for prefunded in [None, Some(Lamports(5))] {
@@ -220,7 +220,7 @@ mod tests {
                 writable, 1,
                 "the authority is only read, so that transactions of other payers run beside this one"
             );
-            let signed = wallet.sign(message).unwrap();
+            let signed = wallet.sign(message).await.unwrap();
             assert!(signed.bytes.len() <= 1_232, "{} bytes do not fit a packet", signed.bytes.len());
             lengths.push(signed.bytes.len());
             assert_eq!(payer_of(&signed.bytes), Some(payer));
@@ -232,7 +232,7 @@ mod tests {
             tickets: vec![longest(&authority, None)],
             allowance: Allowance::of_attempt(0),
         };
-        let signed = wallet.sign(alone.message(Layout::Legacy, &Hash::default()).unwrap()).unwrap();
+        let signed = wallet.sign(alone.message(Layout::Legacy, &Hash::default()).unwrap()).await.unwrap();
         assert_eq!(payer_of(&signed.bytes), Some(authority));
         assert_eq!(payer_of(b"no transaction"), None);
     }

@@ -1,60 +1,48 @@
 //! The hot wallet: the key that signs and pays, or signs and has fee payers of its own pay.
 
-use std::{
-    fmt,
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-};
+mod fault;
+mod key_file;
+mod place;
+#[cfg(feature = "remote-signers")]
+mod remote;
+
+use std::{fmt, path::Path};
 
 use sha2::{Digest as _, Sha256};
 use solana_keypair::Keypair;
 use solana_message::VersionedMessage;
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
-use solana_signer::{Signer as _, SignerError};
+use solana_signer::Signer as _;
 use solana_transaction::versioned::VersionedTransaction;
-use thiserror::Error;
+
+use key_file::{read_key, write_key};
+
+pub use fault::{SignError, WalletError};
+pub use place::{RemoteSigner, SignerPlace, SignerToken};
 
 /// Most fee payers of a wallet: as many accounts as one call of the chain answers for, with room to spare.
 pub const MAX_FEE_PAYERS: usize = 64;
 
-/// What can be wrong with a key file. None of these holds any of its content.
-#[derive(Debug, Error)]
-pub enum WalletError {
-    /// No such file.
-    #[error("there is no key file at {path}; make one with `boxoffice keygen {path}`, or correct WALLET_PATH", path = path.display())]
-    Missing {
-        /// `WALLET_PATH`.
-        path: PathBuf,
-    },
-    /// Unreadable for another reason.
-    #[error("cannot read or write the key file {path}: {source}", path = path.display())]
-    Io {
-        /// `WALLET_PATH`.
-        path: PathBuf,
-        /// The system's reason.
-        source: io::Error,
-    },
-    /// Others on this machine could steal the key.
-    #[error("the key file {path} can be read by others (mode {mode:03o}); run `chmod 600 {path}`", path = path.display())]
-    Exposed {
-        /// `WALLET_PATH`.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Not a Solana CLI key file.
-    #[error("{path} is not a Solana key file (a JSON list of 64 numbers, as `solana-keygen` and `boxoffice keygen` write it)", path = path.display())]
-    NotAKey {
-        /// `WALLET_PATH`.
-        path: PathBuf,
-    },
-    /// `keygen` never overwrites.
-    #[error("{path} exists already; a key file is never overwritten, choose another path", path = path.display())]
-    Exists {
-        /// The path given to `keygen`.
-        path: PathBuf,
-    },
+/// A transaction that has the signatures of the keys in this process.
+#[derive(Clone, Debug)]
+pub struct HalfSigned {
+    /// As it will be; where another machine has to sign, with zeros for that.
+    signed: SignedTransaction,
+    /// What another machine has to sign, and where its signature goes. None if all are there.
+    #[cfg_attr(
+        not(feature = "remote-signers"),
+        expect(dead_code, reason = "always none: all keys are in this process")
+    )]
+    missing: Option<(VersionedTransaction, usize)>,
+}
+
+impl HalfSigned {
+    /// Its length on the wire, which the missing signature does not change, in bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.signed.bytes.len()
+    }
 }
 
 /// A transaction ready to be recorded and sent.
@@ -66,10 +54,18 @@ pub struct SignedTransaction {
     pub bytes: Vec<u8>,
 }
 
+impl SignedTransaction {
+    fn of(transaction: &VersionedTransaction) -> Result<Self, SignError> {
+        let signature = transaction.signatures.first().copied().unwrap_or_default();
+        let bytes = wincode::serialize(transaction).map_err(|error| SignError::Unwritable(error.to_string()))?;
+        Ok(Self { signature, bytes })
+    }
+}
+
 /// The key that signs and pays, and the keys of its fee payers if it has any. Prints as its public half.
 pub struct Wallet {
-    keypair: Keypair,
-    /// Derived from the wallet's own key, so that whoever has that has these.
+    key: Key,
+    /// Derived from the key in the wallet's file, so that whoever has that has these.
     payers: Vec<Keypair>,
 }
 
@@ -81,16 +77,53 @@ impl fmt::Debug for Wallet {
 
 impl Wallet {
     fn of(keypair: Keypair) -> Self {
-        Self { keypair, payers: Vec::new() }
+        Self { key: Key::Here(keypair), payers: Vec::new() }
     }
 
     /// The same wallet with so many fee payers, which then pay for everything in its place. The same wallet has the same payers
     /// on every machine, and a longer row of them begins like a shorter one.
-    #[must_use]
-    pub fn with_payers(mut self, count: usize) -> Self {
-        let derive = |number: usize| Keypair::new_from_array(self.secret_for(&format!("fee-payer/{number}")));
-        self.payers = (0..count).map(derive).collect();
-        self
+    ///
+    /// # Errors
+    /// [`WalletError::NoSecret`] for a remote signer without a key file.
+    pub fn with_payers(mut self, count: usize) -> Result<Self, WalletError> {
+        let derive = |number| Ok(Keypair::new_from_array(self.secret_for(&format!("fee-payer/{number}"))?));
+        self.payers = (0..count).map(derive).collect::<Result<_, WalletError>>()?;
+        Ok(self)
+    }
+
+    /// A wallet whose key is on another machine. Secrets are derived from the key in a file, if there is one: a key of its own
+    /// that signs for no ticket.
+    ///
+    /// # Errors
+    /// When the file is no good, or the settings of the signer are not.
+    #[cfg(feature = "remote-signers")]
+    pub async fn remote(settings: RemoteSigner, secrets: Option<&Path>) -> Result<Self, WalletError> {
+        let secrets = secrets.map(read_key).transpose()?;
+        Ok(Self { key: Key::There { signer: remote::Remote::new(settings).await?, secrets }, payers: Vec::new() })
+    }
+
+    /// The same in a build that cannot.
+    ///
+    /// # Errors
+    /// Always: the settings refuse it before.
+    #[cfg(not(feature = "remote-signers"))]
+    #[expect(clippy::unused_async, reason = "stands in for the one that can")]
+    pub async fn remote(settings: RemoteSigner, _secrets: Option<&Path>) -> Result<Self, WalletError> {
+        let reason = "this build lacks the cargo feature remote-signers".to_owned();
+        Err(WalletError::Signer { signer: settings.to_string(), reason })
+    }
+
+    /// Whether it can sign now. A key in this process always can.
+    #[cfg_attr(
+        not(feature = "remote-signers"),
+        expect(clippy::unused_async, reason = "stands in for the one that asks another machine")
+    )]
+    pub async fn is_ready(&self) -> bool {
+        match &self.key {
+            Key::Here(_) => true,
+            #[cfg(feature = "remote-signers")]
+            Key::There { signer, .. } => signer.is_ready().await,
+        }
     }
 
     /// The public keys of its fee payers; empty when the wallet pays itself.
@@ -110,24 +143,7 @@ impl Wallet {
     /// # Errors
     /// See [`WalletError`].
     pub fn load(path: &Path) -> Result<Self, WalletError> {
-        let fault = |source: io::Error| {
-            let path = path.to_owned();
-            if source.kind() == io::ErrorKind::NotFound {
-                WalletError::Missing { path }
-            } else {
-                WalletError::Io { path, source }
-            }
-        };
-        let metadata = std::fs::metadata(path).map_err(fault)?;
-        if !metadata.is_file() {
-            return Err(WalletError::NotAKey { path: path.to_owned() });
-        }
-        refuse_exposed(path, &metadata)?;
-        let text = std::fs::read_to_string(path).map_err(fault)?;
-        let bytes: Option<Vec<u8>> = serde_json::from_str(&text).ok();
-        // Also checks that the public half belongs to the private one.
-        let keypair = bytes.and_then(|bytes| Keypair::try_from(bytes.as_slice()).ok());
-        keypair.map(Self::of).ok_or_else(|| WalletError::NotAKey { path: path.to_owned() })
+        read_key(path).map(Self::of)
     }
 
     /// Makes a new key file that only its owner can read.
@@ -136,69 +152,117 @@ impl Wallet {
     /// [`WalletError::Exists`] rather than overwriting, or the system's reason.
     pub fn create(path: &Path) -> Result<Self, WalletError> {
         let keypair = Keypair::new();
-        let mut options = std::fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let json = serde_json::to_string(keypair.to_bytes().as_slice()).unwrap_or_default();
-        let written = options.open(path).and_then(|mut file| {
-            file.write_all(json.as_bytes())?;
-            file.sync_all()
-        });
-        match written {
-            Ok(()) => Ok(Self::of(keypair)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                Err(WalletError::Exists { path: path.to_owned() })
-            }
-            Err(source) => Err(WalletError::Io { path: path.to_owned(), source }),
-        }
+        write_key(path, &keypair)?;
+        Ok(Self::of(keypair))
     }
 
     /// The public key: the authority of every mint, and its payer too when there are no fee payers.
     #[must_use]
     pub fn address(&self) -> Pubkey {
-        self.keypair.pubkey()
+        match &self.key {
+            Key::Here(keypair) => keypair.pubkey(),
+            #[cfg(feature = "remote-signers")]
+            Key::There { signer, .. } => signer.address(),
+        }
     }
 
-    /// A secret that everyone with this key, and nobody else, can derive: SHA-256 of a tag, the purpose and the private half.
-    #[must_use]
-    pub fn secret_for(&self, purpose: &str) -> [u8; 32] {
+    /// A secret that everyone with the key file, and nobody else, can derive: SHA-256 of a tag, the purpose and the private half.
+    ///
+    /// # Errors
+    /// [`WalletError::NoSecret`] for a remote signer without a key file.
+    pub fn secret_for(&self, purpose: &str) -> Result<[u8; 32], WalletError> {
+        let key = self.key.secrets().ok_or(WalletError::NoSecret)?;
         let mut hash = Sha256::new();
         hash.update(b"boxoffice-secret-v1\0");
         hash.update(purpose);
         hash.update([0]);
-        hash.update(self.keypair.secret_bytes());
-        hash.finalize().into()
+        hash.update(key.secret_bytes());
+        Ok(hash.finalize().into())
     }
 
-    /// Signs a transaction with those of its keys that the message asks for.
+    /// Signs with those of its keys that are in this process; what another machine has to add is added by
+    /// [`Wallet::complete`].
     ///
     /// # Errors
-    /// When the message asks for another signature too.
-    pub fn sign(&self, message: VersionedMessage) -> Result<SignedTransaction, SignerError> {
+    /// When the message asks for a signature of somebody else.
+    pub fn sign_here(&self, message: VersionedMessage) -> Result<HalfSigned, SignError> {
+        let data = message.serialize();
         let wanted = usize::from(message.header().num_required_signatures);
-        let signers: Vec<Pubkey> = message.static_account_keys().iter().take(wanted).copied().collect();
-        let keys = std::iter::once(&self.keypair).chain(&self.payers);
-        let keys: Vec<&Keypair> = keys.filter(|key| signers.contains(&key.pubkey())).collect();
-        let transaction = VersionedTransaction::try_new(message, &keys)?;
-        let signature = transaction.signatures.first().copied().ok_or(SignerError::NotEnoughSigners)?;
-        let bytes = wincode::serialize(&transaction).map_err(|error| SignerError::Custom(error.to_string()))?;
-        Ok(SignedTransaction { signature, bytes })
+        let (mut signatures, mut missing) = (Vec::with_capacity(wanted), None);
+        for (at, signer) in message.static_account_keys().iter().take(wanted).enumerate() {
+            let mut keys = self.key.signing().into_iter().chain(&self.payers);
+            match keys.find(|key| key.pubkey() == *signer) {
+                Some(key) => signatures.push(key.sign_message(&data)),
+                None if missing.is_none() && *signer == self.address() => {
+                    missing = Some(at);
+                    signatures.push(Signature::default());
+                }
+                None => return Err(SignError::Stranger { signer: *signer }),
+            }
+        }
+        let transaction = VersionedTransaction { signatures, message };
+        Ok(HalfSigned { signed: SignedTransaction::of(&transaction)?, missing: missing.map(|at| (transaction, at)) })
+    }
+
+    /// Adds the signatures of a remote signer where they are missing. The answers are in the order of what was given, and each
+    /// counts by itself. It takes no longer than a remote signer is given, however many they are: a blockhash does not live long.
+    #[cfg_attr(
+        not(feature = "remote-signers"),
+        expect(clippy::unused_async, reason = "stands in for the one that asks another machine")
+    )]
+    pub async fn complete(&self, half_signed: Vec<HalfSigned>) -> Vec<Result<SignedTransaction, SignError>> {
+        match &self.key {
+            Key::Here(_) => half_signed.into_iter().map(|half| Ok(half.signed)).collect(),
+            #[cfg(feature = "remote-signers")]
+            Key::There { signer, .. } => signer.complete(half_signed).await,
+        }
+    }
+
+    /// Signs a transaction with all keys that it takes.
+    ///
+    /// # Errors
+    /// See [`SignError`].
+    #[cfg_attr(
+        not(feature = "remote-signers"),
+        expect(clippy::unused_async, reason = "stands in for the one that asks another machine")
+    )]
+    pub async fn sign(&self, message: VersionedMessage) -> Result<SignedTransaction, SignError> {
+        let half_signed = self.sign_here(message)?;
+        match &self.key {
+            Key::Here(_) => Ok(half_signed.signed),
+            #[cfg(feature = "remote-signers")]
+            Key::There { signer, .. } => signer.complete_one(half_signed).await,
+        }
     }
 }
 
-#[cfg(unix)]
-fn refuse_exposed(path: &Path, metadata: &std::fs::Metadata) -> Result<(), WalletError> {
-    /// Permission bits, and those of group and others among them.
-    const PERMISSIONS: u32 = 0o777;
-    const OTHERS: u32 = 0o077;
-    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & PERMISSIONS;
-    if mode & OTHERS == 0 { Ok(()) } else { Err(WalletError::Exposed { path: path.to_owned(), mode }) }
+/// Where the authority's key is.
+enum Key {
+    /// In this process.
+    Here(Keypair),
+    /// On another machine; with a key of this one from which secrets are derived, if there is one.
+    #[cfg(feature = "remote-signers")]
+    There { signer: remote::Remote, secrets: Option<Keypair> },
 }
 
-#[cfg(not(unix))]
-fn refuse_exposed(_path: &Path, _metadata: &std::fs::Metadata) -> Result<(), WalletError> {
-    Ok(())
+impl Key {
+    /// The authority's key, if it is in this process.
+    fn signing(&self) -> Option<&Keypair> {
+        match self {
+            Self::Here(keypair) => Some(keypair),
+            #[cfg(feature = "remote-signers")]
+            Self::There { .. } => None,
+        }
+    }
+
+    /// What secrets are derived from.
+    fn secrets(&self) -> Option<&Keypair> {
+        match self {
+            Self::Here(keypair) => Some(keypair),
+            #[cfg(feature = "remote-signers")]
+            Self::There { secrets, .. } => secrets.as_ref(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -231,7 +295,7 @@ mod tests {
             assert!(matches!(error, WalletError::NotAKey { .. }), "{text}: {error}");
             assert!(!error.to_string().contains("hunter2"));
         }
-        let wallet = Wallet::ephemeral().with_payers(3);
+        let wallet = Wallet::ephemeral().with_payers(3).unwrap();
         assert_eq!(format!("{wallet:?}"), format!("Wallet({})", wallet.address()));
     }
 
@@ -244,6 +308,7 @@ mod tests {
         std::fs::write(&path, serde_json::to_string(key.to_bytes().as_slice()).unwrap()).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         let (few, many) = (Wallet::load(&path).unwrap().with_payers(2), Wallet::load(&path).unwrap().with_payers(5));
+        let (few, many) = (few.unwrap(), many.unwrap());
         assert_eq!(few.payers(), many.payers()[..2]);
         assert_eq!(
             few.payers().iter().map(ToString::to_string).collect::<Vec<_>>(),

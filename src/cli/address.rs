@@ -7,12 +7,9 @@ use clap::Args;
 use solana_pubkey::Pubkey;
 
 use super::SettingFlags;
-use crate::{
-    chain::wallet::Wallet,
-    domain::{
-        address::{Generation, mint_address},
-        ids::{TicketId, VenueId},
-    },
+use crate::domain::{
+    address::{Generation, mint_address},
+    ids::{TicketId, VenueId},
 };
 
 /// Needs no database and no network: whoever knows the authority's public key can find a venue's tickets.
@@ -37,9 +34,9 @@ pub(super) fn run(args: AddressArgs, settings: &SettingFlags) -> anyhow::Result<
     let authority = if let Some(authority) = args.authority {
         authority
     } else {
-        let path = settings.load_quietly()?.wallet_path;
-        let path = path.context("whose tickets? Give --authority PUBKEY, or set WALLET_PATH")?;
-        Wallet::load(&path)?.address()
+        let config = settings.load_quietly()?;
+        let address = config.wallet.address()?;
+        address.context("whose tickets? Give --authority PUBKEY, or set WALLET_PATH")?
     };
     let venue = VenueId::new(args.venue).map_err(|fault| anyhow!("the venue's id {fault}"))?;
     let ticket = TicketId::new(args.ticket).map_err(|fault| anyhow!("the ticket's id {fault}"))?;

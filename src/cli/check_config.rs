@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::SettingFlags;
 use crate::{
-    app::App,
+    app::{self, App},
     chain::wallet::Wallet,
     config::{Config, ConfigErrors, ConfigFault, Network, describe},
     metadata::replicated::CopyStatus,
@@ -36,7 +36,14 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
         let fault = ConfigFault { name: name.into(), source: source.unwrap_or_default(), detail };
         return Err(ConfigErrors(vec![fault]).into());
     }
-    if let Some(path) = &config.wallet_path {
+    if let Some(signer) = &config.wallet.signer {
+        println!("tickets are signed by {signer} with the address {}", signer.public_key);
+        if args.online {
+            let ready = app::open_wallet(&config).await?.is_ready().await;
+            anyhow::ensure!(ready, "{signer} does not answer, or has another key; {}", signer.remedy());
+            println!("it answers, and has that key");
+        }
+    } else if let Some(path) = &config.wallet.key_file {
         println!("wallet {} has the address {}", path.display(), Wallet::load(path)?.address());
     }
     if args.online {

@@ -33,7 +33,7 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
     let chain = Arc::new(chain);
     let prices = Prices::new(Arc::clone(&chain) as _)
         .with_priority_fees(config.priority_fees)
-        .with_signatures(signatures(config.fee_payers));
+        .with_signatures(signatures(config.wallet.fee_payers));
     let price = prices.ticket().await?;
     let (rate, slot) = (config.pacing.initial_rate(), config.pacing.slot);
     let forecast = from_books(&config.data_dir, chain.as_ref(), &SystemClock, args.count, rate, slot);

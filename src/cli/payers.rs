@@ -2,17 +2,13 @@
 
 use std::{process::ExitCode, sync::Arc};
 
-use anyhow::Context as _;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::SettingFlags;
 use crate::{
     app,
-    chain::{
-        transaction::signatures,
-        wallet::{MAX_FEE_PAYERS, Wallet},
-    },
+    chain::{transaction::signatures, wallet::MAX_FEE_PAYERS},
     config::{Config, Network},
     domain::{lamports::Lamports, mint::MintStatus},
     estimate::Prices,
@@ -60,15 +56,14 @@ pub(super) async fn run(args: PayersArgs, settings: &SettingFlags) -> anyhow::Re
         config.network != Network::Embedded,
         "with NETWORK=embedded chain and wallet live inside the server's process, and its fee payers begin with money"
     );
-    let path = config.wallet_path.as_ref().context("WALLET_PATH is missing; it says whose fee payers are meant")?;
     // All that there can be: money may lie with some that the setting no longer names.
-    let wallet = Wallet::load(path)?.with_payers(MAX_FEE_PAYERS);
+    let wallet = app::open_wallet(&config).await?.with_payers(MAX_FEE_PAYERS)?;
     let (chain, _none) = app::connect(&config, Vec::new()).await?;
     let identity = app::identify(&config, &chain, wallet.address()).await?;
     refuse_others_books(&config, &identity)?;
     chain.bind(identity.genesis_hash);
     let chain = Arc::new(chain);
-    let price = Prices::new(Arc::clone(&chain) as _).with_signatures(signatures(config.fee_payers));
+    let price = Prices::new(Arc::clone(&chain) as _).with_signatures(signatures(config.wallet.fee_payers));
     let price = price.ticket().await?.total();
     let address = wallet.address().to_string();
     let print = |holdings: &Holdings, moved: &[Moved], left: &[Part]| {
@@ -87,7 +82,7 @@ pub(super) async fn run(args: PayersArgs, settings: &SettingFlags) -> anyhow::Re
     let mut transfers = Transfers::new(chain, wallet, Outbox::take(&config.data_dir, OUTBOX)?, config.pacing.slot);
     let done = match args.command {
         PayersCommand::Fund { each } => {
-            let count = config.fee_payers;
+            let count = config.wallet.fee_payers;
             anyhow::ensure!(
                 count > 0,
                 "FEE_PAYERS is 0, so the wallet pays itself; set how many fee payers there are to be"
@@ -160,7 +155,7 @@ fn print_moved(moved: &[Moved], left: &[Part]) {
 
 /// Those of the settings, and those besides that hold something.
 fn shown<'a>(config: &Config, holdings: &'a Holdings) -> impl Iterator<Item = (usize, String, Lamports)> + use<'a> {
-    let used = config.fee_payers;
+    let used = config.wallet.fee_payers;
     let numbered = holdings.payers.iter().enumerate();
     let shown = numbered.filter(move |(number, (_, holds))| *number < used || *holds > Lamports::ZERO);
     shown.map(|(number, (payer, holds))| (number, payer.to_string(), *holds))
@@ -170,7 +165,8 @@ fn print_holdings(config: &Config, wallet: &str, holdings: &Holdings, price: Lam
     println!("wallet {wallet} {}", holdings.wallet);
     for (number, payer, holds) in shown(config, holdings) {
         let tickets = holdings.tickets_of(holds, price);
-        let used = if number < config.fee_payers { format!("{tickets} tickets") } else { "not used now".to_owned() };
+        let used =
+            if number < config.wallet.fee_payers { format!("{tickets} tickets") } else { "not used now".to_owned() };
         println!("{number:>6} {payer} {holds} ({used})");
     }
 }
@@ -189,7 +185,7 @@ fn print_json(
             "address": address,
             "balanceLamports": holds,
             "payableTickets": holdings.tickets_of(holds, price),
-            "used": number < config.fee_payers,
+            "used": number < config.wallet.fee_payers,
         })
     });
     let result = json!({

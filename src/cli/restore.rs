@@ -9,7 +9,7 @@ use super::SettingFlags;
 use crate::{
     app,
     backup::{self, Owner},
-    chain::{Chain as _, wallet::Wallet},
+    chain::Chain as _,
     clock::{Clock as _, SystemClock},
     config::{Config, Network},
     folder::DataFolder,
@@ -62,8 +62,8 @@ pub(super) async fn run(args: RestoreArgs, settings: &SettingFlags) -> anyhow::R
 /// What the books must belong to. A chain that does not answer now is asked again at the next start, which refuses books of
 /// another one.
 async fn owner(config: &Config) -> anyhow::Result<Owner> {
-    let path = config.wallet_path.as_ref().context("WALLET_PATH is missing; it says whose books to restore")?;
-    let authority = Wallet::load(path)?.address().to_string();
+    let authority = config.wallet.address()?.context("WALLET_PATH is missing; it says whose books to restore")?;
+    let authority = authority.to_string();
     let mut genesis_hash = config.network.genesis_hash().map(str::to_owned);
     if genesis_hash.is_none() {
         let (chain, _none) = app::connect(config, Vec::new()).await?;

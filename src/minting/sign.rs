@@ -19,7 +19,7 @@ use crate::{
         RecentBlockhash,
         instructions::TicketMint,
         transaction::{Allowance, Draft, Layout},
-        wallet::SignedTransaction,
+        wallet::{HalfSigned, SignedTransaction},
     },
     domain::{
         address::mint_seed,
@@ -47,6 +47,12 @@ struct Rider {
     alone: bool,
 }
 
+/// A transaction that has the signatures of the keys that are here.
+struct Drafted {
+    transaction: HalfSigned,
+    riders: Vec<Rider>,
+}
+
 /// A transaction that may be written ahead.
 struct Signed {
     attempt: OpenAttempt,
@@ -66,15 +72,17 @@ pub(super) async fn sign_and_record(
     let rent = price.without_fees();
     let allotted = Allotted::of(shared, &prepared, rent).await?;
     let for_signing = Arc::clone(shared);
-    let terms = Terms { ride, mint_rent: price.mint_rent_lamports, signature_fee: price.signature_fee_lamports };
-    let sign = move || sign_all(&for_signing, prepared, terms, budget, allotted, &blockhash);
-    let (mut signed, refused) = simulation::aside(sign).await.ok_or(StoreError::Closed)??;
+    let signature_fee = price.signature_fee_lamports;
+    let terms = Terms { ride, mint_rent: price.mint_rent_lamports, signature_fee };
+    let draft = move || draft_all(&for_signing, prepared, terms, budget, allotted, &blockhash.hash);
+    let (drafted, refused) = simulation::aside(draft).await.ok_or(StoreError::Closed)??;
     if !refused.is_empty() {
         tracing::warn!(tickets = refused.len(), "tickets fail, because their batches' budgets are used up");
         shared.settle(Vec::new(), refused).await?;
         // Others may wait behind them.
         shared.work.notify_one();
     }
+    let mut signed = complete(shared, drafted, signature_fee, &blockhash).await?;
 
     #[cfg(feature = "failpoints")]
     if simulation::sabotaged("send before write-ahead") {
@@ -136,24 +144,25 @@ struct Terms {
     signature_fee: Lamports,
 }
 
-fn sign_all(
+/// Drafts the transactions of a chunk, and signs them with the keys that are here.
+fn draft_all(
     shared: &Shared,
     prepared: Vec<Prepared>,
     Terms { ride, mint_rent, signature_fee }: Terms,
     mut budget: Budget,
     mut allotted: Allotted,
-    blockhash: &RecentBlockhash,
-) -> Result<(Vec<Signed>, Vec<Settlement>), StepError> {
+    blockhash: &Hash,
+) -> Result<(Vec<Drafted>, Vec<Settlement>), StepError> {
     let riders = prepared.into_iter().map(|ticket| rider(shared, ticket, mint_rent));
     let riders: Vec<Rider> = riders.collect::<Result<_, _>>()?;
-    let (mut signed, mut refused) = (Vec::with_capacity(riders.len()), Vec::new());
+    let (mut drafted, mut refused) = (Vec::with_capacity(riders.len()), Vec::new());
     for pack in packs(riders, ride, |rider| rider.alone) {
         let payer = if pack.len() > 1 { budget.take(pack.len() as u64) } else { None };
         if let Some(payer) = payer
-            && let Some(transaction) = sign_together(shared, payer, &pack, ride.layout, &blockhash.hash)?
+            && let Some(transaction) = draft_together(shared, payer, &pack, ride.layout, blockhash)?
             && allotted.take(&mint_ids(&pack), fee_of(&pack, signature_fee)).is_ok()
         {
-            signed.push(Signed::new(transaction, signature_fee, pack, blockhash));
+            drafted.push(Drafted { transaction, riders: pack });
             continue;
         }
         for rider in pack {
@@ -164,11 +173,11 @@ fn sign_all(
                 refused.push(budget::refused(rider.open.mint_id, failure));
                 continue;
             }
-            let transaction = sign(shared, payer, alone, Layout::Legacy, &blockhash.hash)?;
-            signed.push(Signed::new(transaction, signature_fee, vec![rider], blockhash));
+            let transaction = draft(shared, payer, alone, Layout::Legacy, blockhash)?;
+            drafted.push(Drafted { transaction, riders: vec![rider] });
         }
     }
-    Ok((signed, refused))
+    Ok((drafted, refused))
 }
 
 fn mint_ids(riders: &[Rider]) -> Vec<i64> {
@@ -178,6 +187,33 @@ fn mint_ids(riders: &[Rider]) -> Vec<i64> {
 /// What the network takes for a transaction with these tickets.
 fn fee_of(riders: &[Rider], signature_fee: Lamports) -> Lamports {
     signature_fee + allowance_of(riders).priority_fee()
+}
+
+/// Has a signer on another machine add its signatures, if there is one. What it signs goes on; the tickets of the others are as
+/// they were: pending, with nothing in the books.
+async fn complete(
+    shared: &Shared,
+    drafted: Vec<Drafted>,
+    signature_fee: Lamports,
+    blockhash: &RecentBlockhash,
+) -> Result<Vec<Signed>, StepError> {
+    let wanted = drafted.len();
+    let (transactions, riders): (Vec<_>, Vec<_>) = drafted.into_iter().map(|it| (it.transaction, it.riders)).unzip();
+    let (mut signed, mut fault) = (Vec::with_capacity(wanted), None);
+    for (transaction, riders) in shared.wallet.complete(transactions).await.into_iter().zip(riders) {
+        match transaction {
+            Ok(transaction) => signed.push(Signed::new(transaction, signature_fee, riders, blockhash)),
+            Err(error) => fault = fault.or(Some(error)),
+        }
+    }
+    match fault {
+        Some(error) if signed.is_empty() => return Err(error.into()),
+        Some(error) => {
+            tracing::warn!(%error, signed = signed.len(), wanted, "not all is signed; the rest is tried again");
+        }
+        None => {}
+    }
+    Ok(signed)
 }
 
 /// Puts tickets together that ride together, in their order.
@@ -224,31 +260,31 @@ fn rider(shared: &Shared, ticket: Prepared, mint_rent: Lamports) -> Result<Rider
 }
 
 /// None if they do not fit into one transaction.
-fn sign_together(
+fn draft_together(
     shared: &Shared,
     payer: Pubkey,
     pack: &[Rider],
     layout: Layout,
     blockhash: &Hash,
-) -> Result<Option<SignedTransaction>, StepError> {
-    match sign(shared, payer, pack, layout, blockhash) {
-        Ok(signed) => Ok(Some(signed).filter(|signed| signed.bytes.len() <= layout.most_bytes())),
+) -> Result<Option<HalfSigned>, StepError> {
+    match draft(shared, payer, pack, layout, blockhash) {
+        Ok(drafted) => Ok(Some(drafted).filter(|drafted| drafted.bytes() <= layout.most_bytes())),
         Err(StepError::Compile(_too_many_accounts)) => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-fn sign(
+fn draft(
     shared: &Shared,
     payer: Pubkey,
     riders: &[Rider],
     layout: Layout,
     blockhash: &Hash,
-) -> Result<SignedTransaction, StepError> {
+) -> Result<HalfSigned, StepError> {
     let authority = shared.wallet.address();
     let tickets = riders.iter().map(|rider| rider.to_mint.clone()).collect();
     let draft = Draft { authority, payer, tickets, allowance: allowance_of(riders) };
-    Ok(shared.wallet.sign(draft.message(layout, blockhash)?)?)
+    Ok(shared.wallet.sign_here(draft.message(layout, blockhash)?)?)
 }
 
 impl Signed {

@@ -13,7 +13,6 @@ use solana_instruction::Instruction;
 use solana_message::{Message, VersionedMessage};
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
-use solana_signer::SignerError;
 use solana_system_interface::instruction::transfer;
 use solana_transaction_error::TransactionError;
 use thiserror::Error;
@@ -21,7 +20,11 @@ use tokio::time::Instant;
 
 use super::Holdings;
 use crate::{
-    chain::{Chain, ChainError, instructions::signature_fee, wallet::Wallet},
+    chain::{
+        Chain, ChainError,
+        instructions::signature_fee,
+        wallet::{SignError, Wallet},
+    },
     domain::lamports::Lamports,
     folder::{FolderError, Outbox},
 };
@@ -48,7 +51,7 @@ pub enum TransferError {
     Folder(#[from] FolderError),
     /// The wallet cannot sign.
     #[error("a transfer cannot be signed: {0}")]
-    Sign(#[from] SignerError),
+    Sign(#[from] SignError),
     /// A level at which nothing could be paid.
     #[error("{each} is too little to pay for a ticket, which takes {least} in a fee payer; give each at least that")]
     TooLow {
@@ -285,7 +288,7 @@ impl Transfers {
         for _ in 0..TRIES {
             let blockhash = self.chain.latest_blockhash().await?;
             let message = Message::new_with_blockhash(instructions, Some(&payer), &blockhash.hash);
-            let signed = self.wallet.sign(VersionedMessage::Legacy(message))?;
+            let signed = self.wallet.sign(VersionedMessage::Legacy(message)).await?;
             let written = Written {
                 signature: signed.signature.to_string(),
                 transaction: STANDARD.encode(&signed.bytes),

@@ -21,7 +21,7 @@ fn create_key(office: &TestBox, folder: &std::path::Path, name: &str, role: &str
 
 fn environment(office: &TestBox) -> Vec<(&'static str, &'static str)> {
     let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-    let wallet = office.app.config.wallet_path.as_ref().unwrap().display().to_string();
+    let wallet = office.app.config.wallet.key_file.as_ref().unwrap().display().to_string();
     let data = office.app.config.data_dir.display().to_string();
     vec![("NETWORK", "localnet"), ("WALLET_PATH", leak(wallet)), ("DATA_DIR", leak(data))]
 }

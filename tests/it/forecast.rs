@@ -29,7 +29,7 @@ async fn batch(office: &TestBox, result: &Value) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_forecast_holds_for_the_next_batch_and_is_compared() {
+async fn a_forecast_of_the_next_batch_is_kept_and_compared() {
     let folder = tempfile::tempdir().unwrap();
     let (wallet, _) = wallet(folder.path(), 100 * SOL);
     let proxy = Proxy::start(chain().rpc_url(), plan(30, Some("1"), Duration::from_millis(50))).await;
@@ -61,25 +61,24 @@ async fn a_forecast_holds_for_the_next_batch_and_is_compared() {
     let (_, dry_run) = office.post("/admin/batch-mint?dryRun=true", &body).await;
     assert_eq!(dry_run["forecast"]["signedAgainShare"], forecast["signedAgainShare"]);
 
-    // Other work on this machine may slow one batch down; it is in the record of the next.
-    let mut name = "second";
-    let within = loop {
-        let told = estimate(&office, 200).await["signedAgainShare"].clone();
-        let result = office.mint("v", &tickets(name, 200)).await;
-        let kept = batch(&office, &result).await;
-        assert_eq!(result["forecast"]["durationSeconds"], kept["durationSeconds"]);
-        assert_eq!(kept["signedAgainShare"], told);
-        if kept["actual"]["withinRange"] == true {
-            break kept;
-        }
-        assert_eq!(name, "second", "two in a row were out of their range: {kept:#}");
-        name = "third";
+    // What was told is kept, and compared with what came of it. How well it holds depends on what else this machine does.
+    let told = estimate(&office, 200).await["signedAgainShare"].clone();
+    let result = office.mint("v", &tickets("second", 200)).await;
+    let kept = batch(&office, &result).await;
+    assert_eq!(result["forecast"]["durationSeconds"], kept["durationSeconds"]);
+    assert_eq!(kept["signedAgainShare"], told);
+    assert!(kept["explanation"].as_str().unwrap().starts_with("about "), "{kept}");
+    let holds = |figure: &str| {
+        let at = |end: &str| kept[figure][end].as_f64().unwrap();
+        (at("low")..=at("high")).contains(&kept["actual"][figure].as_f64().unwrap())
     };
-    assert!(within["explanation"].as_str().unwrap().starts_with("about "), "{within}");
+    let within = holds("durationSeconds") && holds("signedAgainShare");
+    assert_eq!(kept["actual"]["withinRange"], within, "{kept:#}");
     let metrics = office.request(reqwest::Method::GET, "/metrics").send().await.unwrap().text().await.unwrap();
-    let compared = if name == "second" { 1 } else { 2 };
-    assert!(metrics.contains("boxoffice_forecasts_total{outcome=\"within\"} "), "{metrics}");
-    assert!(metrics.contains(&format!("boxoffice_forecast_error_ratio_count {compared}")), "{metrics}");
+    let compared = |outcome: &str| metrics.contains(&format!("boxoffice_forecasts_total{{outcome=\"{outcome}\"}} 1"));
+    assert_eq!(compared("within"), holds("durationSeconds"), "{metrics}");
+    assert_eq!(compared("below") || compared("above"), !holds("durationSeconds"), "{metrics}");
+    assert!(metrics.contains("boxoffice_forecast_error_ratio_count 1"), "{metrics}");
     // Tickets that are known already are not expected to do anything.
     let again = office.mint("v", &tickets("second", 200)).await;
     assert_eq!(again["forecast"], Value::Null);

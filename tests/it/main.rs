@@ -74,5 +74,7 @@ mod publish;
 mod reconcile;
 #[cfg(feature = "localnet")]
 mod seed_contract;
+#[cfg(all(feature = "localnet", feature = "remote-signers"))]
+mod signers;
 #[cfg(feature = "localnet")]
 mod spending;

@@ -25,7 +25,7 @@ use crate::support::{
 };
 
 fn payers(key: &Path, count: usize) -> Vec<Pubkey> {
-    Wallet::load(key).unwrap().with_payers(count).payers()
+    Wallet::load(key).unwrap().with_payers(count).unwrap().payers()
 }
 
 async fn holds(address: &Pubkey) -> u64 {

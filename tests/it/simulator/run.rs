@@ -92,7 +92,7 @@ fn write_key(folder: &Path, key: &Keypair) {
 }
 
 fn wallet(folder: &Path, options: Options) -> Wallet {
-    Wallet::load(&folder.join("wallet.json")).unwrap().with_payers(options.payers)
+    Wallet::load(&folder.join("wallet.json")).unwrap().with_payers(options.payers).unwrap()
 }
 
 async fn live(world: &Arc<World>, folder: &Path, venue: &mut Venue, bad: bool) -> End {

@@ -23,9 +23,10 @@ use std::{
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use reqwest::Url;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use solana_commitment_config::CommitmentConfig;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 pub use alerts::AlertSettings;
 pub use cache::{CacheSettings, RedisSettings};
@@ -107,9 +108,33 @@ impl Network {
         Self::ALL.into_iter().find(|network| network.genesis_hash() == Some(hash))
     }
 
+    /// Pages of the Solana Foundation's explorer for transactions and accounts; none for a chain that it cannot see.
+    #[must_use]
+    pub fn explorer(self) -> Option<Explorer> {
+        let cluster = match self {
+            Self::Embedded | Self::Localnet => return None,
+            Self::Devnet => "?cluster=devnet",
+            Self::Testnet => "?cluster=testnet",
+            Self::MainnetBeta => "",
+        };
+        let page = |kind: &str| format!("https://explorer.solana.com/{kind}{cluster}");
+        Some(Explorer { transaction: page("tx/{signature}"), address: page("address/{address}") })
+    }
+
     fn slot(self) -> Duration {
         Duration::from_millis(if self == Self::MainnetBeta { MAINNET_SLOT_MS } else { SLOT_MS })
     }
+}
+
+/// Addresses of an explorer's pages.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Explorer {
+    /// Of a transaction, with `{signature}` in place of its signature.
+    #[schema(example = "https://explorer.solana.com/tx/{signature}?cluster=devnet")]
+    pub transaction: String,
+    /// Of an account, with `{address}` in place of its address.
+    #[schema(example = "https://explorer.solana.com/address/{address}?cluster=devnet")]
+    pub address: String,
 }
 
 impl fmt::Display for Network {
@@ -206,6 +231,8 @@ pub struct Config {
     pub allowed_ips: Vec<IpNet>,
     /// `TRUSTED_PROXIES`: whose word counts on where a request comes from.
     pub trusted_proxies: Vec<IpNet>,
+    /// `PUBLIC_STATUS`: whether a few numbers are shown without a key.
+    pub public_status: bool,
     /// `RATE_LIMIT_MAX`, `RATE_LIMIT_READ_MAX`, `RATE_LIMIT_WINDOW_MS`.
     pub rate_limits: RateLimits,
     /// `PACKING`: whether several tickets ride in one transaction where the network takes that.
@@ -356,6 +383,7 @@ impl Config {
         let admin_api_key = admin_api_key(values, network_or_default);
         let allowed_ips = values.optional("ALLOWED_IPS", networks).unwrap_or_default();
         let trusted_proxies = values.optional("TRUSTED_PROXIES", networks).unwrap_or_default();
+        let public_status = values.parse("PUBLIC_STATUS", boolean);
         let writes = values.parse("RATE_LIMIT_MAX", count_or_off);
         let reads = values.parse("RATE_LIMIT_READ_MAX", count_or_off);
         let window = values.parse("RATE_LIMIT_WINDOW_MS", |text| number::<u64>(text, 1_000, 86_400_000));
@@ -398,6 +426,7 @@ impl Config {
             admin_key_name: access::SETTING,
             allowed_ips,
             trusted_proxies,
+            public_status: public_status?,
             rate_limits: RateLimits { writes: writes?, reads: reads?, window: Duration::from_millis(window?) },
             packing: packing?,
             pacing: Pacing {

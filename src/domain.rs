@@ -17,3 +17,4 @@ pub mod mint;
 pub mod quiet_hours;
 pub mod spending;
 pub mod ticket;
+pub mod ticket_file;

@@ -22,12 +22,16 @@ mod limits;
 mod metrics;
 mod mints;
 mod openapi;
+mod page;
 mod pages;
 mod reconcile;
 mod requests;
 mod server;
+mod session;
 mod stats;
+mod status;
 mod system;
+mod tickets;
 mod writes;
 
 use std::{
@@ -72,6 +76,7 @@ struct Api {
     gauges: Arc<metrics::Gauges>,
     probe: Arc<health::Probe>,
     bodies: Arc<Semaphore>,
+    last_look: Arc<status::LastLook>,
 }
 
 /// Serves the API until `stop` is cancelled; requests under way are finished first.
@@ -93,6 +98,7 @@ pub(crate) async fn serve(
         gauges: Arc::new(metrics::Gauges::new(&app.registry)?),
         probe: Arc::default(),
         bodies: Arc::new(Semaphore::new(writes::MAX_BODIES)),
+        last_look: Arc::default(),
         stop: stop.clone(),
         app,
     };
@@ -111,8 +117,11 @@ fn router(api: Api) -> Router {
         .routes(routes!(events::follow))
         .routes(routes!(mints::list))
         .routes(routes!(mints::of_ticket))
+        .routes(routes!(mints::attempts))
         .routes(routes!(stats::of_venue))
         .routes(routes!(system::status))
+        .routes(routes!(status::follow))
+        .routes(routes!(session::session))
         .routes(routes!(audit::list))
         .routes(routes!(reconcile::history))
         .routes(routes!(alerts::list))
@@ -123,6 +132,7 @@ fn router(api: Api) -> Router {
     // No timeout here: a batch may be waited for, and a large venue takes its time to compare.
     let writes = OpenApiRouter::new()
         .routes(writes::write(&api, routes!(batches::mint)))
+        .routes(writes::file(&api, tickets::MEDIA_TYPES, routes!(tickets::read)))
         .routes(writes::write(&api, routes!(reconcile::reconcile)))
         .routes(writes::write(&api, routes!(reconcile::fix)))
         .routes(writes::write(&api, routes!(jobs::run)))
@@ -145,9 +155,11 @@ fn router(api: Api) -> Router {
         .routes(routes!(health::ready))
         .routes(routes!(health::full))
         .routes(routes!(content::by_cid))
+        .routes(routes!(status::public))
         .merge(collectors)
         .split_for_parts();
-    let router = public.nest("/admin", admin).merge(openapi::routes(of_public.nest("/admin", of_admin)));
+    let router =
+        public.nest("/admin", admin).merge(page::routes()).merge(openapi::routes(of_public.nest("/admin", of_admin)));
     layered(router, api)
 }
 

@@ -6,6 +6,7 @@
 mod accept;
 mod alerts;
 mod answers;
+mod attempt_history;
 mod attempts;
 mod audit;
 pub mod backup;
@@ -46,6 +47,7 @@ pub use accept::{Accepted, DOOR_BATCH, Entry, NewBatch, NewTicket, Preview, Prev
 pub(crate) use alerts::Compose;
 pub use alerts::{AlertFilter, AlertRecord, Attempt, DeliveryRecord, NewDelivery, Place, QueuedDelivery};
 pub use answers::KeptAnswer;
+pub use attempt_history::AttemptRecord;
 pub use attempts::{LastAttempt, NewAttempt, OpenAttempt, OpenTicket, PendingMint, Published};
 pub use audit::{AuditRecord, NewAuditRecord};
 pub use batches::{BatchEntry, BatchFilter, BatchRecord};

@@ -36,6 +36,7 @@ pub const SETTINGS: &[Setting] = &[
     Setting { secret: true, ..setting("server", "ADMIN_API_KEY", "") },
     setting("server", "ALLOWED_IPS", ""),
     setting("server", "TRUSTED_PROXIES", ""),
+    setting("server", "PUBLIC_STATUS", "false"),
     setting("server", "RATE_LIMIT_MAX", "10"),
     setting("server", "RATE_LIMIT_READ_MAX", "600"),
     setting("server", "RATE_LIMIT_WINDOW_MS", "60000"),

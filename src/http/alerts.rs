@@ -170,6 +170,12 @@ pub(super) async fn list(
     Ok(page.answer(next_cursor, &["admin", "alerts"], &filters, |next_cursor| AlertPage { alerts, next_cursor }))
 }
 
+/// The newest open incidents, without their messages.
+pub(super) async fn open(api: &Api, limit: usize) -> Result<Vec<Incident>, Problem> {
+    let filter = AlertFilter { open: Some(true), after: None };
+    Ok(api.app.store.alerts(filter, limit).await?.into_iter().map(Incident::from).collect())
+}
+
 /// Cursors are numbers: those of incidents that are over are negative.
 fn number(place: Place) -> i64 {
     match place {

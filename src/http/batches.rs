@@ -237,7 +237,7 @@ pub(super) async fn list(
 ) -> Result<Response, Problem> {
     let ListParameters { venue_id, limit, cursor } = parameters;
     let page = PageRequest::checked(limit.as_deref(), cursor.as_deref())?;
-    let filter = BatchFilter { venue_id: venue_id.clone(), before_id: page.before_id };
+    let filter = BatchFilter { venue_id: venue_id.clone(), open: false, before_id: page.before_id };
     let mut records = api.app.store.batches(filter, page.rows()).await?;
     let next_cursor = page.cut(&mut records, |record| record.id);
     let batches = records.into_iter().map(|record| Batch::new(&api, record)).collect();

@@ -36,10 +36,7 @@ pub(super) async fn by_cid(
     let id = ContentId::parse(&cid).ok_or_else(missing)?;
     let (media_type, size) = api.app.content.describe(id).await?.ok_or_else(missing)?;
     let etag = format!("\"{id}\"");
-    let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
-    let mut tags = tags.flat_map(|tags| tags.split(',')).map(str::trim);
-    // Weakly, as RFC 9110 compares here.
-    let known = tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag);
+    let known = is_known(&headers, &etag);
     let fixed = [
         // Pages of others show these images: that is what they are for.
         (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin".to_owned()),
@@ -53,6 +50,14 @@ pub(super) async fn by_cid(
     }
     let told = [(header::CONTENT_TYPE, media_type), (header::CONTENT_LENGTH, size.to_string())];
     Ok((fixed, told, Body::from_stream(pieces(api.app.content.clone(), id, size))).into_response())
+}
+
+/// Whether the client has what a tag stands for.
+pub(super) fn is_known(headers: &HeaderMap, etag: &str) -> bool {
+    let tags = headers.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
+    let mut tags = tags.flat_map(|tags| tags.split(',')).map(str::trim);
+    // Weakly, as RFC 9110 compares here.
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
 }
 
 /// A file piece by piece, each read when the client has taken the one before: whoever is slow holds one of them.

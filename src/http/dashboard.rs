@@ -30,15 +30,19 @@ pub(super) struct Dashboard {
 /// The numbers of the box, and the ten newest tickets.
 #[utoipa::path(get, path = "/dashboard", operation_id = "getDashboard", tag = "statistics", responses((status = 200, body = Dashboard)))]
 pub(super) async fn dashboard(State(api): State<Api>) -> Result<Json<Dashboard>, Problem> {
+    look(&api).await.map(Json)
+}
+
+pub(super) async fn look(api: &Api) -> Result<Dashboard, Problem> {
     let (counts, recent) =
         tokio::try_join!(api.app.store.counts(None), api.app.store.mints(MintFilter::default(), RECENT))?;
     let pending = counts.of(MintStatus::Pending).saturating_add(counts.of(MintStatus::Minting));
-    Ok(Json(Dashboard {
+    Ok(Dashboard {
         total_mints: counts.total(),
         pending_mints: pending,
         failed_mints: counts.of(MintStatus::Failed),
         recent_mints: recent.into_iter().map(Mint::from).collect(),
         mints_per_second: api.app.minter.rate().unwrap_or_default(),
         eta_seconds: api.app.minter.eta_seconds(pending),
-    }))
+    })
 }

@@ -18,6 +18,9 @@ const PROBE: Duration = Duration::from_secs(2);
 /// How long an answer counts.
 const FRESH: Duration = Duration::from_secs(1);
 
+/// The status of a box that cannot work.
+const UNAVAILABLE: &str = "unavailable";
+
 /// The last look.
 pub(super) type Probe = Mutex<Option<(Instant, Ready)>>;
 
@@ -102,9 +105,14 @@ pub(super) async fn full(State(api): State<Api>) -> (StatusCode, Json<FullHealth
     let uptime_seconds = api.started.elapsed().as_secs();
     let mut health = health(&api);
     if !ready.ready {
-        health.status = "unavailable";
+        health.status = UNAVAILABLE;
     }
     (status_of(ready.ready), Json(FullHealth { health, ready, held, funded, uptime_seconds }))
+}
+
+/// The box in a word, as `/health/full` has it.
+pub(super) async fn word(api: &Api) -> &'static str {
+    if probe(api).await.ready { health(api).status } else { UNAVAILABLE }
 }
 
 fn health(api: &Api) -> Health {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::rfc3339,
     domain::{failure::FailureCode, lamports::Lamports, mint::MintStatus, ticket::Fault, ticket::Ticket},
-    store::{MintFilter, MintRecord},
+    store::{AttemptRecord, MintFilter, MintRecord},
 };
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -120,6 +120,66 @@ impl From<MintRecord> for Mint {
     }
 }
 
+/// The transactions that were signed for a ticket, the oldest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Attempts {
+    attempts: Vec<Attempt>,
+}
+
+/// A transaction that was signed for a ticket.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = MintAttempt)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Attempt {
+    /// Base58.
+    signature: String,
+    /// `recorded`, `sent` and `unknown` are under way; `landed`, `rejected` and `dead` are final.
+    state: String,
+    /// When it was written ahead.
+    #[schema(format = DateTime)]
+    recorded_at: String,
+    #[schema(format = DateTime)]
+    settled_at: Option<String>,
+    slot: Option<u64>,
+    /// Why the chain refused it.
+    error: Option<String>,
+    /// What the network takes for it, once it is in a block.
+    fee_lamports: Lamports,
+    /// Tickets that ride in it.
+    tickets: u64,
+}
+
+/// What was signed for a ticket, and what became of it.
+#[utoipa::path(get, path = "/mints/{ticketId}/attempts", operation_id = "listAttempts", tag = "minting", params(("ticketId" = String, Path, example = "ticket-1"), TicketParameters),
+    responses((status = 200, body = Attempts),
+        (status = 404, body = ProblemBody, content_type = "application/problem+json", description = "No such ticket."),
+        (status = 409, body = ProblemBody, content_type = "application/problem+json",
+            description = "Several venues have it; `venueIds` names them.")))]
+pub(super) async fn attempts(
+    State(api): State<Api>,
+    Path(ticket_id): Path<String>,
+    Query(parameters): Query<TicketParameters>,
+) -> Result<Json<Attempts>, Problem> {
+    let mint = find(&api, ticket_id, parameters.venue_id).await?;
+    let attempts = api.app.store.attempts_of(mint.id).await?.into_iter().map(Attempt::from).collect();
+    Ok(Json(Attempts { attempts }))
+}
+
+impl From<AttemptRecord> for Attempt {
+    fn from(record: AttemptRecord) -> Self {
+        Self {
+            signature: record.signature,
+            state: record.state,
+            recorded_at: rfc3339(record.recorded_at_ms),
+            settled_at: record.settled_at_ms.map(rfc3339),
+            slot: record.slot,
+            error: record.error,
+            fee_lamports: record.fee,
+            tickets: record.tickets,
+        }
+    }
+}
+
 /// Tickets, newest first.
 #[utoipa::path(get, path = "/mints", operation_id = "listMints", tag = "minting", params(ListParameters),
     responses((status = 200, body = Page, headers(("link", description = "The next page, as rel=next")))))]
@@ -168,9 +228,13 @@ pub(super) async fn of_ticket(
     Path(ticket_id): Path<String>,
     Query(parameters): Query<TicketParameters>,
 ) -> Result<Json<Mint>, Problem> {
-    let mut records = api.app.store.mints_of_ticket(ticket_id, parameters.venue_id).await?;
+    find(&api, ticket_id, parameters.venue_id).await.map(|record| Json(record.into()))
+}
+
+async fn find(api: &Api, ticket_id: String, venue_id: Option<String>) -> Result<MintRecord, Problem> {
+    let mut records = api.app.store.mints_of_ticket(ticket_id, venue_id).await?;
     match (records.pop(), records.is_empty()) {
-        (Some(record), true) => Ok(Json(record.into())),
+        (Some(record), true) => Ok(record),
         (None, _) => Err(Problem::not_found("no ticket with this id has been accepted")),
         (Some(last), false) => {
             let mut venues: Vec<String> = records.into_iter().map(|record| record.venue_id).collect();

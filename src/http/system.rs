@@ -181,6 +181,10 @@ pub(super) struct SchedulerStatus {
 /// Every part of the box: wallet, cache, database, RPC endpoints, queue.
 #[utoipa::path(get, path = "/system/status", operation_id = "getSystemStatus", tag = "system", responses((status = 200, body = SystemStatus)))]
 pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
+    Json(look(&api).await)
+}
+
+pub(super) async fn look(api: &Api) -> SystemStatus {
     let app = &api.app;
     let asked = tokio::join!(app.balance.current(), app.store.counts(None), app.cache.stats(), app.publishing.status());
     let (known, counts, cache, publishers) = asked;
@@ -190,7 +194,7 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
     let open = pending.saturating_add(minting);
     let keep_back = app.config.limits.keep_back;
     let holdings = known.as_ref().map(|known| &known.holdings);
-    Json(SystemStatus {
+    SystemStatus {
         balance_monitor: BalanceStatus {
             wallet: app.authority.to_string(),
             balance: holdings.map(|holdings| holdings.wallet.as_sol()),
@@ -233,7 +237,7 @@ pub(super) async fn status(State(api): State<Api>) -> Json<SystemStatus> {
         network: app.config.network.as_str(),
         uptime_seconds: api.started.elapsed().as_secs(),
         timestamp: rfc3339(app.clock.now_ms()),
-    })
+    }
 }
 
 fn payers(app: &App, holdings: Option<&Holdings>) -> Vec<PayerStatus> {

@@ -68,8 +68,8 @@ type Route = UtoipaMethodRouter<Api>;
 #[derive(Clone, Copy, Debug)]
 struct Bodies {
     max_bytes: usize,
-    /// JSON, and said to be.
-    json: bool,
+    /// Of these media types, and said to be; of any if there are none.
+    kinds: &'static [&'static str],
     /// What to do about one that is too large.
     remedy: &'static str,
 }
@@ -77,12 +77,17 @@ struct Bodies {
 /// Has a route's requests carried out as this module says.
 pub(super) fn write(api: &Api, route: Route) -> Route {
     let remedy = "send the tickets in several batches";
-    carried_out(api, Bodies { max_bytes: MAX_BODY_BYTES, json: true, remedy }, route)
+    carried_out(api, Bodies { max_bytes: MAX_BODY_BYTES, kinds: &["application/json"], remedy }, route)
+}
+
+/// The same for a route that takes a text file of certain media types, none of which a form can send.
+pub(super) fn file(api: &Api, kinds: &'static [&'static str], route: Route) -> Route {
+    carried_out(api, Bodies { max_bytes: MAX_BODY_BYTES, kinds, remedy: "split the file" }, route)
 }
 
 /// The same for a route that takes a file of any type. It must not be a POST: those could be sent by a form of another site.
 pub(super) fn upload(api: &Api, max_bytes: usize, route: Route) -> Route {
-    carried_out(api, Bodies { max_bytes, json: false, remedy: "make the file smaller" }, route)
+    carried_out(api, Bodies { max_bytes, kinds: &[], remedy: "make the file smaller" }, route)
 }
 
 fn carried_out(api: &Api, bodies: Bodies, (schemas, paths, handler): Route) -> Route {
@@ -128,14 +133,17 @@ pub(super) fn prefers_async(headers: &HeaderMap) -> bool {
 }
 
 async fn read_whole(request: Request, bodies: Bodies) -> Result<(Request, [u8; 32]), Problem> {
-    let Bodies { max_bytes, json, remedy } = bodies;
+    let Bodies { max_bytes, kinds, remedy } = bodies;
     let (parts, body) = request.into_parts();
-    let kind = text(&parts.headers, "content-type").and_then(|kind| kind.split(';').next());
-    let is_json = kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+    let kind = text(&parts.headers, "content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
+    let fits = kinds.is_empty() || kinds.iter().any(|known| known.eq_ignore_ascii_case(kind));
     // Also what keeps a form of another web site from being taken for a request.
-    let not_json = || Problem::unsupported_media_type("the body must be sent as content-type: application/json");
-    if json && parts.headers.contains_key(header::CONTENT_TYPE) && !is_json {
-        return Err(not_json());
+    let unfit = || {
+        let detail = format!("the body must be sent as content-type: {}", kinds.join(" or "));
+        Problem::unsupported_media_type(&detail)
+    };
+    if parts.headers.contains_key(header::CONTENT_TYPE) && !fits {
+        return Err(unfit());
     }
     let length = text(&parts.headers, "content-length").and_then(|length| length.parse::<u64>().ok());
     // A client that asks first need not send it.
@@ -147,8 +155,8 @@ async fn read_whole(request: Request, bodies: Bodies) -> Result<(Request, [u8; 3
     };
     let broken = |_broken| Problem::bad_request("incomplete_body", "the body ended before it was complete");
     let body = read.map_err(broken)?.ok_or_else(|| Problem::body_too_large(max_bytes, remedy))?;
-    if json && !body.is_empty() && !is_json {
-        return Err(not_json());
+    if !body.is_empty() && !fits {
+        return Err(unfit());
     }
     let request = Request::from_parts(parts, Body::empty());
     let fingerprint = fingerprint(&request, &body);

@@ -100,10 +100,12 @@ impl Store {
     /// When the database cannot be read.
     pub async fn batches(&self, filter: BatchFilter, limit: usize) -> Result<Vec<BatchRecord>, StoreError> {
         self.read(move |connection| {
-            let BatchFilter { venue_id, before_id } = filter;
+            let BatchFilter { venue_id, open, before_id } = filter;
             // An index serves each form; `?1 IS NULL OR …` would read past all of them.
             let of_venue = if venue_id.is_some() { "venue_id = ?1" } else { "?1 IS NULL" };
-            let sql = format!("SELECT {COLUMNS} FROM batches WHERE {of_venue} AND id < ?2 ORDER BY id DESC LIMIT ?3");
+            let open = if open { "AND open > 0" } else { "" };
+            let sql =
+                format!("SELECT {COLUMNS} FROM batches WHERE {of_venue} AND id < ?2 {open} ORDER BY id DESC LIMIT ?3");
             let mut statement = connection.prepare_cached(&sql)?;
             let rows = statement.query_map(params![venue_id, before_id.unwrap_or(i64::MAX), limit], read_batch)?;
             Ok(rows.collect::<Result<_, _>>()?)
@@ -159,6 +161,8 @@ impl Store {
 pub struct BatchFilter {
     /// Of one venue.
     pub venue_id: Option<String>,
+    /// Only those that are not finished.
+    pub open: bool,
     /// Older than this row.
     pub before_id: Option<i64>,
 }

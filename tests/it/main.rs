@@ -65,6 +65,8 @@ mod packaging;
 #[cfg(feature = "localnet")]
 mod packing;
 #[cfg(feature = "localnet")]
+mod page;
+#[cfg(feature = "localnet")]
 mod payers;
 #[cfg(feature = "localnet")]
 mod pool;

@@ -33,17 +33,22 @@ async fn the_description_and_the_handlers_agree() {
         "/admin/jobs/{id}/run",
         "/admin/mints",
         "/admin/mints/{ticketId}",
+        "/admin/mints/{ticketId}/attempts",
         "/admin/reconcile/{venueId}",
         "/admin/reconcile/{venueId}/fix",
         "/admin/reconcile/{venueId}/history",
+        "/admin/session",
         "/admin/stats/{venueId}",
+        "/admin/status/events",
         "/admin/system/status",
+        "/admin/tickets/read",
         "/health",
         "/health/full",
         "/health/live",
         "/health/ready",
         "/ipfs/{cid}",
         "/metrics",
+        "/status",
     ];
     assert_eq!(paths.keys().map(String::as_str).collect::<BTreeSet<_>>(), BTreeSet::from(wanted));
     for (path, item) in paths {

@@ -60,6 +60,11 @@ async fn the_description_and_the_handlers_agree() {
             assert_eq!(operation["security"].is_array(), path.starts_with("/admin") || path == "/metrics", "{at}");
             // What is described exists: a path that no handler serves is answered by the fallback, without a method.
             let method: Method = method.to_uppercase().parse().unwrap();
+            if path == "/admin/status/events" {
+                // A stream without an end, which another test follows.
+                assert_eq!(office.request(method, path).send().await.unwrap().status(), StatusCode::OK);
+                continue;
+            }
             let found = answer(office.request(method.clone(), &path.replace(['{', '}'], ""))).await;
             let said = found.1["detail"].as_str().unwrap_or_default();
             assert!(

@@ -136,7 +136,7 @@ pub enum ChainError {
         retry_after: Option<Duration>,
     },
     /// Another HTTP status than 200.
-    #[error("the RPC endpoint {endpoint} answered HTTP {status}; check the key in SOLANA_RPC_URLS")]
+    #[error("the RPC endpoint {endpoint} answered HTTP {status}; check the address and the key in SOLANA_RPC_URLS")]
     Http {
         /// Scheme, host and port.
         endpoint: String,

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 
 use crate::{
     chain::{Chain, ChainError, instructions},
-    domain::{lamports::Lamports, spending::TicketPrice},
+    domain::{forecast::Allowed, lamports::Lamports, spending::TicketPrice},
 };
 
 pub use compute::ComputeUnits;
@@ -157,6 +157,12 @@ impl Pacing {
     #[expect(clippy::cast_precision_loss, reason = "a rate")]
     pub fn initial_rate(self) -> f64 {
         (self.wave_size as f64 / self.wave_gap.as_secs_f64()).clamp(1.0, MOST_PER_SECOND)
+    }
+
+    /// What it allows in a second, when `rate` transactions may be sent: waves are of tickets, whatever rides together.
+    #[must_use]
+    pub fn allowed(self, rate: f64) -> Allowed {
+        if self.adaptive { Allowed::Transactions(rate) } else { Allowed::Tickets(self.initial_rate()) }
     }
 
     /// Seconds from the request to the last confirmation of `count` tickets, when `together` of them ride in a transaction and

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     chain::{Chain, EndpointSends},
     clock::{Clock, SharedClock},
-    domain::forecast::{EndpointHour, Forecast, LONGEST_HOURS, MintHour, Question},
+    domain::forecast::{Allowed, EndpointHour, Forecast, LONGEST_HOURS, MintHour, Question},
     store::{BatchRecord, Record, Store, StoreError, peek_record},
 };
 pub use live::Ended;
@@ -76,25 +76,25 @@ pub fn from_books(
     chain: &dyn Chain,
     clock: &dyn Clock,
     tickets: u64,
-    allowed_per_second: f64,
+    allowed: Allowed,
     slot: Duration,
 ) -> Forecast {
     let (endpoints, now_ms) = (chain.sends(), clock.now_ms());
     let record = peek_record(folder, &record_name(&endpoints), since_hour(now_ms));
-    forecast(record, endpoints, (tickets, 0), allowed_per_second, slot, now_ms)
+    forecast(record, endpoints, (tickets, 0), allowed, slot, now_ms)
 }
 
 fn forecast(
     Record { hours, sends }: Record,
     endpoints: Vec<EndpointSends>,
     (tickets, waiting): (u64, u64),
-    allowed_per_second: f64,
+    allowed: Allowed,
     slot: Duration,
     now_ms: i64,
 ) -> Forecast {
     let endpoints: Vec<_> = endpoints.into_iter().map(|endpoint| (endpoint.counts.endpoint, endpoint.state)).collect();
     let slot_seconds = slot.as_secs_f64();
-    let question = Question { tickets, waiting, now_ms, allowed_per_second, slot_seconds, endpoints: &endpoints };
+    let question = Question { tickets, waiting, now_ms, allowed, slot_seconds, endpoints: &endpoints };
     Forecast::new(&question, &hours, &sends)
 }
 
@@ -190,14 +190,14 @@ impl Forecaster {
 
     /// What to expect of `tickets` that come after `waiting` others.
     #[must_use]
-    pub fn forecast(&self, tickets: u64, waiting: u64, allowed_per_second: f64, slot: Duration) -> Forecast {
+    pub fn forecast(&self, tickets: u64, waiting: u64, allowed: Allowed, slot: Duration) -> Forecast {
         let now_ms = self.shared.clock.now_ms();
         let Record { mut hours, mut sends } = lock(&self.shared.written).clone();
         let fresh = self.fresh(now_ms);
         hours.extend(fresh.hours);
         sends.extend(fresh.sends);
         let record = Record { hours: merged(hours), sends };
-        forecast(record, self.shared.chain.sends(), (tickets, waiting), allowed_per_second, slot, now_ms)
+        forecast(record, self.shared.chain.sends(), (tickets, waiting), allowed, slot, now_ms)
     }
 
     /// A batch is done: how good its forecast was goes to the instruments.

@@ -60,7 +60,7 @@ use crate::{
     clock::SharedClock,
     domain::{
         document::{Image, metadata_json},
-        forecast::Forecast,
+        forecast::{Allowed, Forecast},
         mint::AttemptState,
         quiet_hours::QuietHours,
         spending::{SpendingLimits, TicketPrice},
@@ -316,6 +316,10 @@ impl Minter {
         self.shared.rate.get()
     }
 
+    fn allowed(&self) -> Allowed {
+        self.shared.settings.pacing.allowed(self.allowed_rate())
+    }
+
     /// How transactions with several tickets are laid out, as the network takes them now.
     #[must_use]
     pub fn layout(&self) -> Layout {
@@ -348,7 +352,7 @@ impl Minter {
     pub async fn forecast(&self, tickets: u64) -> Result<Forecast, StoreError> {
         let at_the_door = tickets <= DOOR_BATCH as u64;
         let waiting = if at_the_door { 0 } else { self.shared.store.waiting_tickets(self.shared.now_ms()).await? };
-        Ok(self.shared.forecaster.forecast(tickets, waiting, self.allowed_rate(), self.shared.settings.pacing.slot))
+        Ok(self.shared.forecaster.forecast(tickets, waiting, self.allowed(), self.shared.settings.pacing.slot))
     }
 
     /// Seconds until `waiting` tickets are settled: at the present speed, or else as the pacing allows.

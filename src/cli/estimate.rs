@@ -35,8 +35,8 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
         .with_priority_fees(config.priority_fees)
         .with_signatures(signatures(config.wallet.fee_payers));
     let price = prices.ticket().await?;
-    let (rate, slot) = (config.pacing.initial_rate(), config.pacing.slot);
-    let forecast = from_books(&config.data_dir, chain.as_ref(), &SystemClock, args.count, rate, slot);
+    let (allowed, slot) = (config.pacing.allowed(config.pacing.initial_rate()), config.pacing.slot);
+    let forecast = from_books(&config.data_dir, chain.as_ref(), &SystemClock, args.count, allowed, slot);
     // What a network takes beyond one ticket to a transaction only a box with a wallet finds out.
     let seconds = config.pacing.seconds_for(args.count, 1, config.pacing.initial_rate());
     let estimate = Estimate::new(args.count, price, 1, seconds);
@@ -62,6 +62,11 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
         println!("  {name:<30} {lamports}");
     }
     println!("and take about {} s", estimate.estimated_time_seconds);
+    if config.packing && args.count > 1 {
+        println!(
+            "with one ticket in a transaction; `boxoffice mint FILE --dry-run` finds out whether several ride together"
+        );
+    }
     println!("forecast: {}", forecast.explanation);
     Ok(ExitCode::SUCCESS)
 }

@@ -33,6 +33,24 @@ const LEAST_SPREAD: f64 = 0.15;
 /// From the last send to settlement as long as nothing else is known, in slots.
 const USUAL_SLOTS: f64 = 2.5;
 
+/// What a pace allows in a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Allowed {
+    /// So many transactions, however many tickets ride in each.
+    Transactions(f64),
+    /// So many tickets, however few transactions they take.
+    Tickets(f64),
+}
+
+impl Allowed {
+    fn transactions(self, tickets_in_each: f64) -> f64 {
+        match self {
+            Self::Transactions(rate) => rate,
+            Self::Tickets(rate) => rate / tickets_in_each.max(1.0),
+        }
+    }
+}
+
 /// What is asked, and how things stand.
 #[derive(Clone, Debug)]
 pub struct Question<'a> {
@@ -42,8 +60,8 @@ pub struct Question<'a> {
     pub waiting: u64,
     /// Unix milliseconds.
     pub now_ms: i64,
-    /// Transactions a second that may be sent now.
-    pub allowed_per_second: f64,
+    /// What the pace allows now.
+    pub allowed: Allowed,
     /// Time between two blocks, in seconds.
     pub slot_seconds: f64,
     /// The endpoints of the settings.
@@ -177,7 +195,7 @@ impl Forecast {
             transactions,
             signed_again: hours.iter().fold(0_u64, |sum, hour| sum.saturating_add(hour.again)),
             tickets_per_second: speed.map(|(mean, _)| round(mean)),
-            allowed_per_second: round(question.allowed_per_second),
+            allowed_per_second: round(question.allowed.transactions(sums.tickets_per_transaction())),
             waiting_tickets: question.waiting,
             endpoints: question.endpoints.iter().map(|(name, state)| basis_of(name, *state, &sends)).collect(),
         };
@@ -269,7 +287,7 @@ impl Sums {
     fn duration(&self, question: &Question<'_>) -> Option<Expected> {
         let tickets = as_f64(question.tickets.saturating_add(question.waiting));
         let per_transaction = self.tickets_per_transaction();
-        let allowed = question.allowed_per_second * per_transaction;
+        let allowed = question.allowed.transactions(per_transaction) * per_transaction;
         let known = self.speed();
         let (usual, spread) = known.unwrap_or((allowed, allowed / 2.0));
         let spread = (2.0 * spread).max(usual * LEAST_SPREAD);

@@ -174,7 +174,7 @@ impl Minter {
     async fn forecast_of(&self, new: u64, not_before_ms: Option<i64>) -> Result<Forecast, StoreError> {
         let Shared { forecaster, settings, clock, .. } = &*self.shared;
         if not_before_ms.is_some_and(|not_before_ms| not_before_ms > clock.now_ms()) {
-            return Ok(forecaster.forecast(new, 0, self.allowed_rate(), settings.pacing.slot));
+            return Ok(forecaster.forecast(new, 0, self.allowed(), settings.pacing.slot));
         }
         self.forecast(new).await
     }

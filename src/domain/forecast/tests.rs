@@ -39,9 +39,13 @@ fn ask(tickets: u64, hours: &[MintHour]) -> Forecast {
 }
 
 fn ask_with(tickets: u64, waiting: u64, allowed_per_second: f64, hours: &[MintHour]) -> Forecast {
+    ask_at(Allowed::Transactions(allowed_per_second), tickets, waiting, hours)
+}
+
+fn ask_at(allowed: Allowed, tickets: u64, waiting: u64, hours: &[MintHour]) -> Forecast {
     let endpoints = [(NAME.to_owned(), EndpointState::Well)];
     let now_ms = NOW_HOUR * 3_600_000 + 1_234;
-    let question = Question { tickets, waiting, now_ms, allowed_per_second, slot_seconds: 0.4, endpoints: &endpoints };
+    let question = Question { tickets, waiting, now_ms, allowed, slot_seconds: 0.4, endpoints: &endpoints };
     Forecast::new(&question, hours, &[])
 }
 
@@ -187,6 +191,15 @@ fn what_makes_no_sense_is_left_out() {
     }
 }
 
+/// Waves are of tickets: that several of them ride together makes them no quicker.
+#[test]
+fn a_pace_of_tickets_is_not_multiplied_by_those_that_ride_together() {
+    let together = [MintHour { tickets: 900, ..hour(0, 300, 0) }];
+    let expected = |allowed| ask_at(allowed, 1_000, 0, &together).duration_seconds.unwrap().expected;
+    let (waves, transactions) = (expected(Allowed::Tickets(50.0)), expected(Allowed::Transactions(50.0)));
+    assert!((19.0..30.0).contains(&waves) && (6.0..15.0).contains(&transactions), "{waves} s and {transactions} s");
+}
+
 /// At a time before the record began, nothing is known; and clocks of any year have an answer.
 #[test]
 fn clocks_that_jump_do_no_harm() {
@@ -196,7 +209,7 @@ fn clocks_that_jump_do_no_harm() {
             tickets: 100,
             waiting: 0,
             now_ms,
-            allowed_per_second: 10.0,
+            allowed: Allowed::Transactions(10.0),
             slot_seconds: 0.4,
             endpoints: &endpoints,
         };
@@ -227,7 +240,7 @@ fn endpoints_are_named_with_what_they_took() {
         tickets: 1,
         waiting: 0,
         now_ms: NOW_HOUR * 3_600_000,
-        allowed_per_second: 10.0,
+        allowed: Allowed::Transactions(10.0),
         slot_seconds: 0.4,
         endpoints: &endpoints,
     };

@@ -12,20 +12,6 @@ use tokio::{
 use crate::support::*;
 
 /// Makes a key as an operator does, beside the running box.
-fn create_key(office: &TestBox, folder: &std::path::Path, name: &str, role: &str) -> String {
-    let made = run(folder, &["key", "create", name, "--role", role], &environment(office));
-    assert!(made.status.success(), "{}", stderr(&made));
-    assert!(!stderr(&made).contains(stdout(&made).trim()), "the key goes to standard output only");
-    stdout(&made).trim().to_owned()
-}
-
-fn environment(office: &TestBox) -> Vec<(&'static str, &'static str)> {
-    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
-    let wallet = office.app.config.wallet.key_file.as_ref().unwrap().display().to_string();
-    let data = office.app.config.data_dir.display().to_string();
-    vec![("NETWORK", "localnet"), ("WALLET_PATH", leak(wallet)), ("DATA_DIR", leak(data))]
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn named_keys_have_roles_and_can_be_revoked() {
     let folder = tempfile::tempdir().unwrap();

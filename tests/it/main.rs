@@ -41,6 +41,8 @@ mod bad_days;
 #[cfg(feature = "localnet")]
 mod batches;
 #[cfg(feature = "localnet")]
+mod browser;
+#[cfg(feature = "localnet")]
 mod command_line;
 #[cfg(all(feature = "localnet", feature = "failpoints"))]
 mod crash;

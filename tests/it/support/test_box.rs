@@ -229,3 +229,19 @@ pub async fn rpc_call(rpc: &Url, method: &str, params: Value) -> Value {
     assert!(answer["error"].is_null(), "{method}: {answer}");
     answer["result"].clone()
 }
+
+/// A key made on the command line, beside the running box.
+pub fn create_key(office: &TestBox, folder: &Path, name: &str, role: &str) -> String {
+    let made = run(folder, &["key", "create", name, "--role", role], &environment(office));
+    assert!(made.status.success(), "{}", stderr(&made));
+    assert!(!stderr(&made).contains(stdout(&made).trim()), "the key goes to standard output only");
+    stdout(&made).trim().to_owned()
+}
+
+/// What commands need to find the books of a running box.
+pub fn environment(office: &TestBox) -> Vec<(&'static str, &'static str)> {
+    let leak = |text: String| -> &'static str { Box::leak(text.into_boxed_str()) };
+    let wallet = office.app.config.wallet.key_file.as_ref().unwrap().display().to_string();
+    let data = office.app.config.data_dir.display().to_string();
+    vec![("NETWORK", "localnet"), ("WALLET_PATH", leak(wallet)), ("DATA_DIR", leak(data))]
+}

@@ -7,13 +7,13 @@ import { useStore } from "./store.js";
 // ---- state by shape, word and colour
 
 const SHAPES = {
-  ok: html`<circle cx="10" cy="10" r="8" /><path class="mark" d="m6.500 10.300 2.400 2.400 4.600-5.200" />`,
+  ok: html`<circle cx="10" cy="10" r="8" /><path class="mark" d="m6.5 10.3 2.4 2.4 4.6-5.2" />`,
   busy: html`<circle class="track" cx="10" cy="10" r="7" /><path class="arc" d="M10 3a7 7 0 0 1 7 7" />`,
-  warn: html`<path d="M10 2.200 18.600 17a.8.8 0 0 1-.7 1.200H2.100a.8.8 0 0 1-.7-1.200z" /><path class="mark" d="M10 7.500v4.500m0 2.700v.1" />`,
-  bad: html`<path d="M6.700 2h6.600L18 6.700v6.600L13.300 18H6.700L2 13.300V6.700z" /><path class="mark" d="m7.200 7.200 5.600 5.600m0-5.600-5.600 5.600" />`,
-  wait: html`<circle class="line" cx="10" cy="10" r="7" /><path class="line" d="M10 6v4.300l2.700 1.700" />`,
-  off: html`<circle class="line" cx="10" cy="10" r="7" /><path class="line" d="M6.500 10h7" />`,
-  unknown: html`<circle class="line dashed" cx="10" cy="10" r="7" /><path class="line" d="M8 8.200a2 2 0 1 1 2.900 1.800c-.6.300-.9.600-.9 1.200m0 2v.1" />`,
+  warn: html`<path d="M10 2.2 18.6 17a.8.8 0 0 1-.7 1.2H2.1a.8.8 0 0 1-.7-1.2z" /><path class="mark" d="M10 7.5v4.5m0 2.7v.1" />`,
+  bad: html`<path d="M6.7 2h6.6L18 6.7v6.6L13.3 18H6.7L2 13.3V6.7z" /><path class="mark" d="m7.2 7.2 5.6 5.6m0-5.6-5.6 5.6" />`,
+  wait: html`<circle class="line" cx="10" cy="10" r="7" /><path class="line" d="M10 6v4.3l2.7 1.7" />`,
+  off: html`<circle class="line" cx="10" cy="10" r="7" /><path class="line" d="M6.5 10h7" />`,
+  unknown: html`<circle class="line dashed" cx="10" cy="10" r="7" /><path class="line" d="M8 8.2a2 2 0 1 1 2.9 1.8c-.6.3-.9.6-.9 1.2m0 2v.1" />`,
 };
 
 export function Icon({ kind }) {
@@ -66,8 +66,8 @@ export function Copy({ text, label, head = 6, tail = 6, whole = false }) {
     <code title=${text}>${whole ? text : short(text, head, tail)}</code>
     <button type="button" class="icon-button" aria-label=${`Copy ${label}`} title=${`Copy ${label}`} onClick=${async () => setCopied(await copy(text))}>
       <svg class="icon" viewBox="0 0 20 20" aria-hidden="true">${copied
-        ? html`<path class="line" d="m5 10.500 3.200 3.200L15 6.500" />`
-        : html`<rect class="line" x="7" y="7" width="9" height="9" rx="2" /><path class="line" d="M4.500 12.500A1.500 1.500 0 0 1 4 11.500V5.500A1.500 1.500 0 0 1 5.500 4h6a1.500 1.500 0 0 1 1 .5" />`}</svg>
+        ? html`<path class="line" d="m5 10.5 3.2 3.2L15 6.5" />`
+        : html`<rect class="line" x="7" y="7" width="9" height="9" rx="2" /><path class="line" d="M4.5 12.5A1.5 1.5 0 0 1 4 11.5V5.5A1.5 1.5 0 0 1 5.5 4h6a1.5 1.5 0 0 1 1 .5" />`}</svg>
     </button>
     <span class="visually-hidden" role="status">${copied ? "Copied" : ""}</span>
   </span>`;

@@ -15,10 +15,10 @@ const TABS = [["overview", "#/", "Overview"], ["mint", "#/mint", "Mint"], ["batc
 const IN_TABS = new Set(TABS.map(([id]) => id));
 
 const GLYPHS = {
-  overview: "M3 10.500 10 4l7 6.500M5 9v7h10V9",
-  mint: "M3 6h14v3a1.500 1.500 0 0 0 0 3v3H3v-3a1.500 1.500 0 0 0 0-3zM12 6v9",
+  overview: "M3 10.5 10 4l7 6.5M5 9v7h10V9",
+  mint: "M3 6h14v3a1.5 1.5 0 0 0 0 3v3H3v-3a1.5 1.5 0 0 0 0-3zM12 6v9",
   batches: "M3 5h14M3 10h14M3 15h9",
-  alerts: "M5 14V9a5 5 0 0 1 10 0v5l1 1H4zM8.500 17.500h3",
+  alerts: "M5 14V9a5 5 0 0 1 10 0v5l1 1H4zM8.5 17.5h3",
   more: "M4 10h.1M10 10h.1M16 10h.1",
 };
 

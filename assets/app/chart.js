@@ -36,7 +36,7 @@ function useWidth() {
 }
 
 /**
- * series: { name, tone, values, shape: "bar" | "line" }, all as long as `periods` (dates). `say` writes a value with its unit, `axis` one
+ * series: { name, tone, values, shape: "bar" | "line" | "mark" }, all as long as `periods` (dates). `say` writes a value with its unit, `axis` one
  * for the axis. Bars are stacked. `summary` says in words what there is to see.
  */
 export function Chart({ title, summary, periods, step, series, say, axis = say, empty = "Nothing happened in this time.", mostAtLeast = 0, cap = Infinity }) {
@@ -44,8 +44,9 @@ export function Chart({ title, summary, periods, step, series, say, axis = say, 
   const [at, setAt] = useState(null);
   const bars = series.filter((one) => one.shape === "bar");
   const lines = series.filter((one) => one.shape === "line");
+  const levels = series.filter((one) => one.shape === "mark");
   const stacks = periods.map((_, index) => bars.reduce((all, one) => all + (one.values[index] ?? 0), 0));
-  const most = Math.max(mostAtLeast, ...stacks, ...lines.flatMap((one) => one.values.map((value) => value ?? 0)));
+  const most = Math.max(mostAtLeast, ...stacks, ...[...lines, ...levels].flatMap((one) => one.values.map((value) => value ?? 0)));
   const nothing = series.every((one) => one.values.every((value) => !value));
   const marks = ticks(Math.min(most, cap));
   const top = marks.at(-1);
@@ -73,6 +74,7 @@ export function Chart({ title, summary, periods, step, series, say, axis = say, 
       ${lines.map((one) => html`<g class=${`series ${one.tone}`} key=${one.name}>${runs(one.values).map((run) => run.length === 1
         ? html`<circle cx=${x(run[0])} cy=${y(Math.min(one.values[run[0]], top))} r="2.5" />`
         : html`<polyline points=${run.map((index) => `${x(index)},${y(Math.min(one.values[index], top))}`).join(" ")} />`)}</g>`)}
+      ${levels.map((one) => html`<g class=${`marks ${one.tone}`} key=${one.name}>${one.values.map((value, index) => value > 0 && html`<line key=${index} x1=${x(index) - slot / 2} x2=${x(index) + slot / 2} y1=${y(value)} y2=${y(value)} />`)}</g>`)}
       ${nothing && html`<text class="nothing" x=${EDGE.left + inner.width / 2} y=${EDGE.top + inner.height / 2} text-anchor="middle">${empty}</text>`}
     </svg>`}</div>
     <${AsTable} title=${title} periods=${periods} step=${step} series=${series} say=${say} />

@@ -63,7 +63,7 @@ export function Copy({ text, label, head = 6, tail = 6, whole = false }) {
   }, [copied]);
   if (!text) return html`<span class="none">${NONE}</span>`;
   return html`<span class="copy">
-    <code title=${text}>${whole ? text : short(text, head, tail)}</code>
+    <code title=${text} class=${whole ? "whole" : undefined}>${whole ? text : short(text, head, tail)}</code>
     <button type="button" class="icon-button" aria-label=${`Copy ${label}`} title=${`Copy ${label}`} onClick=${async () => setCopied(await copy(text))}>
       <svg class="icon" viewBox="0 0 20 20" aria-hidden="true">${copied
         ? html`<path class="line" d="m5 10.5 3.2 3.2L15 6.5" />`
@@ -185,7 +185,7 @@ export function Older({ pages, what = "Older" }) {
   return html`<div class="older">
     <${ProblemNote} problem=${pages.moreProblem} />
     ${pages.next && html`<button type="button" class="button" disabled=${pages.busy} onClick=${pages.more}>${pages.busy ? "Loading…" : what}</button>`}
-    ${pages.rows && html`<p class="fine">${count(pages.rows.length)} shown${pages.next ? "" : ", that is all"}.</p>`}
+    ${pages.rows && (pages.next || pages.rows.length > 20) && html`<p class="fine">${count(pages.rows.length)} shown${pages.next ? "" : ", that is all"}.</p>`}
   </div>`;
 }
 

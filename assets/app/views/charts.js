@@ -49,7 +49,7 @@ function Plots({ data }) {
     <${Chart} ...${shared} title="Time per ticket" say=${duration} summary=${mean === null ? "Nothing was minted." : `${duration(mean)} on average, from acceptance to settlement.`}
       series=${[{ name: "Average", tone: "tone-accent", shape: "line", values: take("avgMintTimeSeconds") }]} />
     <${Chart} ...${shared} title="SOL spent" say=${solShort} axis=${(value) => solShort(value).replace(" SOL", "")} summary=${`${solShort(spent)} spent, ${solShort(estimated)} estimated${estimated ? ` (${percent((100 * spent) / estimated)} of it)` : ""}.`}
-      series=${[{ name: "Spent", tone: "tone-accent", shape: "bar", values: take("spentLamports") }, { name: "Estimated", tone: "tone-line", shape: "line", values: take("estimatedLamports") }]} />
+      series=${[{ name: "Spent", tone: "tone-accent", shape: "bar", values: take("spentLamports") }, { name: "Estimated", tone: "tone-line", shape: "mark", values: take("estimatedLamports") }]} />
     ${whole && html`
       <${Chart} ...${shared} title="Cache" say=${count} summary=${hits + misses ? `${percent((100 * hits) / (hits + misses))} of ${counted(hits + misses, "look-up")} were answered.` : "Nothing was looked up."}
         series=${[{ name: "Answered", tone: "tone-ok", shape: "bar", values: take("cacheHits") }, { name: "Not answered", tone: "tone-mute", shape: "bar", values: take("cacheMisses") }]} />

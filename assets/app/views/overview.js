@@ -75,7 +75,7 @@ function Numbers({ dashboard, system, rates }) {
 }
 
 function UnderWay({ batches }) {
-  return html`<${Card} title="Under way" aside=${html`<a href="#/batches">All batches</a>`}>
+  return html`<${Card} className="under-way" title="Under way" aside=${html`<a href="#/batches">All batches</a>`}>
     ${batches.length === 0
       ? html`<${Empty} title="No batch is under way"><a href="#/mint">Mint a file of tickets</a>, or send some over the API.<//>`
       : html`<ul class="batches">${batches.map((batch) => html`<${Running} batch=${batch} key=${batch.batchId} />`)}</ul>`}
@@ -105,7 +105,7 @@ function Recent({ mints }) {
 }
 
 function OpenAlerts({ alerts }) {
-  return html`<${Card} title="Needs a look" aside=${html`<a href="#/alerts">All alerts</a>`} className=${alerts.length ? "" : "quiet"}>
+  return html`<${Card} title="Needs a look" aside=${html`<a href="#/alerts">All alerts</a>`} className=${alerts.length ? "alerts-open" : ""}>
     ${alerts.length === 0 ? html`<p class="fine"><${Status} kind="ok">Nothing is open<//></p>` : html`<ul class="notes">${alerts.slice(0, 5).map((alert) => html`<li key=${alert.id}>
       <${Note} kind=${alert.severity === "critical" ? "bad" : "warn"} title=${alertWords(alert.kind)}><p><${Words}>${alert.summary}<//></p><p class="fine">since <${Time} at=${alert.openedAt} /></p><//></li>`)}</ul>
       ${alerts.length > 5 && html`<p><a href="#/alerts">${count(alerts.length - 5)} more</a></p>`}`}
@@ -164,6 +164,6 @@ function Anomalies() {
     const say = MEASURED[one.unit] ?? count;
     const [kind, word] = one.verdict === "unusual" ? ["warn", "Unusual"] : one.verdict === "usual" ? ["ok", "As usual"] : ["unknown", "Too early to say"];
     return html`<li key=${one.measure}><span class="part-name">${MEASURES[one.measure] ?? one.measure.replaceAll("_", " ")}</span><${Status} kind=${kind}>${word}<//>
-      <span class="fine part-detail">${one.value !== null && html`<strong>${say(one.value)}</strong>${one.usualLow !== null ? `, usually ${say(one.usualLow)} to ${say(one.usualHigh)}. ` : ". "}`}${(one.verdict !== "usual" || one.value === null) && html`<${Words}>${one.explanation}<//>`}</span></li>`;
+      <span class="fine part-detail">${one.verdict === "usual" && one.value !== null ? `${say(one.value)}${one.usualLow === null ? "" : `, usually ${say(one.usualLow)} to ${say(one.usualHigh)}`}` : html`<${Words}>${one.explanation}<//>`}</span></li>`;
   })}</ul><//>`;
 }

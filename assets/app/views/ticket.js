@@ -32,13 +32,13 @@ function Body({ mint, reload }) {
         <${Fact} name="Cost"><${Lamports} value=${mint.costLamports} /><//>
         ${mint.adopted && html`<${Fact} name="Adopted">Found on the chain, minted by an earlier life of these books<//>`}
       <//><//>
-    </div>
-    <div class="column">
-      <${Metadata} mint=${mint} />
       <${Card} title="As it was sold"><${Facts}>
         ${mint.ticket.userId && html`<${Fact} name="User"><${Words}>${ticket.userId}<//><//>`}
         ${Object.entries(ticket.ticketData).map(([name, value]) => html`<${Fact} name=${html`<${Words}>${name}<//>`} key=${name}><${Words}>${String(value)}<//><//>`)}
       <//><//>
+    </div>
+    <div class="column">
+      <${Metadata} mint=${mint} />
     </div>
   </div>`;
 }

@@ -25,7 +25,7 @@ function Job({ job, reload }) {
     await action.run("POST", `admin/jobs/${segment(job.id)}/run`);
     reload();
   };
-  return html`<${Card} title=${job.id} aside=${html`<${ActionButton} busy=${action.busy || job.running} label=${`Run ${job.id} now`} onClick=${run}>${job.running ? "Runs…" : "Run now"}<//>`} id=${`job-${job.id}`}>
+  return html`<${Card} title=${job.id} aside=${html`<${ActionButton} busy=${action.busy || job.running} label=${`${job.running ? "Runs…" : "Run now"}: ${job.id}`} onClick=${run}>${job.running ? "Runs…" : "Run now"}<//>`} id=${`job-${job.id}`}>
     <p>${job.description}.</p>
     <${ActionProblem} problem=${action.problem} />
     <${Facts}>

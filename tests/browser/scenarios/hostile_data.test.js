@@ -4,7 +4,7 @@ import { assert, ask, downloaded, fresh, mint, open, press, says, settled, until
 
 const SCRIPT = "<script>window.broken = 1</script><img src=x onerror='window.broken = 2'>";
 const RTL = "\u202eتذكرة مسرح\u202e";
-const HOSTILE = [SCRIPT, "=HYPERLINK(\"http://evil.example\")", "+1+1", "-2+3", "@SUM(A1)", " =1+1", "\"quoted\", and comma", RTL, "long-".repeat(25), "%2e%2e%2f?#&/slash", "<b>"];
+const HOSTILE = [SCRIPT, "=HYPERLINK(\"http://evil.example\")", "+1+1", "-2+3", "@SUM(A1)", "＝1+1", "\"quoted\", and comma", RTL, "long-".repeat(25), "%2e%2e%2f?#&/slash", "<b>"];
 
 test("hostile data is shown as it is, and does nothing", async (context) => {
   const venue = `${fresh("hall")}<i>/?&#%`;
@@ -23,7 +23,7 @@ test("hostile data is shown as it is, and does nothing", async (context) => {
   assert.match(name, /\.csv$/);
   const lines = text.replace(/^\ufeff/, "").trim().split("\r\n");
   assert.equal(lines.length, HOSTILE.length + 2);
-  for (const line of lines) assert.doesNotMatch(line, /^"\s*[=+\-@]/, "no cell is a formula");
+  for (const line of lines) assert.doesNotMatch(line, /^"\s*[=+\-@＝]/, "no cell is a formula");
   assert.ok(text.includes(`"'=HYPERLINK(""http://evil.example"")"`), "it is all there, with an apostrophe");
   assert.ok(text.includes("\"'=FAILS()\",\"failed\""));
 

@@ -27,7 +27,7 @@ test("a job is reached and run by keyboard alone", async (context) => {
   await page.keyboard.press("Enter");
   await says(page, "main h2", "balance-check");
   assert.equal(await page.evaluate(() => document.activeElement.tagName), "H1");
-  await tabTo(page, "Run balance-check now");
+  await tabTo(page, "Run now: balance-check");
   await page.keyboard.press("Enter");
   await page.waitForFunction(async () => document.querySelector("#job-balance-check .status.ok")?.textContent === "Well");
   assert.ok((await runs()) > before || before >= 10, "it ran");

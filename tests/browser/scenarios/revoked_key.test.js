@@ -20,6 +20,6 @@ test("a revoked key is asked for again, and the view stays", async (context) => 
   await says(page, ".connection", "Live");
   await says(page, "main h2", "housekeeping");
   // And an action works with the new key.
-  await press(page, "Run balance-check now", "main button");
+  await press(page, "Run now: balance-check", "main button");
   await says(page, "#job-balance-check .status", "Well");
 });

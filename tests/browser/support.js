@@ -9,7 +9,6 @@ import { join } from "node:path";
 export const PATIENCE_MS = Number(process.env.BOX_PATIENCE_MS ?? 30_000);
 export const BOX = needed("BOX_URL");
 export const KEY = process.env.BOX_KEY ?? null;
-export const CSP = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 /** What a scenario cannot do without. */
 export function needed(name) {

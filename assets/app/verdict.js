@@ -1,0 +1,90 @@
+// The one sentence: how the box is, and what to do. Pure: from what the box says to a kind, a title, a detail and a place to go.
+import { about, count, counted, sol } from "./format.js";
+
+export const ALERT_WORDS = {
+  low_balance: "The wallet runs low",
+  minting_held: "Minting waits",
+  endpoint_down: "An RPC endpoint is down",
+  batch_failing: "Many tickets of a batch failed",
+  publisher_down: "Metadata is not taken",
+  content_missing: "Published files are missing",
+  disk_low: "The disk is nearly full",
+  discrepancies: "Books and chain differ",
+  backup_failed: "A backup failed",
+  job_failed: "A job failed",
+  anomaly: "Something is unusual",
+};
+
+/** A kind that this page does not know yet: its code, as words. */
+export const alertWords = (kind) => ALERT_WORDS[kind] ?? kind.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase());
+
+export function verdict({ dashboard, system, batches, alerts }) {
+  const { balanceMonitor: wallet, queue, rpc, database } = system;
+  const waiting = queue.pending + queue.minting;
+  const critical = alerts.filter((alert) => alert.severity === "critical");
+  const left = waiting > 0 ? `${counted(waiting, "ticket")} ${waiting === 1 ? "waits" : "wait"}.` : "";
+
+  if (!database.connected) {
+    return { kind: "bad", title: "Needs a hand: the database does not answer", detail: "Nothing can be accepted. Look at the disk and at the box's log." };
+  }
+  if (wallet.sufficient === false) {
+    const empty = wallet.balanceLamports === 0 || wallet.runwayTickets === 0;
+    const payers = wallet.payers.length > 0;
+    return {
+      kind: waiting > 0 || empty ? "bad" : "warn",
+      title: `Needs a hand: ${payers ? "the fee payers" : "the wallet"} ${empty ? (payers ? "are" : "is") + " empty" : payers ? "run low" : "runs low"}`,
+      detail: payers
+        ? `Fund the fee payers (boxoffice payers fund); minting goes on by itself. ${left}`
+        : `Send SOL to the address below${wallet.balanceLamports === null ? "" : `; it holds ${sol(wallet.balanceLamports)}`}. Minting goes on by itself. ${left}`,
+      wallet: payers ? null : wallet.wallet,
+    };
+  }
+  if (rpc.length > 0 && rpc.every((endpoint) => endpoint.healthy === false)) {
+    return { kind: "bad", title: `Needs a hand: ${rpc.length === 1 ? "the RPC endpoint does" : "no RPC endpoint does"}${rpc.length === 1 ? " not" : ""} answer`, detail: `Look at the network, and at the provider's plan. Tickets are kept, and minted when it answers again. ${left}` };
+  }
+  if (queue.held) {
+    return { kind: "bad", title: "Needs a hand: minting waits", detail: `${queue.held}${/[.!?]$/.test(queue.held) ? "" : "."} ${left}` };
+  }
+  if (critical.length > 0) {
+    return { kind: "bad", title: `Needs a hand: ${lower(alertWords(critical[0].kind))}`, detail: critical[0].summary, link: ["#/alerts", more(alerts.length)] };
+  }
+  const aside = alerts.length > 0 ? { link: ["#/alerts", `${counted(alerts.length, "warning")}`] } : {};
+  if (waiting > 0) {
+    const running = batches.filter((batch) => batch.state === "running");
+    const total = sum(running, "total");
+    const settled = total - sum(running, "pending");
+    const eta = queue.etaSeconds > 0 ? `, ${about(queue.etaSeconds)} left` : "";
+    const title = total > 0 && settled >= 0 ? `Minting: ${count(settled)} of ${count(total)}${eta}` : `Minting: ${counted(waiting, "ticket")} to go${eta}`;
+    const failed = sum(running, "failed");
+    const later = batches.filter((batch) => batch.state === "waiting").length;
+    const detail = [failed ? `${counted(failed, "ticket")} failed so far.` : running.length ? "Nothing failed so far." : "", later ? `${counted(later, "batch", "batches")} for later.` : ""].join(" ").trim();
+    if (running.length === 0 && later > 0 && queue.minting === 0) {
+      return { kind: alerts.length ? "warn" : "ok", title: alerts.length ? "Works, with something to look at" : "All is well", detail: `${counted(later, "batch", "batches")} ${later === 1 ? "waits" : "wait"} for ${later === 1 ? "its" : "their"} time.`, ...aside };
+    }
+    return { kind: alerts.length ? "warn" : "busy", title, detail, ...aside };
+  }
+  if (alerts.length > 0) {
+    return { kind: "warn", title: `Works, with something to look at`, detail: alerts[0].summary, link: ["#/alerts", more(alerts.length)] };
+  }
+  const minted = dashboard.totalMints - dashboard.failedMints - dashboard.pendingMints;
+  return {
+    kind: "ok",
+    title: "All is well",
+    detail: dashboard.totalMints === 0 ? "No ticket has been sent yet." : `Nothing waits. ${counted(minted, "ticket")} ${minted === 1 ? "is" : "are"} on the chain.`,
+  };
+}
+
+export function publicVerdict(status) {
+  if (status.status === "unavailable") return { kind: "bad", title: "The box cannot mint just now", detail: "Whoever runs it should have a look." };
+  if (status.pending > 0) {
+    const held = status.status === "degraded";
+    const eta = status.etaSeconds > 0 && !held ? `, ${about(status.etaSeconds)} left` : "";
+    return { kind: held ? "warn" : "busy", title: held ? `Minting waits: ${counted(status.pending, "ticket")} to go` : `Minting: ${counted(status.pending, "ticket")} to go${eta}`, detail: "" };
+  }
+  if (status.status === "degraded") return { kind: "warn", title: "Works, with something to look at", detail: "" };
+  return { kind: "ok", title: "All is well", detail: "Nothing waits." };
+}
+
+const sum = (batches, name) => batches.reduce((all, batch) => all + batch.summary[name], 0);
+const lower = (text) => (/^[A-Z]{2}/.test(text) ? text : text[0].toLowerCase() + text.slice(1));
+const more = (all) => (all > 1 ? `All ${count(all)} alerts` : "The alert");

@@ -1,0 +1,24 @@
+// Books and chain differ: the difference is explained, repaired after a question, and gone.
+import test from "node:test";
+import { ask, assert, named, needed, open, press, says, visit } from "../support.js";
+
+test("a difference is found, explained, repaired, and gone", async (context) => {
+  const venue = needed("BOX_REPAIR");
+  const page = await open(context);
+  await visit(page, `#/reconciliation/${encodeURIComponent(venue)}`);
+  await press(page, "Compare now");
+  await says(page, "main h3", "What differs");
+  const differences = await page.$$eval("main .differences > li", (all) => all.map((one) => one.textContent));
+  assert.ok(differences.length > 0);
+  for (const text of differences) assert.match(text, /Repair: /, "each says what repair does");
+
+  await press(page, "Repair…");
+  await says(page, "dialog h2", "Repair the books?");
+  const untouched = await ask(`/admin/reconcile/${encodeURIComponent(venue)}/fix?dryRun=true`, { method: "POST", body: {} });
+  assert.ok(untouched.plan.length > 0, "nothing is repaired before the person agrees");
+  await (await named(page, "dialog button", "Repair")).click();
+  await says(page, "main .card", "Books and chain agree");
+  assert.equal(await page.$("dialog"), null);
+  const after = await ask(`/admin/reconcile/${encodeURIComponent(venue)}/fix?dryRun=true`, { method: "POST", body: {} });
+  assert.deepEqual([after.plan, after.refused], [[], []], "the box itself finds nothing more");
+});

@@ -76,7 +76,7 @@ export function Mint() {
   return html`<${Page} title="Mint" lead="A CSV or JSON file of tickets becomes NFTs. Nothing is minted, and nothing written, before you agree to the price." />
     <${ReadOnlyHint} />
     <${Card} title="The file">
-      <form ref=${form} class="stack" onSubmit=${check} onChange=${() => state.step === "look" && setState(START)}>
+      <form ref=${form} class="stack" onSubmit=${check} onInput=${() => state.step === "look" && setState(START)}>
         <div class="field"><label for=${ids.file}>Tickets</label><input id=${ids.file} name="file" type="file" accept=".csv,.tsv,.json,text/csv,application/json" required />
           <p class="fine">A header with <code>id</code> and <code>eventName</code>, and if you like <code>eventId</code>, <code>userId</code>, <code>eventDate</code>, <code>venue</code>, <code>tier</code>, <code>seatNumber</code>, <code>ownerAddress</code>, <code>image</code>. At most 16 MiB.</p></div>
         <div class="field"><label for=${ids.venue}>Venue</label><input id=${ids.venue} name="venue" required maxlength="128" autocomplete="off" autocapitalize="off" spellcheck=${false} />
@@ -87,7 +87,7 @@ export function Mint() {
       </form>
     <//>
     <div role="status" aria-label="Outcome of the check">${state.step === "look" && html`<${Preview} state=${state} onMint=${() => setAsking(true)} />`}</div>
-    ${asking && html`<${Agree} state=${state} onClose=${() => setAsking(false)} />`}`;
+    ${asking && state.plan && html`<${Agree} state=${state} onClose=${() => setAsking(false)} />`}`;
 }
 
 function SubmitButton({ busy, form, children }) {
@@ -100,25 +100,27 @@ function Preview({ state, onMint }) {
     ...read.faults.map((fault) => ({ ...fault, where: `${read.rowName} ${fault.row}` })),
     ...(plan?.failed ?? []).map((one) => ({ where: `ticket ${one.ticketId}`, column: one.faults?.map((fault) => fault.pointer).join(", ") ?? "", detail: one.error })),
   ];
+  // The box names the first faults only, and counts all.
+  const faultCount = (read.faultCount ?? read.faults.length) + (plan?.failed.length ?? 0);
   const ready = plan !== null && plan.fresh > 0 && !plan.refusal;
   return html`<${Card} title=${html`What <${Words}>${file}<//> holds`}>
     <${Facts}>
       <${Fact} name="To mint">${count(plan?.fresh ?? 0)}<//>
       <${Fact} name="Known already" hint="not minted, not paid for again">${count(plan?.known ?? 0)}<//>
-      <${Fact} name="With faults" hint="left out">${html`<span class=${faults.length ? "bad-text" : ""}>${count(faults.length)}</span>`}<//>
+      <${Fact} name="Faults" hint="those rows are left out"><span class=${faultCount ? "bad-text" : ""}>${count(faultCount)}</span><//>
       ${plan && html`<${Fact} name="Price" hint=${plan.fresh ? `${sol(plan.perTicket)} for one ticket by itself` : null}><strong>${sol(plan.price)}</strong><//>
         <${Fact} name="There is to spend" hint=${`of ${solShort(plan.balanceLamports)} in the wallet`}>${sol(plan.spendableLamports)}<//>
         <${Fact} name="Time">${plan.fresh ? about(plan.seconds) : "–"}<//>`}
       ${batches.length > 1 && html`<${Fact} name="Batches" hint=${`of ${count(BATCH_TICKETS)} tickets at most`}>${count(batches.length)}<//>`}
     <//>
     ${plan?.forecasts[0] && html`<details><summary>The forecast</summary>${plan.forecasts.map((forecast, index) => html`<p key=${index}><${Words}>${forecast.explanation}<//></p>`)}</details>`}
-    ${faults.length > 0 && html`<h3>${counted(faults.length, "fault")}</h3>
+    ${faults.length > 0 && html`<h3>${counted(faultCount, "fault")}</h3>
       <${Table} label="Faults of the file" rows=${faults.slice(0, FAULTS_SHOWN)} columns=${[
         { name: "Where", className: "main", cell: (row) => html`<${Words}>${row.where}<//>` },
         { name: "Column", cell: (row) => html`<${Words}>${row.column ?? "–"}<//>` },
         { name: "What is wrong", className: "wide-cell", cell: (row) => html`<${Words}>${row.detail}<//>` },
       ]} />
-      ${faults.length > FAULTS_SHOWN && html`<p class="fine">And ${count(faults.length - FAULTS_SHOWN)} more.</p>`}`}
+      ${faultCount > Math.min(faults.length, FAULTS_SHOWN) && html`<p class="fine">And ${count(faultCount - Math.min(faults.length, FAULTS_SHOWN))} more.</p>`}`}
     ${plan?.refusal && html`<${Note} kind="bad" title="The box would refuse this"><p><${Words}>${plan.refusal}<//></p><//>`}
     ${plan && plan.fresh === 0 && html`<${Note} kind="ok" title="There is nothing to mint"><p>${plan.known ? "All tickets of the file are known already." : "No row of the file makes a ticket."}</p><//>`}
     ${plan === null && html`<${Note} kind="bad" title="There is nothing to mint"><p>No row of the file makes a ticket.</p><//>`}
@@ -154,9 +156,10 @@ function Agree({ state, onClose }) {
       busy.current = false;
     }
   };
+  const faultCount = (state.read.faultCount ?? state.read.faults.length) + plan.failed.length;
   return html`<${Dialog} title=${`Mint ${counted(plan.fresh, "ticket")}?`} onClose=${() => !shown.busy && onClose()}>
     <p>This costs <strong>${sol(plan.price)}</strong>, of ${solShort(plan.spendableLamports)} that there is to spend, and cannot be taken back.</p>
-    ${plan.failed.length + state.read.faults.length > 0 && html`<p class="bad-text">${counted(plan.failed.length + state.read.faults.length, "fault")}: those rows are left out.</p>`}
+    ${faultCount > 0 && html`<p class="bad-text">${counted(faultCount, "fault")}: those rows are left out.</p>`}
     ${batches.length > 1 && html`<${Progress} done=${shown.done} total=${batches.length} label="Batches sent" />`}
     <${ActionProblem} problem=${shown.problem} />
     <div class="actions"><button type="button" class="button" disabled=${shown.busy} onClick=${onClose}>Cancel</button>

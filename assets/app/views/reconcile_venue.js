@@ -115,4 +115,7 @@ function Repair({ venueId, onFixed }) {
     <//>`}`;
 }
 
-const words = (one) => `${count(one.adopted)} adopted, ${count(one.corrected)} corrected, ${count(one.queued)} queued to be minted, ${count(one.published)} published again, ${count(one.refused.length)} left alone`;
+function words(one) {
+  const all = [[one.adopted, "adopted"], [one.corrected, "corrected"], [one.queued, "queued to be minted"], [one.published, "published again"], [one.refused.length, "left alone"]];
+  return all.filter(([number]) => number > 0).map(([number, what]) => `${count(number)} ${what}`).join(", ") || "nothing";
+}

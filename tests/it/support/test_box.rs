@@ -22,6 +22,8 @@ use solana_pubkey::Pubkey;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+use super::{run, stderr, stdout};
+
 /// Blocks come quickly in tests, so that a blockhash dies within seconds.
 pub const SLOT_MS: u64 = 50;
 pub const SOL: u64 = 1_000_000_000;

@@ -29,7 +29,6 @@ fn scenarios(folder: &Path, url: &str, names: &[&str], environment: &[(&str, &st
         .unwrap();
     let said = format!("{}\n{}", stdout(&output), stderr(&output));
     assert!(output.status.success(), "{said}");
-    println!("{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

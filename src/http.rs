@@ -5,6 +5,7 @@
 //! may change something, `writes` (whole body, audit trail, idempotency).
 
 mod alerts;
+mod anomalies;
 mod audit;
 mod auth;
 mod batches;
@@ -28,6 +29,8 @@ mod requests;
 mod server;
 mod stats;
 mod system;
+mod trends;
+mod venues;
 mod writes;
 
 use std::{
@@ -112,6 +115,10 @@ fn router(api: Api) -> Router {
         .routes(routes!(mints::list))
         .routes(routes!(mints::of_ticket))
         .routes(routes!(stats::of_venue))
+        .routes(routes!(trends::show))
+        .routes(routes!(venues::list))
+        .routes(routes!(venues::events))
+        .routes(routes!(anomalies::show))
         .routes(routes!(system::status))
         .routes(routes!(audit::list))
         .routes(routes!(reconcile::history))

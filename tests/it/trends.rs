@@ -27,7 +27,7 @@ use uuid::Uuid;
 
 use crate::support::{
     ipfs::{Deed, Ipfs},
-    proxy::{Fate, Proxy, plan},
+    proxy::{Proxy, plan},
     *,
 };
 

@@ -77,10 +77,11 @@ fn two_failures_are_never_unusual_and_three_of_few_are() {
         let hours: Vec<Hour> = month(1).into_iter().chain([hour(0, 20 - failed, failed)]).collect();
         assert_eq!(verdict(Measure::FailureRate, &hours, false), expected, "{failed}");
     }
-    // Without any failure ever, a few are still no proof of anything if the past was short.
-    let mut hours: Vec<Hour> = (1..25).map(|ago| hour(ago, 20, 0)).collect();
-    hours.push(hour(0, 17, 3));
-    assert_eq!(verdict(Measure::FailureRate, &hours, false), Verdict::Usual);
+    // The same three of 40 prove less against a short past, though nothing ever failed in it, than against a long one.
+    let short: Vec<Hour> = (1..25).map(|ago| hour(ago, 20, 0)).chain([hour(0, 37, 3)]).collect();
+    assert_eq!(verdict(Measure::FailureRate, &short, false), Verdict::Usual);
+    let long: Vec<Hour> = (1..300).map(|ago| hour(ago, 250, 0)).chain([hour(0, 37, 3)]).collect();
+    assert_eq!(verdict(Measure::FailureRate, &long, false), Verdict::Unusual);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 -- and the counts of the box itself. Sums of the past are made up for as far as the books still know it.
 
 ALTER TABLE mints ADD COLUMN estimated_lamports INTEGER; -- its share of its batch's estimate; null for what older versions minted
-ALTER TABLE mints ADD COLUMN due_at INTEGER;             -- since when it might be minted; null: since created_at or not_before
+ALTER TABLE mints ADD COLUMN due_at INTEGER;             -- since when it might be minted; null for what older versions minted
 
 ALTER TABLE mint_hours  ADD COLUMN estimated_lamports INTEGER NOT NULL DEFAULT 0; -- of minted tickets that these books paid for
 ALTER TABLE mint_days   ADD COLUMN estimated_lamports INTEGER NOT NULL DEFAULT 0;
@@ -70,21 +70,23 @@ END;
 
 -- What each ticket was expected to cost: the estimate of the batch that brought it last, divided by that batch's new tickets.
 -- What does not divide goes to the first of them, one lamport each.
-CREATE TEMP TABLE shares (mint_id INTEGER PRIMARY KEY, lamports INTEGER NOT NULL);
+CREATE TEMP TABLE shares (mint_id INTEGER PRIMARY KEY, lamports INTEGER NOT NULL, brought_at INTEGER NOT NULL);
 INSERT OR REPLACE INTO temp.shares
-    SELECT mint_id, estimated_lamports / tickets + (place <= estimated_lamports % tickets)
-    FROM (SELECT e.mint_id, b.estimated_lamports, count(*) OVER (PARTITION BY e.batch_id) AS tickets,
+    SELECT mint_id, estimated_lamports / tickets + (place <= estimated_lamports % tickets), created_at
+    FROM (SELECT e.mint_id, b.estimated_lamports, b.created_at, count(*) OVER (PARTITION BY e.batch_id) AS tickets,
                  row_number() OVER (PARTITION BY e.batch_id ORDER BY e.position) AS place
           FROM batch_entries e JOIN batches b ON b.id = e.batch_id
           WHERE e.replayed = 0 AND e.mint_id IS NOT NULL
           ORDER BY e.batch_id, e.position);
-UPDATE mints SET estimated_lamports = (SELECT lamports FROM temp.shares WHERE mint_id = mints.id) WHERE status <> 'minted';
+UPDATE mints SET (estimated_lamports, due_at) =
+        (SELECT lamports, max(brought_at, not_before) FROM temp.shares WHERE mint_id = mints.id)
+    WHERE status <> 'minted';
 
 -- The minted tickets in one pass: everything else is summed up from that.
 CREATE TEMP TABLE past AS
     SELECT m.venue_id, m.event_id, m.settled_at / 3600000 AS hour, sum(m.adopted) AS adopted,
            sum(iif(m.adopted, 0, s.lamports)) AS estimated,
-           sum(iif(m.adopted, 0, max(m.settled_at - max(m.created_at, m.not_before), 0))) AS due_ms
+           sum(iif(m.adopted, 0, max(m.settled_at - max(coalesce(s.brought_at, m.created_at), m.not_before), 0))) AS due_ms
     FROM mints m LEFT JOIN temp.shares s ON s.mint_id = m.id
     WHERE m.status = 'minted' AND m.settled_at IS NOT NULL GROUP BY 1, 2, 3;
 UPDATE mint_events AS t SET estimated_lamports = coalesce(p.estimated, 0)

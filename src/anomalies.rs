@@ -1,7 +1,7 @@
 //! What is unusual: failures, time and cost of the tickets of the newest hour, against the 30 days before.
 //!
-//! How that is judged is in [`crate::domain::anomaly`]; here is where the figures come from, and what was said last. Who is told
-//! is decided by [`crate::alerts`], which has it checked from time to time.
+//! How that is judged is in [`crate::domain::anomaly`]; here is where the figures come from, and what was said last. The watch of
+//! the alerts has it checked from time to time, and tells somebody.
 
 use std::{collections::BTreeSet, sync::Arc};
 

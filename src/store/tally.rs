@@ -130,9 +130,11 @@ impl Tally {
     /// What a ticket was expected to cost, and how long it took since it might be minted.
     fn paid_for(&self, connection: &Connection, mint_id: i64) -> Result<Sums, StoreError> {
         let sql = format!(
-            "SELECT coalesce(estimated_lamports, {}, 0), max(?2 - coalesce(due_at, max(created_at, not_before)), 0)
+            "SELECT coalesce(estimated_lamports, {}, 0),
+                    max(?2 - coalesce(due_at, max((SELECT b.created_at FROM batches b WHERE b.id = {}), not_before), created_at), 0)
              FROM mints WHERE id = ?1",
-            share("mints.id")
+            share("mints.id"),
+            batches::payer("mints.id")
         );
         let sums = connection.prepare_cached(&sql)?.query_row([mint_id, self.at_ms], |row| {
             Ok(Sums { estimated: row.get(0)?, due_ms: row.get(1)?, ..Sums::default() })

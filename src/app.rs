@@ -11,6 +11,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     access::Access,
     alerts::{Alerts, Origin, Watch, WatchRules},
+    anomalies::Anomalies,
     backup::Backups,
     balance::BalanceMonitor,
     cache::{Cache, Caching},
@@ -38,6 +39,7 @@ use crate::{
     reconcile::Reconciler,
     schedule::{self, Scheduler, Services},
     store::{self, Identity, Store, StoreError},
+    trends::Trends,
     webhook::{Webhook, WebhookError},
 };
 
@@ -145,6 +147,10 @@ pub struct App {
     pub balance: BalanceMonitor,
     /// Who is told when something is wrong.
     pub alerts: Alerts,
+    /// How things went.
+    pub trends: Trends,
+    /// What is unusual.
+    pub anomalies: Anomalies,
     /// What the box does by itself.
     pub scheduler: Scheduler,
     /// Every instrument of the box.
@@ -247,6 +253,15 @@ impl App {
         let webhook = config.alerts.receiver.clone().map(Webhook::new).transpose()?;
         let schedule = RetrySchedule::default();
         let alerts = Alerts::new(store.clone(), webhook, Arc::clone(&clock), schedule, origin, &registry)?;
+        let anomalies = Anomalies::new(store.clone(), Arc::clone(&clock));
+        let trends = Trends::new(
+            store.clone(),
+            Arc::clone(&chain) as _,
+            Arc::clone(&clock),
+            cache.clone(),
+            publishing.clone(),
+            minter.forecaster().clone(),
+        );
         let watch = Watch {
             alerts: alerts.clone(),
             store: store.clone(),
@@ -254,6 +269,7 @@ impl App {
             minter: minter.clone(),
             balance: balance.clone(),
             publishing: publishing.clone(),
+            anomalies: anomalies.clone(),
             clock: Arc::clone(&clock),
             wallet: authority,
             folder: folder.path().to_owned(),
@@ -268,6 +284,7 @@ impl App {
         tasks.spawn(publishing.clone().run(shutdown.clone()));
         tasks.spawn(alerts.clone().run(shutdown.clone()));
         tasks.spawn(watch.run(shutdown.clone()));
+        tasks.spawn(trends.clone().run(shutdown.clone()));
         let services = Services {
             store: store.clone(),
             content: content.clone(),
@@ -302,6 +319,8 @@ impl App {
             reconciler,
             balance,
             alerts,
+            trends,
+            anomalies,
             scheduler,
             registry,
             clock,

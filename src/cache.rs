@@ -294,6 +294,12 @@ impl Caching {
         }
     }
 
+    /// Look-ups that were answered since the start, and those that were not.
+    #[must_use]
+    pub fn look_ups(&self) -> (u64, u64) {
+        (self.counts.hits.get(), self.counts.misses.get())
+    }
+
     /// How the cache fares.
     pub async fn stats(&self) -> CacheStats {
         let (backend, connected, refusals) = match &self.cache {

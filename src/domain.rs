@@ -5,6 +5,7 @@
 pub mod access;
 pub mod address;
 pub mod alert;
+pub mod anomaly;
 pub mod cron;
 pub mod discrepancy;
 pub mod document;

@@ -19,7 +19,7 @@ use crate::{
     chain::{Chain, EndpointSends},
     clock::{Clock, SharedClock},
     domain::forecast::{Allowed, EndpointHour, Forecast, LONGEST_HOURS, MintHour, Question},
-    store::{BatchRecord, Record, Store, StoreError, peek_record},
+    store::{BatchRecord, EndpointPeriod, Record, Step, Store, StoreError, peek_record},
 };
 pub use live::Ended;
 use live::Live;
@@ -44,6 +44,8 @@ struct Shared {
     /// What the books hold.
     written: Mutex<Record>,
     live: Mutex<Live>,
+    /// Held while what was counted goes to the books: whoever adds up both sees it once.
+    writing: tokio::sync::Mutex<()>,
     error_ratio: Histogram,
     outcomes: IntCounterVec,
 }
@@ -121,8 +123,8 @@ impl Forecaster {
         registry.register(Box::new(error_ratio.clone()))?;
         registry.register(Box::new(outcomes.clone()))?;
         let endpoints = record_name(&chain.sends());
-        let (written, live) = (Mutex::default(), Mutex::default());
-        let shared = Shared { store, chain, clock, endpoints, written, live, error_ratio, outcomes };
+        let (written, live, writing) = (Mutex::default(), Mutex::default(), tokio::sync::Mutex::default());
+        let shared = Shared { store, chain, clock, endpoints, written, live, writing, error_ratio, outcomes };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -158,6 +160,7 @@ impl Forecaster {
     /// When the books cannot be written: what was counted is kept for the next time.
     pub async fn write(&self) -> Result<(), StoreError> {
         let shared = &self.shared;
+        let _turn = shared.writing.lock().await;
         let now_ms = shared.clock.now_ms();
         let fresh = self.fresh(now_ms);
         if fresh.hours.is_empty() && fresh.sends.is_empty() {
@@ -166,6 +169,26 @@ impl Forecaster {
         shared.store.add_to_record(shared.endpoints.clone(), fresh.clone()).await?;
         lock(&shared.live).written(&fresh);
         self.recall().await
+    }
+
+    /// What came of sends since the period of `from_ms`, by the hour or by the day; what is not written yet counts too.
+    ///
+    /// # Errors
+    /// When the books cannot be read.
+    pub async fn sends(&self, from_ms: i64, step: Step) -> Result<Vec<EndpointPeriod>, StoreError> {
+        let shared = &self.shared;
+        let _turn = shared.writing.lock().await;
+        let mut periods = shared.store.endpoint_periods(from_ms, step).await?;
+        let now_ms = shared.clock.now_ms();
+        let from_ms = step.of(now_ms).saturating_mul(step.ms());
+        periods.extend(self.fresh(now_ms).sends.into_iter().map(|fresh| EndpointPeriod {
+            from_ms,
+            sends: fresh.sends,
+            errors: fresh.errors(),
+            limited: fresh.limited,
+            endpoint: fresh.endpoint,
+        }));
+        Ok(periods)
     }
 
     /// What was counted and is not in the books yet.

@@ -5,6 +5,7 @@
 //! may change something, `writes` (whole body, audit trail, idempotency).
 
 mod alerts;
+mod anomalies;
 mod audit;
 mod auth;
 mod batches;
@@ -32,6 +33,8 @@ mod stats;
 mod status;
 mod system;
 mod tickets;
+mod trends;
+mod venues;
 mod writes;
 
 use std::{
@@ -119,6 +122,10 @@ fn router(api: Api) -> Router {
         .routes(routes!(mints::of_ticket))
         .routes(routes!(mints::attempts))
         .routes(routes!(stats::of_venue))
+        .routes(routes!(trends::show))
+        .routes(routes!(venues::list))
+        .routes(routes!(venues::events))
+        .routes(routes!(anomalies::show))
         .routes(routes!(system::status))
         .routes(routes!(status::follow))
         .routes(routes!(session::session))

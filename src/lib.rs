@@ -8,6 +8,7 @@
 //! services    minting  estimate   no SQL, no HTTP types, no RPC types
 //!             reconcile  balance  payers  access
 //!             alerts  backup  cache  images  publishing  forecast
+//!             trends  anomalies
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
 //!             metadata  fleet  webhook  folder  clock  telemetry
 //! below all   domain              pure and synchronous
@@ -19,6 +20,7 @@
 
 pub mod access;
 pub mod alerts;
+pub mod anomalies;
 pub mod app;
 pub mod backup;
 pub mod balance;
@@ -50,4 +52,5 @@ pub mod schedule;
 pub mod simulation;
 pub mod store;
 pub mod telemetry;
+pub mod trends;
 pub mod webhook;

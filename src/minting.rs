@@ -292,6 +292,12 @@ impl Minter {
         Ok(())
     }
 
+    /// The record of how minting goes.
+    #[must_use]
+    pub fn forecaster(&self) -> &Forecaster {
+        &self.shared.forecaster
+    }
+
     /// What pays for the tickets.
     #[must_use]
     pub fn purse(&self) -> &Purse {

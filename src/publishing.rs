@@ -85,6 +85,12 @@ impl Publishing {
         self.publisher.status().await
     }
 
+    /// Files that were sent to providers since the start of this process, and files that were to be sent and were there already.
+    #[must_use]
+    pub fn uploads(&self) -> (u64, u64) {
+        self.publisher.uploads()
+    }
+
     /// What uploading came to since the content store was begun, over all providers.
     ///
     /// # Errors

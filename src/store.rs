@@ -28,6 +28,9 @@ mod sample;
 mod settlements;
 mod spending;
 mod stats;
+mod tally;
+mod trends;
+mod venues;
 mod writer;
 
 use std::{
@@ -63,6 +66,8 @@ pub use mints::{Counts, MintFilter, MintRecord};
 pub use reconciliation::{BookedMint, Change, Correction, LatestReport, Report, SignedFor};
 pub use settlements::{MintedTicket, Settled, Settlement, TicketVerdict, Verdict};
 pub use stats::{Period, Step, VenueStats};
+pub use trends::{BoxCounts, BoxPeriod, EndpointPeriod};
+pub use venues::{EventRecord, VenueRecord};
 
 use readers::Readers;
 use writer::Writer;
@@ -81,6 +86,7 @@ const MIGRATIONS: &[M<'static>] = &[
     M::up(include_str!("../migrations/0008_finality.sql")),
     M::up(include_str!("../migrations/0009_fees_and_budgets.sql")),
     M::up(include_str!("../migrations/0010_forecast.sql")),
+    M::up(include_str!("../migrations/0011_trends.sql")),
 ];
 /// Connections that read. Reads take microseconds; four cover a page that asks for everything at once.
 const READERS: usize = 4;

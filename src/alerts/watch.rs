@@ -12,11 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::Alerts;
 use crate::{
+    anomalies::Anomalies,
     balance::BalanceMonitor,
     chain::rpc::RpcChain,
-    clock::SharedClock,
+    clock::{SharedClock, rfc3339},
     domain::{
         alert::{Alert, AlertKind, SHORT_RUNWAY, Severity, Verdict, alert_key, batch_severity},
+        anomaly::{self, Judgement},
         lamports::Lamports,
         mint::MintStatus,
     },
@@ -34,6 +36,8 @@ const STALE_MS: i64 = 120_000;
 const BATCHES: usize = 100;
 /// A busy box settles tickets many times in a second; its batches are looked at this often at most.
 const BATCHES_EVERY: Duration = Duration::from_secs(1);
+/// What is unusual is looked for this often, or with every second look at the box if that is sooner.
+const ANOMALIES_EVERY: Duration = Duration::from_mins(1);
 /// Open incidents that are looked through at the start.
 const MOST_OPEN: usize = 1_000;
 
@@ -65,6 +69,8 @@ pub struct Watch {
     pub balance: BalanceMonitor,
     /// Where metadata is published.
     pub publishing: Publishing,
+    /// What is unusual.
+    pub anomalies: Anomalies,
     /// The time.
     pub clock: SharedClock,
     /// The wallet.
@@ -86,6 +92,7 @@ impl Watch {
             let mut held = Lasting::default();
             let mut down = BTreeMap::new();
             let mut not_published = BTreeMap::new();
+            let mut checked = None;
             loop {
                 tokio::select! {
                     _ = tick.tick() => {
@@ -94,6 +101,7 @@ impl Watch {
                         self.look_at_endpoints(&mut down).await;
                         self.look_at_publishers(&mut not_published).await;
                         self.look_at_disk().await;
+                        self.look_for_anomalies(&mut checked).await;
                         self.look_at_batches().await;
                     }
                     Ok(()) = settled.changed() => {
@@ -251,6 +259,36 @@ impl Watch {
         self.alerts.raise(alert.with(json!({ "freeBytes": free_bytes }))).await;
     }
 
+    /// What happened is in the books: that too little happened to say is no missing answer, and ends what was unusual.
+    async fn look_for_anomalies(&self, checked: &mut Option<Instant>) {
+        let every = ANOMALIES_EVERY.min(self.rules.every.saturating_mul(2));
+        if checked.is_some_and(|checked| checked.elapsed() < every) {
+            return;
+        }
+        *checked = Some(Instant::now());
+        let found = match self.anomalies.check().await {
+            Ok(found) => found,
+            Err(error) => return tracing::debug!(%error, "what is unusual cannot be looked for now"),
+        };
+        for Judgement { measure, verdict, value, usual, hour, tickets, explanation } in found.judgements {
+            let subject = measure.as_str();
+            if verdict != anomaly::Verdict::Unusual {
+                self.alerts.resolve(&alert_key(AlertKind::Anomaly, Some(subject))).await;
+                continue;
+            }
+            let alert = Alert::new(AlertKind::Anomaly, Severity::Warning, Some(subject), explanation);
+            let data = json!({
+                "measure": measure,
+                "unit": measure.unit(),
+                "value": value,
+                "usualHigh": usual.map(|(_low, high)| high),
+                "from": hour.map(|hour| rfc3339(hour.saturating_mul(3_600_000))),
+                "tickets": tickets,
+            });
+            self.alerts.raise(alert.with(data)).await;
+        }
+    }
+
     /// An endpoint, a provider or a fee payer that the settings no longer name will not come back.
     async fn forget_former_endpoints(&self) {
         let names: Vec<String> = self.chain.health().into_iter().map(|health| health.endpoint).collect();
@@ -270,7 +308,8 @@ impl Watch {
                 | AlertKind::BatchFailing
                 | AlertKind::BackupFailed
                 | AlertKind::JobFailed
-                | AlertKind::DiskLow => false,
+                | AlertKind::DiskLow
+                | AlertKind::Anomaly => false,
             };
             if is_former {
                 self.alerts.resolve(&incident.key).await;

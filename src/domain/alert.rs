@@ -68,6 +68,8 @@ alert_kinds! {
     ContentMissing = "content_missing";
     /// The disk is nearly full.
     DiskLow = "disk_low";
+    /// Failures, time or cost of tickets are not as they usually are.
+    Anomaly = "anomaly";
 }
 
 impl Serialize for AlertKind {

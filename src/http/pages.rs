@@ -63,6 +63,13 @@ impl PageRequest {
         rows.last().filter(|_| more).map(|last| write_cursor(id(last)))
     }
 
+    /// Cuts rows that are in the order of a name, and returns the name behind which the next page begins.
+    pub(super) fn cut_by_name<T>(&self, rows: &mut Vec<T>, name: impl Fn(&T) -> &str) -> Option<String> {
+        let more = rows.len() > self.limit;
+        rows.truncate(self.limit);
+        rows.last().filter(|_| more).map(|last| name(last).to_owned())
+    }
+
     /// Answers with the page that `page` makes of the cursor of the next one, and with a `Link` to that, which repeats the
     /// filters.
     pub(super) fn answer<P: Serialize>(

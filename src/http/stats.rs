@@ -156,6 +156,6 @@ fn percent(part: u64, whole: u64) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "seconds for people")]
-fn average_seconds(period: &Period) -> f64 {
+pub(super) fn average_seconds(period: &Period) -> f64 {
     (period.mint_ms as f64 / period.minted.max(1) as f64 / 10.0).round() / 100.0
 }

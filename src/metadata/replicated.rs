@@ -122,6 +122,15 @@ impl Replicated {
         self.shared.copies.len()
     }
 
+    /// Files that were sent to all providers since the start of this process, and files that were to be sent and were there
+    /// already.
+    #[must_use]
+    pub fn uploads(&self) -> (u64, u64) {
+        self.shared.copies.iter().fold((0, 0), |(files, saved), copy| {
+            (files.saturating_add(copy.meter.files.get()), saved.saturating_add(copy.meter.saved_files.get()))
+        })
+    }
+
     /// Publishes what a provider has not confirmed yet. Returns how many files it has confirmed now.
     ///
     /// # Errors

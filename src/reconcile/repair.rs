@@ -151,7 +151,7 @@ impl Reconciler {
         if repair.dry_run || corrections.is_empty() {
             return Ok(());
         }
-        let changed = shared.store.correct(corrections).await?;
+        let changed = shared.store.correct(corrections, shared.clock.now_ms()).await?;
         shared.instruments.fixed(changed);
         shared.minter.wake();
         Ok(())

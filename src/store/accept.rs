@@ -1,10 +1,12 @@
 //! Acceptance: a batch becomes a promise in one transaction.
 
+use std::collections::BTreeSet;
+
 use fail::fail_point;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use uuid::Uuid;
 
-use super::{BatchRecord, Store, StoreError, batches, images, spending};
+use super::{BatchRecord, Store, StoreError, batches, images, spending, tally};
 use crate::domain::{
     failure::{Failure, FailureCode},
     ids::VenueId,
@@ -249,10 +251,29 @@ fn accept(
         fail_point!("accept.inside");
         let estimate = rules.estimate(new_tickets);
         connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
+        let to_pay = new_tickets.saturating_sub(rules.on_chain);
+        tally::share_out(connection, batch_id, (estimate, to_pay), now_ms)?;
+        note_events(connection, batch)?;
     }
     connection.execute("UPDATE batches SET finished_at = ? WHERE id = ? AND open = 0", params![now_ms, batch_id])?;
     let finished = batches::finished(connection, batch_id)?;
     Ok(Accepted { batch_id, public_id, new_tickets, finished })
+}
+
+/// An event is known from its first ticket on.
+fn note_events(connection: &Connection, batch: &NewBatch) -> Result<(), StoreError> {
+    let tickets = batch.entries.iter().filter_map(|entry| match entry {
+        Entry::Ticket(ticket) => Some(ticket.event_id.as_str()),
+        Entry::Faulty { .. } => None,
+    });
+    let events: BTreeSet<&str> = tickets.collect();
+    let mut note = connection.prepare_cached(
+        // Its tickets were not all refused.
+        "INSERT OR IGNORE INTO mint_events (venue_id, event_id)
+         SELECT ?1, ?2 WHERE EXISTS (SELECT 1 FROM mints WHERE venue_id = ?1 AND event_id = ?2 AND status <> 'minted')",
+    )?;
+    events.into_iter().try_for_each(|event_id| note.execute([batch.venue_id.as_str(), event_id]).map(|_rows| ()))?;
+    Ok(())
 }
 
 fn content_conflict() -> Failure {
@@ -417,8 +438,10 @@ fn take<'a>(
     }
     // Whoever asks for a waiting ticket earlier gets it earlier.
     connection
-        .prepare_cached("UPDATE mints SET not_before = ?1 WHERE id = ?2 AND status = 'pending' AND not_before > ?1")?
-        .execute(params![turn.not_before_ms, known.id])?;
+        .prepare_cached(
+            "UPDATE mints SET not_before = ?1, due_at = max(?1, ?3) WHERE id = ?2 AND status = 'pending' AND not_before > ?1",
+        )?
+        .execute(params![turn.not_before_ms, known.id, now_ms])?;
     Ok(link(known.id, false, true))
 }
 

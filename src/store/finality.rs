@@ -7,7 +7,8 @@ use solana_signature::Signature;
 use super::{
     OpenAttempt, Store, StoreError,
     attempts::{open_tickets, parse},
-    batches, spending, stats,
+    batches, spending,
+    tally::Tally,
 };
 use crate::domain::lamports::Lamports;
 
@@ -196,10 +197,15 @@ fn found(
         )?
         .query_row(params![signature.to_string(), mint_id], |row| row.get(0))
         .optional()?;
+    let owed = if own.is_some() { row.cost.saturating_sub(row.paid) } else { Lamports::ZERO };
+    if own.is_some() {
+        let mut tally = Tally::at(row.settled_at_ms);
+        tally.own(connection, mint_id, owed)?;
+        tally.write(connection)?;
+    }
     connection
         .prepare_cached("UPDATE mints SET signature = ?, slot = ?, adopted = adopted AND ? WHERE id = ?")?
         .execute(params![signature.to_string(), slot, own.is_none(), mint_id])?;
-    let owed = if own.is_some() { row.cost.saturating_sub(row.paid) } else { Lamports::ZERO };
     connection
         .prepare_cached(
             "UPDATE unproven_mints SET attempt_id = ?, paid_lamports = paid_lamports + ?, look_at = ? WHERE mint_id = ?",
@@ -211,8 +217,7 @@ fn found(
             .execute(params![slot, attempt_id])?;
     }
     spending::book(connection, owed, now_ms)?;
-    batches::charge(connection, mint_id, owed)?;
-    stats::pay(connection, mint_id, owed, row.settled_at_ms)
+    batches::charge(connection, mint_id, owed)
 }
 
 /// Undoes the settlement of a ticket, and of all that rode with it in one transaction, as if nothing had been heard of them yet.
@@ -249,7 +254,9 @@ fn take_back(connection: &Connection, mint_id: i64, row: &Row) -> Result<Option<
 
 /// The ticket's money is not spent.
 fn undo(connection: &Connection, mint_id: i64, row: &Row, status: &str) -> Result<(), StoreError> {
-    stats::uncount_minted(connection, mint_id, row.paid, row.settled_at_ms)?;
+    let mut tally = Tally::at(row.settled_at_ms);
+    tally.undo(connection, mint_id, row.paid)?;
+    tally.write(connection)?;
     batches::uncharge(connection, mint_id, row.paid)?;
     spending::take_back(connection, row.paid, row.settled_at_ms)?;
     connection

@@ -7,10 +7,10 @@ use std::path::Path;
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Row, params};
 
-use super::{FILE_NAME, Store, StoreError, connect};
+use super::{FILE_NAME, Store, StoreError, connect, trends};
 use crate::domain::forecast::{EndpointHour, MintHour, Settles};
 
-/// How long rows are kept, in hours: a bit longer than they count.
+/// How long rows are kept, in hours: a bit longer than they count. The trends show the endpoints' for longer.
 const KEEP_HOURS: i64 = 35 * 24;
 
 /// How minting went.
@@ -100,14 +100,18 @@ pub fn peek_record(folder: &Path, endpoints: &str, since_hour: i64) -> Record {
 
 /// Removes rows that are too old to count.
 pub(super) fn forget(connection: &Connection, now_ms: i64, at_once: usize) -> Result<usize, StoreError> {
-    let hour = now_ms.div_euclid(3_600_000).saturating_sub(KEEP_HOURS);
+    let hour = now_ms.div_euclid(3_600_000);
     let mut forgotten = 0_usize;
-    for (table, key) in [("engine_hours", "endpoints"), ("endpoint_hours", "endpoint")] {
+    let endpoint_hours = trends::KEEP_DAYS.saturating_mul(24);
+    for (table, key, keep) in
+        [("engine_hours", "endpoints", KEEP_HOURS), ("endpoint_hours", "endpoint", endpoint_hours)]
+    {
         let sql = format!(
             "DELETE FROM {table} WHERE ({key}, hour) IN (SELECT {key}, hour FROM {table} WHERE hour < ? LIMIT ?)"
         );
         let left = at_once.saturating_sub(forgotten);
-        forgotten = forgotten.saturating_add(connection.prepare_cached(&sql)?.execute(params![hour, left])?);
+        forgotten = forgotten
+            .saturating_add(connection.prepare_cached(&sql)?.execute(params![hour.saturating_sub(keep), left])?);
     }
     Ok(forgotten)
 }

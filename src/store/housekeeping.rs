@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{Store, StoreError, alerts, answers, connect, forecast, jobs};
+use super::{Store, StoreError, alerts, answers, connect, forecast, jobs, trends};
 
 /// How long incidents that are over and runs of jobs are kept, in milliseconds: a year, as reports are by default. Messages
 /// have a shorter time of their own.
@@ -43,6 +43,7 @@ impl Store {
         let forgotten_alerts = self.forget_in_steps(history_ms, alerts::forget_closed).await?;
         let forgotten_runs = self.forget_in_steps(history_ms, jobs::forget).await?;
         self.forget_in_steps(now_ms, forecast::forget).await?;
+        self.forget_in_steps(now_ms, trends::forget).await?;
         // On a connection of its own: the writer's is inside a transaction whenever it works.
         let path = self.path.clone();
         let checkpoint = tokio::task::spawn_blocking(move || {

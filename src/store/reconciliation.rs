@@ -1,6 +1,6 @@
 //! What reconciliation reads from the books, what it corrects in them, and its reports.
 
-use rusqlite::{Connection, Row, params, params_from_iter};
+use rusqlite::{Connection, OptionalExtension as _, Row, params, params_from_iter};
 use solana_pubkey::Pubkey;
 use solana_signature::Signature;
 
@@ -9,8 +9,11 @@ use super::{
     attempts::{parse, read_status, read_ticket},
     finality,
     images::read_image,
+    tally::{self, Tally},
 };
-use crate::domain::{address::Generation, document::Image, failure::FailureCode, mint::MintStatus, ticket::Ticket};
+use crate::domain::{
+    address::Generation, document::Image, failure::FailureCode, lamports::Lamports, mint::MintStatus, ticket::Ticket,
+};
 
 /// A ticket as the books have it, with everything that can be compared.
 #[derive(Clone, Debug)]
@@ -210,11 +213,11 @@ impl Store {
     ///
     /// # Errors
     /// A database fault; nothing is kept then.
-    pub async fn correct(&self, corrections: Vec<Correction>) -> Result<u64, StoreError> {
+    pub async fn correct(&self, corrections: Vec<Correction>, now_ms: i64) -> Result<u64, StoreError> {
         self.write(move |connection| {
             let mut changed = 0_u64;
             for correction in &corrections {
-                changed = changed.saturating_add(correct(connection, correction)? as u64);
+                changed = changed.saturating_add(correct(connection, correction, now_ms)? as u64);
             }
             Ok(changed)
         })
@@ -387,7 +390,7 @@ impl Store {
     }
 }
 
-fn correct(connection: &Connection, correction: &Correction) -> Result<usize, StoreError> {
+fn correct(connection: &Connection, correction: &Correction, now_ms: i64) -> Result<usize, StoreError> {
     let Correction { mint_id, seen, change } = correction;
     let changed = match change {
         Change::Fields { mint_address, name, metadata_uri, minted_in } => connection
@@ -409,17 +412,36 @@ fn correct(connection: &Connection, correction: &Correction) -> Result<usize, St
         // What a ticket that does not exist has cost is not known any more; the engine begins anew.
         Change::Queue => {
             finality::forget(connection, *mint_id)?;
-            connection
-            .prepare_cached(
+            uncount(connection, *mint_id, *seen)?;
+            // What it was expected to cost is kept for when it is minted again.
+            let sql = format!(
                 "UPDATE mints SET status = 'pending', lane = 1, attempts = 0, signature = NULL, slot = NULL, adopted = 0,
                         cost_lamports = iif(status = 'minted', 0, cost_lamports), error_code = NULL,
-                        error_message = NULL, settled_at = NULL
-                 WHERE id = ? AND status = ? AND status IN ('minted', 'failed')",
-            )?
-            .execute(params![mint_id, seen.as_str()])?
+                        error_message = NULL, settled_at = NULL, due_at = ?3,
+                        estimated_lamports = coalesce(estimated_lamports, {})
+                 WHERE id = ?1 AND status = ?2 AND status IN ('minted', 'failed')",
+                tally::share("mints.id")
+            );
+            connection.prepare_cached(&sql)?.execute(params![mint_id, seen.as_str(), now_ms])?
         }
     };
     Ok(changed)
+}
+
+/// A ticket that counts as minted is to be minted again: the sums follow the books, which have it once and say that it has cost
+/// nothing so far.
+fn uncount(connection: &Connection, mint_id: i64, seen: MintStatus) -> Result<(), StoreError> {
+    let minted: Option<(i64, u64)> = connection
+        .prepare_cached(
+            "SELECT settled_at, iif(adopted, 0, max(cost_lamports, 0)) FROM mints
+             WHERE id = ?1 AND status = 'minted' AND status = ?2 AND settled_at IS NOT NULL",
+        )?
+        .query_row(params![mint_id, seen.as_str()], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let Some((settled_at_ms, paid)) = minted else { return Ok(()) };
+    let mut tally = Tally::at(settled_at_ms);
+    tally.undo(connection, mint_id, Lamports(paid))?;
+    tally.write(connection)
 }
 
 const COLUMNS: &str = "id, venue_id, ticket_id, generation, ticket, content_digest, mint_address, status, name,

@@ -35,13 +35,13 @@ fn retry(connection: &Connection, mint_ids: &[i64], rules: &SpendingRules, now_m
     let commitments = spending::commitments(connection, now_ms)?;
     let sql = format!(
         "UPDATE mints SET status = 'pending', lane = 1, attempts = 0, error_code = NULL, error_message = NULL,
-                          settled_at = NULL
-         WHERE id = ? AND {}",
+                          settled_at = NULL, due_at = max(?2, not_before)
+         WHERE id = ?1 AND {}",
         condition()
     );
     let mut queued = 0_u64;
     for id in mint_ids {
-        let changed = connection.prepare_cached(&sql)?.execute(params![id])?;
+        let changed = connection.prepare_cached(&sql)?.execute(params![id, now_ms])?;
         queued = queued.saturating_add(changed as u64);
     }
     rules.check(queued, &commitments)?;

@@ -4,7 +4,7 @@ use fail::fail_point;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use solana_signature::Signature;
 
-use super::{BatchRecord, Published, Store, StoreError, batches, finality, spending, stats};
+use super::{BatchRecord, Published, Store, StoreError, batches, finality, spending, tally::Tally};
 use crate::domain::{
     failure::{Failure, FailureCode},
     lamports::Lamports,
@@ -98,10 +98,11 @@ impl Store {
                     .prepare_cached("UPDATE attempts SET state = ? WHERE id = ? AND settled_at IS NULL")?
                     .execute(params![state.as_str(), attempt_id])?;
             }
-            let mut settled = Settled::default();
+            let (mut settled, mut tally) = (Settled::default(), Tally::at(now_ms));
             for settlement in &settlements {
-                settle(connection, settlement, now_ms, &mut settled)?;
+                settle(connection, settlement, now_ms, (&mut settled, &mut tally))?;
             }
+            tally.write(connection)?;
             for batch_id in open {
                 settled.finished_batches.extend(batches::finished(connection, batch_id)?);
             }
@@ -115,7 +116,7 @@ fn settle(
     connection: &Connection,
     settlement: &Settlement,
     now_ms: i64,
-    settled: &mut Settled,
+    (settled, tally): (&mut Settled, &mut Tally),
 ) -> Result<(), StoreError> {
     if let Some((attempt_id, state)) = settlement.attempt {
         let ended = connection
@@ -138,9 +139,12 @@ fn settle(
         }
     }
     spending::book(connection, settlement.tickets.iter().map(|ticket| ticket.paid).sum(), now_ms)?;
-    let mut tickets = settlement.tickets.iter();
     let attempt_id = settlement.attempt.map(|(attempt_id, _)| attempt_id);
-    tickets.try_for_each(|ticket| settle_ticket(connection, ticket, attempt_id, now_ms, settled))
+    for ticket in &settlement.tickets {
+        settle_ticket(connection, ticket, attempt_id, now_ms, settled)?;
+        tally.verdict(connection, ticket)?;
+    }
+    Ok(())
 }
 
 fn settle_ticket(
@@ -200,6 +204,5 @@ fn settle_ticket(
     if changed != 1 {
         return Err(StoreError::Conflict("a ticket was settled twice"));
     }
-    batches::charge(connection, ticket.mint_id, ticket.paid)?;
-    stats::count(connection, ticket, now_ms)
+    batches::charge(connection, ticket.mint_id, ticket.paid)
 }

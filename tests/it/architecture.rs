@@ -7,7 +7,7 @@ use std::{
 };
 
 const ENTRANCES: [&str; 3] = ["cli", "http", "schedule"];
-const SERVICES: [&str; 12] = [
+const SERVICES: [&str; 14] = [
     "minting",
     "estimate",
     "forecast",
@@ -20,6 +20,8 @@ const SERVICES: [&str; 12] = [
     "cache",
     "images",
     "publishing",
+    "trends",
+    "anomalies",
 ];
 const ADAPTERS: [&str; 8] = ["store", "chain", "metadata", "fleet", "webhook", "folder", "clock", "telemetry"];
 
@@ -91,7 +93,7 @@ fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
     for service in SERVICES {
         let also: &[&str] = match service {
             // Alerts watch the other services; none of them knows it.
-            "alerts" => &["webhook", "folder", "minting", "balance", "payers", "publishing"],
+            "alerts" => &["webhook", "folder", "minting", "balance", "payers", "publishing", "anomalies"],
             // Repair mints nothing: it hands tickets back to the engine.
             "reconcile" => &["minting"],
             // What was found out before is asked by whoever would find it out; how minting goes is recorded by who mints.
@@ -100,6 +102,8 @@ fn dependencies_point_from_entrances_to_services_to_adapters_to_the_domain() {
             // A transfer is written ahead beside the books.
             "payers" => &["folder"],
             "cache" => &["fleet"],
+            // What others have counted is collected.
+            "trends" => &["cache", "publishing", "forecast"],
             _ => &[],
         };
         let below = ["domain", "store", "chain", "metadata", "clock", "estimate", "simulation"];

@@ -82,3 +82,5 @@ mod seed_contract;
 mod signers;
 #[cfg(feature = "localnet")]
 mod spending;
+#[cfg(feature = "localnet")]
+mod trends;

@@ -17,6 +17,7 @@ async fn the_description_and_the_handlers_agree() {
     let paths = description["paths"].as_object().unwrap();
     let wanted = [
         "/admin/alerts",
+        "/admin/anomalies",
         "/admin/audit",
         "/admin/batch-mint",
         "/admin/batch-mint/estimate",
@@ -42,6 +43,9 @@ async fn the_description_and_the_handlers_agree() {
         "/admin/status/events",
         "/admin/system/status",
         "/admin/tickets/read",
+        "/admin/trends",
+        "/admin/venues",
+        "/admin/venues/{venueId}/events",
         "/health",
         "/health/full",
         "/health/live",

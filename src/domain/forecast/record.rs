@@ -163,6 +163,12 @@ impl EndpointHour {
         self.sends <= LARGEST && parts.iter().all(|part| *part <= self.sends)
     }
 
+    /// Sends that were refused, or had no answer that makes sense, or none in time.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.refused.saturating_add(self.failed).saturating_add(self.timed_out)
+    }
+
     /// Adds what was counted later.
     pub fn add(&mut self, more: &Self) {
         for (sum, more) in [

@@ -53,7 +53,7 @@ pub struct CopyStatus {
 #[derive(Debug)]
 pub(super) struct Meter {
     requests: IntCounter,
-    files: IntCounter,
+    pub(super) files: IntCounter,
     bytes: IntCounter,
     pub(super) saved_files: IntCounter,
     pub(super) saved_bytes: IntCounter,

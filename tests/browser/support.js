@@ -99,7 +99,7 @@ export async function visit(page, hash) {
   await settled(page);
 }
 
-export const settled = (page) => page.waitForFunction(() => document.querySelector("main h1") && !document.querySelector("main .skeleton"));
+export const settled = (page) => page.waitForFunction(() => document.querySelector("main:not(.locked) h1") && !document.querySelector("main .skeleton"));
 
 /** Waits until the text of an element holds a text. */
 export async function says(page, selector, text, patience = PATIENCE_MS) {

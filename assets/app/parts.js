@@ -192,11 +192,11 @@ export function Older({ pages, what = "Older" }) {
 // ---- actions
 
 /** A button for something that changes the box. A key that may only look disables it, and says so. */
-export function ActionButton({ onClick, children, kind = "", busy = false, disabled = false, label }) {
+export function ActionButton({ onClick, children, kind = "", busy = false, disabled = false, label, type = "button" }) {
   useStore(access);
   const may = mayAct();
   const hint = useId();
-  return html`<button type="button" class=${`button ${kind}`} disabled=${!may.allowed || busy || disabled} aria-label=${label}
+  return html`<button type=${type} class=${`button ${kind}`} disabled=${!may.allowed || busy || disabled} aria-label=${label}
       aria-describedby=${may.allowed ? undefined : hint} title=${may.reason ?? undefined} onClick=${onClick}>${busy ? html`<${Icon} kind="busy" />` : null}${children}</button>
     ${!may.allowed && html`<span class="visually-hidden" id=${hint}>${may.reason}</span>`}`;
 }

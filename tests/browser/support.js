@@ -46,9 +46,10 @@ export async function until(what, condition, patience = PATIENCE_MS) {
 
 /**
  * A page in a browser of its own. Whatever goes wrong on it fails the scenario: errors on the console, faults, violations of the
- * policy, and requests to anything but the box. `expected` are texts of console errors that belong to the scenario.
+ * policy, and requests to anything but the box. `expected` are texts of console errors that belong to the scenario. `instead` may give
+ * an answer in the place of the box, for faults that a box cannot be made to show.
  */
-export async function open(context, { key = KEY, url = BOX, width = 1280, height = 900, dark = false, expected = [], reducedMotion = true } = {}) {
+export async function open(context, { key = KEY, url = BOX, width = 1280, height = 900, dark = false, expected = [], reducedMotion = true, instead = () => null } = {}) {
   const profile = await mkdtemp(join(tmpdir(), "boxoffice-browser-"));
   const browser = await puppeteer.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", userDataDir: profile, args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-background-networking"] });
   const wrong = [];
@@ -83,6 +84,8 @@ export async function open(context, { key = KEY, url = BOX, width = 1280, height
   await page.setRequestInterception(true);
   page.on("request", (request) => {
     const to = new URL(request.url());
+    const scripted = instead(to, request);
+    if (scripted) return request.respond(scripted);
     if (to.origin === home || ["data:", "blob:"].includes(to.protocol)) return request.continue();
     wrong.push(`a request to ${request.url()}`);
     return request.abort();
@@ -99,7 +102,7 @@ export async function visit(page, hash) {
   await settled(page);
 }
 
-export const settled = (page) => page.waitForFunction(() => document.querySelector("main h1") && !document.querySelector("main .skeleton"));
+export const settled = (page) => page.waitForFunction(() => document.querySelector("main:not(.locked) h1") && !document.querySelector("main .skeleton"));
 
 /** Waits until the text of an element holds a text. */
 export async function says(page, selector, text, patience = PATIENCE_MS) {

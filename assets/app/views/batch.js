@@ -15,12 +15,12 @@ const DRAW_EVERY_MS = 200;
  * (`Last-Event-ID`). The lists of a finished batch are read in one go.
  */
 function useBatch(id) {
-  const [state, setState] = useState({ batch: null, successful: [], failed: [], forecast: null, listed: false, problem: null, lost: null });
+  const [state, setState] = useState({ batch: null, settled: [], successful: [], failed: [], forecast: null, listed: false, problem: null, lost: null });
   const [round, setRound] = useState(0);
   useEffect(() => {
     const controller = new AbortController();
     const { signal } = controller;
-    const found = { batch: null, successful: [], failed: [], forecast: null, listed: false, problem: null, lost: null };
+    const found = { batch: null, settled: [], successful: [], failed: [], forecast: null, listed: false, problem: null, lost: null };
     let timer = null;
     const draw = () => {
       timer = null;
@@ -46,8 +46,10 @@ function useBatch(id) {
             draw();
           },
           onEvent: (name, data) => {
-            if (name === "ticket") (data.code ? found.failed : found.successful).push(data);
-            else found.batch = data;
+            if (name === "ticket") {
+              (data.code ? found.failed : found.successful).push(data);
+              found.settled.push(data);
+            } else found.batch = data;
             finished ||= name === "finished";
             soon();
             return !finished;
@@ -111,7 +113,10 @@ function Results({ state, batch }) {
   const [filter, setFilter] = useState("all");
   const [shown, setShown] = useState(SHOWN_AT_ONCE);
   const { successful, failed, listed } = state;
-  const rows = filter === "failed" ? failed : filter === "minted" ? successful : [...failed, ...successful];
+  const picked = filter === "failed" ? failed : filter === "minted" ? successful : listed ? [...failed, ...successful] : state.settled;
+  // While it runs, what was settled last comes first.
+  const rows = listed ? picked : [...picked].reverse();
+  const coming = !listed && successful.length + failed.length === 0 && batch.summary.succeeded + batch.summary.failed > 0;
   const retryable = batch.state === "finished" ? failed.filter((one) => one.retryable) : [];
   const pick = (next) => {
     setFilter(next);
@@ -129,7 +134,7 @@ function Results({ state, batch }) {
       ${retryable.length > 0 && html`<${Retry} venueId=${batch.venueId} ticketIds=${retryable.map((one) => one.ticketId)} onDone=${state.reload} />`}
     </div>
     ${retryable.length > 0 && html`<${ReadOnlyHint} />`}
-    ${!listed && batch.state === "finished" ? html`<${Skeleton} rows=${5} />` : html`<${Table} label="What became of each ticket" rows=${rows.slice(0, shown)} rowKey=${(row) => `${row.index ?? ""}/${row.ticketId}`}
+    ${coming || (!listed && batch.state === "finished") ? html`<${Skeleton} rows=${5} />` : html`<${Table} label="What became of each ticket" rows=${rows.slice(0, shown)} rowKey=${(row) => `${row.index ?? ""}/${row.ticketId}`}
       empty=${html`<${Empty} title=${filter === "failed" ? "None failed" : "None is settled yet"} />`} columns=${[
         { name: "Ticket", className: "main", cell: (row) => html`<a href=${ticketLink(batch.venueId, row.ticketId)}><${Words}>${row.ticketId}<//></a>` },
         { name: "State", cell: (row) => (row.code ? html`<${Status} kind="bad">Failed<//><small><${Words}>${row.error}<//> <span class="nowrap">(${row.code}${row.retryable ? ", can be sent again" : ""})</span></small>` : html`<${Status} kind="ok">${row.replayed ? "Known already" : row.adopted ? "Found on the chain" : "Minted"}<//>`) },

@@ -48,7 +48,6 @@ const START = { step: "choose", busy: false, problem: null, file: null, read: nu
 export function Mint() {
   const [state, setState] = useState(START);
   const [asking, setAsking] = useState(false);
-  const form = useRef();
   const ids = { file: useId(), venue: useId(), event: useId() };
 
   const check = async (event) => {
@@ -76,22 +75,18 @@ export function Mint() {
   return html`<${Page} title="Mint" lead="A CSV or JSON file of tickets becomes NFTs. Nothing is minted, and nothing written, before you agree to the price." />
     <${ReadOnlyHint} />
     <${Card} title="The file">
-      <form ref=${form} class="stack" onSubmit=${check} onInput=${() => state.step === "look" && setState(START)}>
+      <form class="stack" onSubmit=${check} onInput=${() => state.step === "look" && setState(START)}>
         <div class="field"><label for=${ids.file}>Tickets</label><input id=${ids.file} name="file" type="file" accept=".csv,.tsv,.json,text/csv,application/json" required />
           <p class="fine">A header with <code>id</code> and <code>eventName</code>, and if you like <code>eventId</code>, <code>userId</code>, <code>eventDate</code>, <code>venue</code>, <code>tier</code>, <code>seatNumber</code>, <code>ownerAddress</code>, <code>image</code>. At most 16 MiB.</p></div>
         <div class="field"><label for=${ids.venue}>Venue</label><input id=${ids.venue} name="venue" required maxlength="128" autocomplete="off" autocapitalize="off" spellcheck=${false} />
           <p class="fine">The id of the venue that sells. Ticket ids count within it, for ever.</p></div>
         <div class="field"><label for=${ids.event}>Event <span class="fine">if the file does not name it</span></label><input id=${ids.event} name="event" maxlength="128" autocomplete="off" autocapitalize="off" spellcheck=${false} /></div>
         <${ActionProblem} problem=${state.problem} />
-        <div class="actions"><${SubmitButton} busy=${state.busy} form=${form}>${state.busy ? "Checking…" : "Check the file"}<//></div>
+        <div class="actions"><${ActionButton} kind="primary" type="submit" busy=${state.busy}>${state.busy ? "Checking…" : "Check the file"}<//></div>
       </form>
     <//>
     <div role="status" aria-label="Outcome of the check">${state.step === "look" && html`<${Preview} state=${state} onMint=${() => setAsking(true)} />`}</div>
     ${asking && state.plan && html`<${Agree} state=${state} onClose=${() => setAsking(false)} />`}`;
-}
-
-function SubmitButton({ busy, form, children }) {
-  return html`<${ActionButton} kind="primary" busy=${busy} onClick=${() => form.current.requestSubmit()}>${children}<//>`;
 }
 
 function Preview({ state, onMint }) {

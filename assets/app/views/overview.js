@@ -96,7 +96,7 @@ export function Running({ batch }) {
 function Recent({ mints }) {
   return html`<${Card} title="Recent tickets" aside=${html`<a href="#/tickets">All tickets</a>`}>
     ${mints.length === 0 ? html`<${Empty} title="No ticket yet" />` : html`<ul class="recent">${mints.map((mint) => html`<li key=${`${mint.venueId}/${mint.ticketId}`}>
-      <a href=${ticketLink(mint.venueId, mint.ticketId)}><${Words}>${mint.name ?? mint.ticket.ticketData.eventName}<//></a>
+      <a href=${ticketLink(mint.venueId, mint.ticketId)}><${Words}>${mint.name ?? [mint.ticket.ticketData.eventName, mint.ticket.ticketData.seatNumber].filter(Boolean).join(" · ")}<//></a>
       <span class="fine"><a href=${venueLink(mint.venueId)}><${Words}>${mint.venueId}<//></a> · <${Words}>${mint.ticketId}<//></span>
       <${MintStatus} status=${mint.status} />
       <span class="fine"><${Time} at=${mint.settledAt ?? mint.createdAt} /></span>
@@ -104,9 +104,11 @@ function Recent({ mints }) {
   <//>`;
 }
 
+const worst = (alerts) => [...alerts].sort((a, b) => (b.severity === "critical") - (a.severity === "critical"));
+
 function OpenAlerts({ alerts }) {
   return html`<${Card} title="Needs a look" aside=${html`<a href="#/alerts">All alerts</a>`} className=${alerts.length ? "alerts-open" : ""}>
-    ${alerts.length === 0 ? html`<p class="fine"><${Status} kind="ok">Nothing is open<//></p>` : html`<ul class="notes">${alerts.slice(0, 5).map((alert) => html`<li key=${alert.id}>
+    ${alerts.length === 0 ? html`<p class="fine"><${Status} kind="ok">Nothing is open<//></p>` : html`<ul class="notes">${worst(alerts).slice(0, 5).map((alert) => html`<li key=${alert.id}>
       <${Note} kind=${alert.severity === "critical" ? "bad" : "warn"} title=${alertWords(alert.kind)}><p><${Words}>${alert.summary}<//></p><p class="fine">since <${Time} at=${alert.openedAt} /></p><//></li>`)}</ul>
       ${alerts.length > 5 && html`<p><a href="#/alerts">${count(alerts.length - 5)} more</a></p>`}`}
   <//>`;

@@ -22,6 +22,7 @@ export function ReconcileVenue({ venueId }) {
   const history = usePages(`admin/reconcile/${segment(venueId)}/history`, { limit: 20 }, { list: "reports" });
   const compare = useAction();
   const [report, setReport] = useState(null);
+  const [repaired, setRepaired] = useState(null);
   const run = async () => {
     const result = await compare.run("POST", `admin/reconcile/${segment(venueId)}`);
     if (!result) return;
@@ -37,8 +38,8 @@ export function ReconcileVenue({ venueId }) {
     <${Page} title=${venueId} lead=${html`<a href=${venueLink(venueId)}>The venue</a>`} actions=${html`<${ActionButton} kind="primary" busy=${compare.busy} onClick=${run}>${compare.busy ? "Comparing…" : "Compare now"}<//>`} />
     <${ReadOnlyHint} />
     <${ActionProblem} problem=${compare.problem} />
-    <div role="status">${compare.busy && html`<p class="fine">Every ticket is looked up on the chain. Ten thousand take some minutes on a small plan; minting goes first.</p>`}</div>
-    ${report && html`<${Report} report=${report} venueId=${venueId} onFixed=${run} />`}
+    <div role="status">${repaired && html`<${Repaired} repair=${repaired} />`}${compare.busy && html`<p class="fine">Every ticket is looked up on the chain. Ten thousand take some minutes on a small plan; minting goes first.</p>`}</div>
+    ${report && html`<${Report} report=${report} venueId=${venueId} onFixed=${(repair) => { setRepaired(repair); run(); }} />`}
     <${Card} title="Reports so far"><${Loaded} from=${history}>${() => html`<${Table} label="Reports" rows=${history.rows} rowKey=${(row) => row.reportId} empty=${html`<${Empty} title="Never compared yet" />`} columns=${[
       { name: "When", className: "main", cell: (row) => html`<button type="button" class="link" onClick=${() => open(row)}><${Time} at=${row.reportDate} /></button>` },
       { name: "Outcome", cell: (row) => html`<${Outcome} row=${row} />` },
@@ -88,31 +89,35 @@ function Notes({ title, notes, venueId }) {
 /** Repair looks anew first; what it would do is shown, and asked. */
 function Repair({ venueId, onFixed }) {
   const action = useAction();
-  const [state, setState] = useState({ busy: false, problem: null, plan: null, done: null });
+  const [state, setState] = useState({ busy: false, problem: null, plan: null });
   const ask = async () => {
-    setState({ busy: true, problem: null, plan: null, done: null });
+    setState({ busy: true, problem: null, plan: null });
     action.clear();
     try {
       const plan = (await act("POST", `admin/reconcile/${segment(venueId)}/fix`, { query: { dryRun: "true" }, body: {} })).body;
-      setState({ busy: false, problem: null, plan, done: null });
+      setState({ busy: false, problem: null, plan });
     } catch (problem) {
-      setState({ busy: false, problem, plan: null, done: null });
+      setState({ busy: false, problem, plan: null });
     }
   };
   const fix = async () => {
     const result = await action.run("POST", `admin/reconcile/${segment(venueId)}/fix`, { body: {} });
     if (!result) return;
-    setState({ busy: false, problem: null, plan: null, done: result.body });
-    onFixed();
+    setState({ busy: false, problem: null, plan: null });
+    onFixed(result.body);
   };
-  const { plan, done } = state;
+  const { plan } = state;
   return html`<div class="actions"><${ActionButton} kind="primary" busy=${state.busy} onClick=${ask}>Repair…<//></div>
     <${ActionProblem} problem=${state.problem} />
-    <div role="status">${done && html`<${Note} kind="ok" title="Repaired"><p>${words(done)}.</p>${done.refused.length > 0 && html`<ul class="plain">${done.refused.map((one, index) => html`<li key=${index}><${Words}>${one.ticketId}<//>: <${Words}>${one.reason}<//></li>`)}</ul>`}<//>`}</div>
     ${plan && html`<${Confirm} title="Repair the books?" confirm=${plan.queued ? `Repair, and mint ${counted(plan.queued, "ticket")}` : "Repair the books"} action=${action} onConfirm=${fix} onClose=${() => setState({ ...state, plan: null })}>
       <p>Books and chain were compared anew. Repair would do this: ${words(plan)}.</p>
       <p>${plan.queued ? html`<strong>${counted(plan.queued, "ticket")} would be minted, and paid for</strong>, as far as wallet and limits reach.` : "It costs no SOL."} A second NFT of a ticket cannot come of it.</p>
     <//>`}`;
+}
+
+function Repaired({ repair }) {
+  return html`<${Note} kind=${repair.refused.length ? "warn" : "ok"} title="Repaired"><p>${words(repair)}. What was queued or adopted is settled a moment later.</p>
+    ${repair.refused.length > 0 && html`<ul class="plain">${repair.refused.map((one, index) => html`<li key=${index}><${Words}>${one.ticketId}<//>: <${Words}>${one.reason}<//></li>`)}</ul>`}<//>`;
 }
 
 function words(one) {

@@ -71,7 +71,7 @@ impl Mul<u64> for TicketPrice {
 /// What the operator allows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SpendingLimits {
-    /// Kept in the wallet (`MIN_SOL_BALANCE`).
+    /// Kept in the wallet (`MIN_SOL_BALANCE`, and never less than an account needs to live).
     pub keep_back: Lamports,
     /// Most that one transaction may cost (`TX_LIMIT_SOL`).
     pub per_transaction: Option<Lamports>,
@@ -178,7 +178,7 @@ pub enum Refusal {
     /// The wallet holds too little, or its fee payers.
     #[error(
         "{tickets} new tickets cost {needed}, but {whose} {balance}, of which {reserved} is reserved for tickets already \
-         accepted and {kept} is kept back (MIN_SOL_BALANCE): {remedy}",
+         accepted and {kept} is kept back (MIN_SOL_BALANCE, and never less than an account needs to live): {remedy}",
         whose = whose(wallet, *payers), remedy = remedy(*payers, *missing)
     )]
     InsufficientFunds {

@@ -240,7 +240,8 @@ impl Minter {
         let (layout, asked) = tokio::join!(layout, asked);
         let (expected, most, holdings) = asked?;
         let (price, expected, fee) = (most.total(), expected.total(), expected.signature_fee_lamports);
-        let (wallet, limits) = (shared.wallet.address().to_string(), shared.settings.limits);
+        let (wallet, mut limits) = (shared.wallet.address().to_string(), shared.settings.limits);
+        limits.keep_back = holdings.keep_back(limits.keep_back);
         let together = shared.together(layout) as u64;
         // Fee payers can spend whole tickets only: what is left of each is no promise.
         let (balance, payers) = (holdings.usable(price), holdings.payers.len());

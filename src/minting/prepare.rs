@@ -196,7 +196,7 @@ async fn look_up_and_adopt(
 fn share_fees(found: &mut [Settlement], fee: Lamports) {
     let signature_of = |ticket: &TicketVerdict| match ticket.verdict {
         Verdict::Minted { signature, .. } => signature,
-        Verdict::Failed(_) | Verdict::Again => None,
+        Verdict::Failed(_) | Verdict::Again { .. } => None,
     };
     let mut by_transaction: HashMap<Signature, Vec<&mut TicketVerdict>> = HashMap::new();
     for ticket in found.iter_mut().flat_map(|settlement| &mut settlement.tickets) {

@@ -54,7 +54,10 @@ pub enum Verdict {
     /// It is given up.
     Failed(Failure),
     /// It may be signed for again.
-    Again,
+    Again {
+        /// Whether the transaction that came to nothing counts against it.
+        counts: bool,
+    },
 }
 
 /// A ticket that the chain holds.
@@ -190,12 +193,12 @@ fn settle_ticket(
                 )?
                 .execute(params![failure.code.as_str(), failure.message, now_ms, cost, ticket.mint_id])?
         }
-        Verdict::Again => connection
+        Verdict::Again { counts } => connection
             .prepare_cached(
-                "UPDATE mints SET status = 'pending', cost_lamports = cost_lamports + ?
+                "UPDATE mints SET status = 'pending', cost_lamports = cost_lamports + ?, attempts = max(attempts - ?, 0)
                  WHERE id = ? AND status IN ('pending', 'minting')",
             )?
-            .execute(params![cost, ticket.mint_id])?,
+            .execute(params![cost, !counts, ticket.mint_id])?,
     };
     if changed != 1 {
         return Err(StoreError::Conflict("a ticket was settled twice"));

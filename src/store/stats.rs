@@ -92,7 +92,7 @@ pub(super) fn count(connection: &Connection, ticket: &TicketVerdict, now_ms: i64
     let (minted, failed) = match &ticket.verdict {
         Verdict::Minted { .. } => (1, 0),
         Verdict::Failed(_) => (0, 1),
-        Verdict::Again => (0, 0),
+        Verdict::Again { .. } => (0, 0),
     };
     add(connection, ticket.mint_id, minted, failed, ticket.paid.0.cast_signed(), now_ms)
 }

@@ -245,14 +245,15 @@ impl Minter {
         let together = shared.together(layout) as u64;
         // Fee payers can spend whole tickets only: what is left of each is no promise.
         let (balance, payers) = (holdings.usable(price), holdings.payers.len());
+        let on_chain = HashSet::new();
         let mut rules =
-            SpendingRules { price, expected, fee, together, budget, wallet, payers, balance, limits, on_chain: 0 };
+            SpendingRules { price, expected, fee, together, budget, wallet, payers, balance, limits, on_chain };
         let commitments = shared.store.commitments(shared.now_ms()).await?;
         let mut refusal = rules.check(preview.new, &commitments).err();
         if refusal.is_some() {
             // What the chain holds already, from an earlier life of these books, costs nothing: worth a look before a no.
-            rules.on_chain = self.on_chain(&preview.new_addresses).await?.len() as u64;
-            refusal = rules.check(preview.new, &commitments).err();
+            rules.on_chain = self.on_chain(&preview.new_addresses).await?;
+            refusal = rules.check(rules.to_pay(&preview.new_addresses), &commitments).err();
         }
         Ok(Spending { rules, holdings, commitments, refusal })
     }

@@ -1,5 +1,7 @@
 //! Acceptance: a batch becomes a promise in one transaction.
 
+use std::collections::HashSet;
+
 use fail::fail_point;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
 use uuid::Uuid;
@@ -83,32 +85,35 @@ pub struct SpendingRules {
     pub balance: Lamports,
     /// What the operator allows.
     pub limits: SpendingLimits,
-    /// How many of the batch's new tickets the chain is known to hold already: they will be adopted, and cost nothing.
-    pub on_chain: u64,
+    /// Addresses of new tickets that the chain is known to hold already: they will be adopted, and cost nothing.
+    pub on_chain: HashSet<String>,
 }
 
 impl SpendingRules {
-    /// What `new` new tickets cost if nothing goes wrong.
+    /// How many of the new tickets that will live at some addresses cost anything.
     #[must_use]
-    pub fn estimate(&self, new: u64) -> Lamports {
-        let to_pay = new.saturating_sub(self.on_chain);
+    pub fn to_pay<'a>(&self, addresses: impl IntoIterator<Item = &'a String>) -> u64 {
+        addresses.into_iter().filter(|address| !self.on_chain.contains(*address)).count() as u64
+    }
+
+    /// What so many tickets cost if nothing goes wrong.
+    #[must_use]
+    pub fn estimate(&self, to_pay: u64) -> Lamports {
         let shared = to_pay.saturating_sub(to_pay.div_ceil(self.together.max(1)));
         (self.expected * to_pay).saturating_sub(self.fee * shared)
     }
 
-    /// Decides whether `new` new tickets may be accepted.
+    /// Decides whether so many new tickets may be accepted that have to be paid for.
     ///
     /// # Errors
     /// The reason why not.
-    pub fn check(&self, new: u64, commitments: &Commitments) -> Result<(), Refusal> {
-        match new.saturating_sub(self.on_chain) {
-            0 => Ok(()),
-            to_pay => {
-                self.budget.map_or(Ok(()), |budget| check_budget(to_pay, self.estimate(new), budget))?;
-                let funds = Funds { wallet: &self.wallet, payers: self.payers, balance: self.balance };
-                check(to_pay, self.price, funds, &self.limits, commitments)
-            }
+    pub fn check(&self, to_pay: u64, commitments: &Commitments) -> Result<(), Refusal> {
+        if to_pay == 0 {
+            return Ok(());
         }
+        self.budget.map_or(Ok(()), |budget| check_budget(to_pay, self.estimate(to_pay), budget))?;
+        let funds = Funds { wallet: &self.wallet, payers: self.payers, balance: self.balance };
+        check(to_pay, self.price, funds, &self.limits, commitments)
     }
 }
 
@@ -155,14 +160,15 @@ pub struct PreviewFailure {
 pub const DOOR_BATCH: usize = 25;
 
 impl Store {
-    /// What a batch would do, without doing it. Hands the batch back.
+    /// What a batch would do, without doing it. Hands the batch back, with the addresses at which failed tickets that are
+    /// tried again live by now.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn preview(&self, batch: NewBatch) -> Result<(Preview, NewBatch), StoreError> {
+    pub async fn preview(&self, mut batch: NewBatch) -> Result<(Preview, NewBatch), StoreError> {
         self.read(move |connection| {
             let mut preview = Preview::default();
-            for (index, entry) in batch.entries.iter().enumerate() {
+            for (index, entry) in batch.entries.iter_mut().enumerate() {
                 let failed = |ticket_id: &str, failure: Failure, faults: &[Fault]| PreviewFailure {
                     index,
                     ticket_id: ticket_id.to_owned(),
@@ -178,7 +184,10 @@ impl Store {
                             preview.failed.push(failed(&ticket.ticket_id, content_conflict(), &[]));
                         }
                         Some(mint) if !mint.can_be_retried() => preview.known = preview.known.saturating_add(1),
-                        Some(_) | None => {
+                        found => {
+                            if let Some(mint) = found {
+                                ticket.mint_address = mint.address;
+                            }
                             preview.new = preview.new.saturating_add(1);
                             preview.new_addresses.push(ticket.mint_address.clone());
                         }
@@ -233,26 +242,27 @@ fn accept(
         lane: i64::from(batch.entries.len() > DOOR_BATCH),
         not_before_ms: batch.not_before_ms.unwrap_or_default(),
     };
-    let mut new_tickets = 0_u64;
+    let mut new_at = Vec::new();
     for (position, entry) in batch.entries.iter().enumerate() {
         let link = match entry {
             Entry::Faulty { ticket_id, failure, faults } => Link::faulty(ticket_id, failure, faults),
             Entry::Ticket(ticket) => take(connection, &batch.venue_id, ticket, turn, now_ms)?,
         };
-        new_tickets = new_tickets.saturating_add(u64::from(link.is_new));
         link.insert(connection, batch_id, position)?;
+        new_at.extend(link.new_at);
     }
-    if new_tickets > 0 {
+    if !new_at.is_empty() {
         // Without rules the caller saw only settled tickets; one has failed since, and the request may be repeated.
         let rules = rules.ok_or(StoreError::Unavailable)?;
-        rules.check(new_tickets, &commitments)?;
+        let to_pay = rules.to_pay(&new_at);
+        rules.check(to_pay, &commitments)?;
         fail_point!("accept.inside");
-        let estimate = rules.estimate(new_tickets);
+        let estimate = rules.estimate(to_pay);
         connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
     }
     connection.execute("UPDATE batches SET finished_at = ? WHERE id = ? AND open = 0", params![now_ms, batch_id])?;
     let finished = batches::finished(connection, batch_id)?;
-    Ok(Accepted { batch_id, public_id, new_tickets, finished })
+    Ok(Accepted { batch_id, public_id, new_tickets: new_at.len() as u64, finished })
 }
 
 fn content_conflict() -> Failure {
@@ -266,6 +276,8 @@ fn content_conflict() -> Failure {
 /// What the books know of a ticket.
 struct KnownMint {
     id: i64,
+    /// Where this issue of it lives.
+    address: String,
     content_digest: Vec<u8>,
     status: String,
     error_code: Option<String>,
@@ -290,7 +302,7 @@ impl KnownMint {
 
 fn known_mint(connection: &Connection, venue_id: &str, ticket: &NewTicket) -> Result<Option<KnownMint>, StoreError> {
     let sql = format!(
-        "SELECT id, content_digest, status, error_code, image_uri IS NOT {} FROM mints
+        "SELECT id, content_digest, status, error_code, image_uri IS NOT {}, mint_address FROM mints
          WHERE venue_id = :venue AND ticket_id = :ticket ORDER BY generation DESC LIMIT 1",
         images::URI_NOW
     );
@@ -306,6 +318,7 @@ fn known_mint(connection: &Connection, venue_id: &str, ticket: &NewTicket) -> Re
                 status: row.get(2)?,
                 error_code: row.get(3)?,
                 image_changed: row.get(4)?,
+                address: row.get(5)?,
             })
         })
         .optional()?;
@@ -316,7 +329,8 @@ fn known_mint(connection: &Connection, venue_id: &str, ticket: &NewTicket) -> Re
 struct Link<'a> {
     ticket_id: &'a str,
     mint_id: Option<i64>,
-    is_new: bool,
+    /// Where it will live, if it is to be minted for this batch.
+    new_at: Option<String>,
     replayed: bool,
     failure: Option<Failure>,
     faults: &'a [Fault],
@@ -324,7 +338,7 @@ struct Link<'a> {
 
 impl<'a> Link<'a> {
     fn faulty(ticket_id: &'a str, failure: &Failure, faults: &'a [Fault]) -> Self {
-        Self { ticket_id, mint_id: None, is_new: false, replayed: false, failure: Some(failure.clone()), faults }
+        Self { ticket_id, mint_id: None, new_at: None, replayed: false, failure: Some(failure.clone()), faults }
     }
 
     fn insert(&self, connection: &Connection, batch_id: i64, position: usize) -> Result<(), StoreError> {
@@ -365,10 +379,10 @@ fn take<'a>(
     turn: Turn,
     now_ms: i64,
 ) -> Result<Link<'a>, StoreError> {
-    let link = |mint_id, is_new, replayed| Link {
+    let link = |mint_id, new_at, replayed| Link {
         ticket_id: &ticket.ticket_id,
         mint_id: Some(mint_id),
-        is_new,
+        new_at,
         replayed,
         failure: None,
         faults: &[],
@@ -396,11 +410,11 @@ fn take<'a>(
                 now_ms,
                 ticket.has_image
             ])?;
-        return Ok(link(connection.last_insert_rowid(), true, false));
+        return Ok(link(connection.last_insert_rowid(), Some(ticket.mint_address.clone()), false));
     };
     if known.content_digest != ticket.content_digest {
         let failure = content_conflict();
-        return Ok(Link { failure: Some(failure), mint_id: None, ..link(known.id, false, false) });
+        return Ok(Link { failure: Some(failure), mint_id: None, ..link(known.id, None, false) });
     }
     if known.can_be_retried() {
         if known.gets_new_image() {
@@ -413,13 +427,13 @@ fn take<'a>(
                  WHERE id = ?",
             )?
             .execute(params![turn.lane, turn.not_before_ms, known.id])?;
-        return Ok(link(known.id, true, false));
+        return Ok(link(known.id, Some(known.address), false));
     }
     // Whoever asks for a waiting ticket earlier gets it earlier.
     connection
         .prepare_cached("UPDATE mints SET not_before = ?1 WHERE id = ?2 AND status = 'pending' AND not_before > ?1")?
         .execute(params![turn.not_before_ms, known.id])?;
-    Ok(link(known.id, false, true))
+    Ok(link(known.id, None, true))
 }
 
 /// Gives a ticket that has no picture the one that its event has now.

@@ -1,6 +1,6 @@
 //! Failed tickets that a retry can help, taken up again.
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{SpendingRules, Store, StoreError, spending};
 use crate::domain::failure::FailureCode;
@@ -36,16 +36,15 @@ fn retry(connection: &Connection, mint_ids: &[i64], rules: &SpendingRules, now_m
     let sql = format!(
         "UPDATE mints SET status = 'pending', lane = 1, attempts = 0, error_code = NULL, error_message = NULL,
                           settled_at = NULL
-         WHERE id = ? AND {}",
+         WHERE id = ? AND {} RETURNING mint_address",
         condition()
     );
-    let mut queued = 0_u64;
+    let mut queued: Vec<String> = Vec::new();
     for id in mint_ids {
-        let changed = connection.prepare_cached(&sql)?.execute(params![id])?;
-        queued = queued.saturating_add(changed as u64);
+        queued.extend(connection.prepare_cached(&sql)?.query_row([id], |row| row.get(0)).optional()?);
     }
-    rules.check(queued, &commitments)?;
-    Ok(queued)
+    rules.check(rules.to_pay(&queued), &commitments)?;
+    Ok(queued.len() as u64)
 }
 
 /// The codes are ours: nothing in the text comes from outside.

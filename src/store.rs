@@ -184,6 +184,8 @@ pub struct Store {
     readers: Readers,
     seconds: HistogramVec,
     version: Arc<AtomicU64>,
+    /// Lamports that settled tickets have cost since the process began.
+    settled: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -210,7 +212,7 @@ impl Store {
         let readers = Readers::open(READERS, reads, || connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
         let version = Arc::default();
         let writer = Writer::start(connection, commits, Arc::clone(&version));
-        Ok(Self { path: path.to_owned(), writer, readers, seconds, version })
+        Ok(Self { path: path.to_owned(), writer, readers, seconds, version, settled: Arc::default() })
     }
 
     /// Opens the books beside the process that owns them, for small writes: the schema is left as it is.

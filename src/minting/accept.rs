@@ -186,8 +186,9 @@ impl Minter {
     pub async fn preview(&self, request: BatchRequest) -> Result<(Preview, Funds), AcceptError> {
         let (preview, batch) = self.look_through(request).await?;
         let Spending { rules, holdings, commitments, refusal } = self.spending_rules(&preview, batch.budget).await?;
-        let SpendingRules { price, wallet, balance: usable, limits, .. } = rules;
-        let spendable = usable.saturating_sub(limits.keep_back + price * commitments.open_tickets);
+        let SpendingRules { price, wallet, balance: usable, settled, limits, .. } = rules;
+        let settled_since = commitments.settled.saturating_sub(settled);
+        let spendable = usable.saturating_sub(limits.keep_back + settled_since + price * commitments.open_tickets);
         Ok((preview, Funds { wallet, balance: holdings.paying(), spendable, refusal }))
     }
 
@@ -234,6 +235,8 @@ impl Minter {
     /// What decides about a batch's money, and why it would be refused as things stand.
     async fn spending_rules(&self, preview: &Preview, budget: Option<Lamports>) -> Result<Spending, AcceptError> {
         let shared = &self.shared;
+        // Before the balance is asked for: what is settled after this may not be missing from it yet.
+        let settled = shared.store.settled();
         let layout = shared.packing.expected_layout();
         let prices = &shared.prices;
         let asked = async { tokio::try_join!(prices.ticket(), prices.most(), shared.purse.look()) };
@@ -246,8 +249,19 @@ impl Minter {
         // Fee payers can spend whole tickets only: what is left of each is no promise.
         let (balance, payers) = (holdings.usable(price), holdings.payers.len());
         let on_chain = HashSet::new();
-        let mut rules =
-            SpendingRules { price, expected, fee, together, budget, wallet, payers, balance, limits, on_chain };
+        let mut rules = SpendingRules {
+            price,
+            expected,
+            fee,
+            together,
+            budget,
+            wallet,
+            payers,
+            balance,
+            settled,
+            limits,
+            on_chain,
+        };
         let commitments = shared.store.commitments(shared.now_ms()).await?;
         let mut refusal = rules.check(preview.new, &commitments).err();
         if refusal.is_some() {

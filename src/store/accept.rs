@@ -1,6 +1,9 @@
 //! Acceptance: a batch becomes a promise in one transaction.
 
-use std::collections::HashSet;
+use std::{
+    collections::HashSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use fail::fail_point;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
@@ -83,6 +86,8 @@ pub struct SpendingRules {
     pub payers: usize,
     /// What can be spent of what those who pay hold.
     pub balance: Lamports,
+    /// [`Store::settled`] from before the balance was asked for.
+    pub settled: Lamports,
     /// What the operator allows.
     pub limits: SpendingLimits,
     /// Addresses of new tickets that the chain is known to hold already: they will be adopted, and cost nothing.
@@ -112,7 +117,8 @@ impl SpendingRules {
             return Ok(());
         }
         self.budget.map_or(Ok(()), |budget| check_budget(to_pay, self.estimate(to_pay), budget))?;
-        let funds = Funds { wallet: &self.wallet, payers: self.payers, balance: self.balance };
+        let Self { ref wallet, payers, balance, settled, .. } = *self;
+        let funds = Funds { wallet, payers, balance, settled };
         check(to_pay, self.price, funds, &self.limits, commitments)
     }
 }
@@ -211,7 +217,12 @@ impl Store {
         public_id: Uuid,
         now_ms: i64,
     ) -> Result<Accepted, StoreError> {
-        self.write(move |connection| accept(connection, &batch, rules.as_ref(), public_id, now_ms)).await
+        let sum = Arc::clone(&self.settled);
+        self.write(move |connection| {
+            let commitments = spending::commitments(connection, Lamports(sum.load(Ordering::Acquire)), now_ms)?;
+            accept(connection, &batch, rules.as_ref(), &commitments, public_id, now_ms)
+        })
+        .await
     }
 }
 
@@ -219,10 +230,10 @@ fn accept(
     connection: &Connection,
     batch: &NewBatch,
     rules: Option<&SpendingRules>,
+    commitments: &Commitments,
     public_id: Uuid,
     now_ms: i64,
 ) -> Result<Accepted, StoreError> {
-    let commitments = spending::commitments(connection, now_ms)?;
     let public_id = public_id.to_string();
     connection.execute(
         "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before, max_lamports, forecast)
@@ -255,7 +266,7 @@ fn accept(
         // Without rules the caller saw only settled tickets; one has failed since, and the request may be repeated.
         let rules = rules.ok_or(StoreError::Unavailable)?;
         let to_pay = rules.to_pay(&new_at);
-        rules.check(to_pay, &commitments)?;
+        rules.check(to_pay, commitments)?;
         fail_point!("accept.inside");
         let estimate = rules.estimate(to_pay);
         connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;

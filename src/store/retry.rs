@@ -1,9 +1,11 @@
 //! Failed tickets that a retry can help, taken up again.
 
+use std::sync::{Arc, atomic::Ordering};
+
 use rusqlite::{Connection, OptionalExtension as _};
 
 use super::{SpendingRules, Store, StoreError, spending};
-use crate::domain::failure::FailureCode;
+use crate::domain::{failure::FailureCode, lamports::Lamports, spending::Commitments};
 
 impl Store {
     /// The addresses of failed tickets that a retry can help, oldest first.
@@ -26,13 +28,22 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] when the money does not reach, or a database fault.
     pub async fn retry(&self, mint_ids: Vec<i64>, rules: SpendingRules, now_ms: i64) -> Result<u64, StoreError> {
-        self.write(move |connection| retry(connection, &mint_ids, &rules, now_ms)).await
+        let sum = Arc::clone(&self.settled);
+        self.write(move |connection| {
+            // Before the tickets count as promised.
+            let commitments = spending::commitments(connection, Lamports(sum.load(Ordering::Acquire)), now_ms)?;
+            retry(connection, &mint_ids, &rules, &commitments)
+        })
+        .await
     }
 }
 
-fn retry(connection: &Connection, mint_ids: &[i64], rules: &SpendingRules, now_ms: i64) -> Result<u64, StoreError> {
-    // Before the tickets count as promised.
-    let commitments = spending::commitments(connection, now_ms)?;
+fn retry(
+    connection: &Connection,
+    mint_ids: &[i64],
+    rules: &SpendingRules,
+    commitments: &Commitments,
+) -> Result<u64, StoreError> {
     let sql = format!(
         "UPDATE mints SET status = 'pending', lane = 1, attempts = 0, error_code = NULL, error_message = NULL,
                           settled_at = NULL
@@ -43,7 +54,7 @@ fn retry(connection: &Connection, mint_ids: &[i64], rules: &SpendingRules, now_m
     for id in mint_ids {
         queued.extend(connection.prepare_cached(&sql)?.query_row([id], |row| row.get(0)).optional()?);
     }
-    rules.check(rules.to_pay(&queued), &commitments)?;
+    rules.check(rules.to_pay(&queued), commitments)?;
     Ok(queued.len() as u64)
 }
 

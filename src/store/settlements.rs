@@ -1,5 +1,7 @@
 //! How attempts ended, and what that means for their tickets: one commit for all that ended together.
 
+use std::sync::{Arc, atomic::Ordering};
+
 use fail::fail_point;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use solana_signature::Signature;
@@ -93,8 +95,12 @@ impl Store {
         settlements: Vec<Settlement>,
         now_ms: i64,
     ) -> Result<Settled, StoreError> {
+        let sum = Arc::clone(&self.settled);
         self.write(move |connection| {
             fail_point!("settle.inside");
+            // Here, so that no acceptance comes between this and the settlement. If that fails, it counts too much.
+            let cost: Lamports = settlements.iter().flat_map(|it| &it.tickets).map(|ticket| ticket.cost).sum();
+            sum.fetch_add(cost.0, Ordering::AcqRel);
             let open = batches::open(connection)?;
             for (attempt_id, state) in progress {
                 connection

@@ -3,8 +3,14 @@
 use std::{collections::HashSet, path::Path};
 
 use boxoffice::{
-    domain::{ids::VenueId, lamports::Lamports, spending::SpendingLimits},
-    store::{Accepted, Entry, NewBatch, NewTicket, SpendingRules, Store, StoreError},
+    domain::{
+        ids::VenueId,
+        lamports::Lamports,
+        spending::{Refusal, SpendingLimits},
+    },
+    store::{
+        Accepted, Entry, NewBatch, NewTicket, Settlement, SpendingRules, Store, StoreError, TicketVerdict, Verdict,
+    },
 };
 use uuid::Uuid;
 
@@ -42,6 +48,7 @@ fn rules(tickets: u64) -> SpendingRules {
         wallet: "w".into(),
         payers: 0,
         balance: PRICE * tickets,
+        settled: Lamports::ZERO,
         limits: SpendingLimits::default(),
         on_chain: HashSet::new(),
     }
@@ -62,5 +69,35 @@ async fn a_ticket_that_the_chain_holds_pays_for_no_other() {
     assert!(matches!(refused, StoreError::Refused(_)), "{refused}");
     let enough = SpendingRules { balance: PRICE * 3, ..one };
     assert_eq!(accept(&store, &["1", "2", "3"], &enough).await.unwrap().new_tickets, 2);
+    store.close().await;
+}
+
+/// Mints by their rows, each with a transaction of its own.
+async fn settle(store: &Store, mint_ids: impl IntoIterator<Item = i64>) {
+    let minted = |mint_id| {
+        let verdict = Verdict::Minted { signature: None, slot: Some(1), adopted: None };
+        let tickets = vec![TicketVerdict { mint_id, cost: PRICE, paid: PRICE, verdict }];
+        Settlement { attempt: None, slot: None, error: None, never_sent: false, tickets }
+    };
+    let minted = mint_ids.into_iter().map(minted).collect();
+    store.settle(Vec::new(), minted, NOW_MS).await.unwrap();
+}
+
+#[tokio::test]
+async fn money_that_is_spent_after_it_was_counted_is_not_promised_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    // The wallet is looked at for two batches at once. The first is accepted and minted before the second is accepted.
+    let looked = SpendingRules { settled: store.settled(), ..rules(5) };
+    accept(&store, &["1", "2", "3"], &looked).await.unwrap();
+    settle(&store, 1..=3).await;
+    let refused = accept(&store, &["4", "5", "6"], &looked).await.unwrap_err();
+    let StoreError::Refused(Refusal::InsufficientFunds { reserved, missing, .. }) = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!((reserved, missing), (PRICE * 3, PRICE));
+    // Whoever looks again sees what is left, and no more counts than that.
+    let looked = SpendingRules { settled: store.settled(), ..rules(2) };
+    accept(&store, &["4", "5"], &looked).await.unwrap();
     store.close().await;
 }

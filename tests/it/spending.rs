@@ -276,3 +276,20 @@ async fn of_two_batches_that_race_for_the_last_money_one_is_accepted() {
         office.finish().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_within_its_limit_also_with_the_highest_offer() {
+    let folder = tempfile::tempdir().unwrap();
+    // Three tickets cost less than that as long as little is offered, and more with 1,100,000 lamports for each.
+    let offers = [("PRIORITY_FEE_FLOOR", "1"), ("PRIORITY_FEE_CAP", "5000000"), ("TX_LIMIT_SOL", "0.06")];
+    let (wallet, _) = wallet(folder.path(), 100 * SOL);
+    let options = BoxOptions::new(folder.path(), &wallet);
+    let options = offers.into_iter().fold(options, |options, (name, value)| options.set(name, value));
+    let office = options.start().await;
+    office.packs().await;
+    let usual = office.app.prices.ticket().await.unwrap().total();
+    assert!(usual * 3 < Lamports(60_000_000), "{usual}");
+    assert_eq!(office.app.minter.tickets_per_transaction(), 2);
+    assert_eq!(office.mint("v", &tickets("t", 5)).await["summary"]["succeeded"], 5);
+    office.finish().await;
+}

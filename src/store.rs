@@ -305,3 +305,18 @@ fn migrate(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
     }
     migrations.to_latest(connection).map_err(failed)
 }
+
+/// How SQLite goes about a query, in books that are new.
+#[cfg(test)]
+fn plan_of(sql: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE_NAME);
+    let mut books = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).unwrap();
+    migrate(&path, &mut books).unwrap();
+    let mut plan = books.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let (mut rows, mut steps) = (plan.raw_query(), Vec::new());
+    while let Some(row) = rows.next().unwrap() {
+        steps.push(row.get::<_, String>(3).unwrap());
+    }
+    steps.join("; ")
+}

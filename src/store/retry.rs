@@ -14,8 +14,7 @@ impl Store {
     /// When the database cannot be read.
     pub async fn retryable(&self, limit: usize) -> Result<Vec<(i64, String)>, StoreError> {
         self.read(move |connection| {
-            let sql = format!("SELECT id, mint_address FROM mints WHERE {} ORDER BY id LIMIT ?", condition());
-            let mut statement = connection.prepare_cached(&sql)?;
+            let mut statement = connection.prepare_cached(&retryable())?;
             let rows = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
@@ -58,6 +57,10 @@ fn retry(
     Ok(queued.len() as u64)
 }
 
+fn retryable() -> String {
+    format!("SELECT id, mint_address FROM mints WHERE {} ORDER BY id LIMIT ?", condition())
+}
+
 /// The codes are ours: nothing in the text comes from outside.
 fn condition() -> String {
     // A ticket whose batch has used its budget up would meet the same budget again: it waits for a batch with a new one.
@@ -67,8 +70,20 @@ fn condition() -> String {
     let codes = codes.join(", ");
     // An issue that was replaced by a later one stays as it is.
     format!(
-        "status = 'failed' AND error_code IN ({codes})
+        // The index of unminted tickets is used only by those who say that they mean those.
+        "status <> 'minted' AND status = 'failed' AND error_code IN ({codes})
              AND NOT EXISTS (SELECT 1 FROM mints AS later WHERE later.venue_id = mints.venue_id
                              AND later.ticket_id = mints.ticket_id AND later.generation > mints.generation)"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan_of;
+
+    #[test]
+    fn failed_tickets_are_found_without_the_minted_ones() {
+        let plan = plan_of(&super::retryable());
+        assert!(plan.contains("mints_unminted") && !plan.contains("SCAN mints"), "{plan}");
+    }
 }

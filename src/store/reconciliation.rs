@@ -406,19 +406,26 @@ fn correct(connection: &Connection, correction: &Correction) -> Result<usize, St
                 mint_id,
                 seen.as_str()
             ])?,
-        // What a ticket that does not exist has cost is not known any more; the engine begins anew.
-        Change::Queue => {
-            finality::forget(connection, *mint_id)?;
-            connection
-            .prepare_cached(
-                "UPDATE mints SET status = 'pending', lane = 1, attempts = 0, signature = NULL, slot = NULL, adopted = 0,
-                        cost_lamports = iif(status = 'minted', 0, cost_lamports), error_code = NULL,
-                        error_message = NULL, settled_at = NULL
-                 WHERE id = ? AND status = ? AND status IN ('minted', 'failed')",
-            )?
-            .execute(params![mint_id, seen.as_str()])?
-        }
+        Change::Queue => queue(connection, *mint_id, *seen)?,
     };
+    Ok(changed)
+}
+
+/// Puts a ticket back into the queue: the engine begins anew. Of one that was minted just now, everything that was booked is
+/// undone; what an older one that does not exist has cost is not known any more.
+fn queue(connection: &Connection, mint_id: i64, seen: MintStatus) -> Result<usize, StoreError> {
+    if seen == MintStatus::Minted && finality::undo_minted(connection, mint_id)? {
+        let again = "UPDATE mints SET lane = 1, attempts = 0 WHERE id = ?";
+        return Ok(connection.prepare_cached(again)?.execute([mint_id])?);
+    }
+    let changed = connection
+        .prepare_cached(
+            "UPDATE mints SET status = 'pending', lane = 1, attempts = 0, signature = NULL, slot = NULL, adopted = 0,
+                    cost_lamports = iif(status = 'minted', 0, cost_lamports), error_code = NULL,
+                    error_message = NULL, settled_at = NULL
+             WHERE id = ? AND status = ? AND status IN ('minted', 'failed')",
+        )?
+        .execute(params![mint_id, seen.as_str()])?;
     Ok(changed)
 }
 

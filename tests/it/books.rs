@@ -6,10 +6,12 @@ use boxoffice::{
     domain::{
         ids::VenueId,
         lamports::Lamports,
+        mint::MintStatus,
         spending::{Refusal, SpendingLimits},
     },
     store::{
-        Accepted, Entry, NewBatch, NewTicket, Settlement, SpendingRules, Store, StoreError, TicketVerdict, Verdict,
+        Accepted, Change, Correction, Entry, NewBatch, NewTicket, Settlement, SpendingRules, Step, Store, StoreError,
+        TicketVerdict, Verdict,
     },
 };
 use uuid::Uuid;
@@ -99,5 +101,27 @@ async fn money_that_is_spent_after_it_was_counted_is_not_promised_again() {
     // Whoever looks again sees what is left, and no more counts than that.
     let looked = SpendingRules { settled: store.settled(), ..rules(2) };
     accept(&store, &["4", "5"], &looked).await.unwrap();
+    store.close().await;
+}
+
+/// A ticket that turns out not to be on the chain has cost nothing: neither its batch, nor any window, nor the statistics.
+#[tokio::test]
+async fn a_minted_ticket_that_is_queued_again_is_not_paid_for_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let accepted = accept(&store, &["1", "2"], &rules(2)).await.unwrap();
+    settle(&store, 1..=2).await;
+    let queue = || Correction { mint_id: 1, seen: MintStatus::Minted, change: Change::Queue };
+    assert_eq!(store.correct(vec![queue(), queue()]).await.unwrap(), 1, "once");
+    let spent = store.commitments(NOW_MS).await.unwrap();
+    assert_eq!((spent.open_tickets, spent.spent.iter().map(|(_, lamports)| *lamports).sum()), (1, PRICE));
+    let found = store.batch(accepted.public_id).await.unwrap().unwrap();
+    assert_eq!(found.spent, PRICE);
+    let stats = store.venue_stats("v".into(), 0, Step::Day).await.unwrap();
+    assert_eq!((stats.total.minted, stats.total.spent), (1, PRICE));
+    // Minted in the end, each is paid for once.
+    settle(&store, [1]).await;
+    let stats = store.venue_stats("v".into(), 0, Step::Day).await.unwrap();
+    assert_eq!((stats.total.minted, stats.total.spent), (2, PRICE * 2));
     store.close().await;
 }

@@ -52,7 +52,7 @@ async fn a_batch_above_its_budget_is_refused_and_one_within_it_is_minted() {
     let (_, dry) = office.post("/admin/batch-mint?dryRun=true", &batch("t", 5, 1)).await;
     assert!(dry["refusal"].as_str().unwrap().contains("maxLamports"), "{dry}");
     assert_eq!(office.get("/admin/mints").await.1["mints"], json!([]), "nothing was kept");
-    for wrong in [json!(0), json!(-1), json!("1"), json!(1.5)] {
+    for wrong in [json!(0), json!(-1), json!("1"), json!(1.5), json!(1_u64 << 63), json!(u64::MAX)] {
         let mut body = batch("t", 1, 1);
         body["maxLamports"] = wrong;
         let (status, _, problem) = post(&office, &body).await;

@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use boxoffice::{
     chain::{Chain as _, wallet::Wallet},
-    domain::mint::MintStatus,
+    domain::{lamports::Lamports, mint::MintStatus},
 };
 use serde_json::{Value, json};
 use solana_pubkey::Pubkey;
@@ -264,6 +264,32 @@ async fn payers_are_filled_up_to_a_level_and_drained_to_the_last_lamport() {
     let fees = fees + 26 * 5_000;
     assert_eq!(holds(&authority).await, 10 * SOL + SOL * 3 / 10 + 4_000 - fees, "what is gone is the fees");
     assert!(stdout(&fewer.run(&["payers", "drain"])).contains("nothing to move"));
+}
+
+/// What the command counts as a ticket's money is what a box keeps ready for one, the highest offer included.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_reckons_with_the_highest_offer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, _) = wallet(folder.path(), SOL);
+    let office = BoxOptions { folder: folder.path().join("other"), ..BoxOptions::new(folder.path(), &key) };
+    let offers = [("PRIORITY_FEE_FLOOR", "1"), ("PRIORITY_FEE_CAP", "5000000")];
+    let office = offers.into_iter().fold(office, |office, (name, value)| office.set(name, value));
+    let office = office.set("FEE_PAYERS", "1").start().await;
+    let (most, reserve) =
+        (office.app.prices.most().await.unwrap().total().0, office.app.chain.rent(0).await.unwrap().0);
+    office.finish().await;
+    let payer = payers(&key, 1)[0];
+    let teller = Teller { folder: folder.path(), rpc: chain().rpc_url().to_string(), payers: "1" };
+    let offers = ["--set", "PRIORITY_FEE_FLOOR=1", "--set", "PRIORITY_FEE_CAP=5000000"];
+    for (lamports, tickets) in [(reserve + 2 * most - 1, 1), (reserve + 2 * most, 2)] {
+        rpc_call(chain().rpc_url(), "surfnet_setAccount", json!([payer.to_string(), { "lamports": lamports }])).await;
+        let listed = teller.json(&[&["payers", "list"], &offers[..]].concat());
+        assert_eq!(listed["payers"][0]["payableTickets"], tickets, "{listed}");
+    }
+    let each = Lamports(reserve + most - 1).to_string();
+    let each = each.trim_end_matches(" SOL");
+    let output = teller.run(&[&["payers", "fund", "--each", each], &offers[..]].concat());
+    assert_fails(&output, 1, &["too little to pay for a ticket"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

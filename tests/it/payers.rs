@@ -5,7 +5,7 @@ use std::{
     process::{Output, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -341,6 +341,77 @@ async fn a_transfer_that_was_cut_off_is_not_made_twice() {
         assert_eq!(holds(&authority).await, 7 * SOL - 5_000, "one transfer, one fee: {result}");
         assert_eq!(result["moved"].as_array().unwrap().len(), 1, "{result}");
         assert_eq!(result["moved"][0]["ofEarlierRun"], true, "{result}");
+    }
+}
+
+/// The last block in which the last transfer can land, and how many statuses were told; of one test only.
+static LAST_HEIGHT: AtomicU64 = AtomicU64::new(0);
+static TOLD: AtomicU64 = AtomicU64::new(0);
+static LANDED: AtomicBool = AtomicBool::new(false);
+
+fn note_height(answer: Value) -> Value {
+    LAST_HEIGHT.store(answer["result"]["value"]["lastValidBlockHeight"].as_u64().unwrap(), Ordering::SeqCst);
+    answer
+}
+
+/// A block just above that one, which a fork may still take back; or one far above, once the transfer has landed all the same.
+fn fork(mut answer: Value) -> Value {
+    let last = LAST_HEIGHT.load(Ordering::SeqCst);
+    if last > 0 {
+        answer["result"]["blockHeight"] = json!(last + if LANDED.load(Ordering::SeqCst) { 40 } else { 10 });
+    }
+    answer
+}
+
+fn unknown_at_first(mut answer: Value) -> Value {
+    if TOLD.fetch_add(1, Ordering::SeqCst) < 3 {
+        answer["result"]["value"] = json!([null]);
+    }
+    answer
+}
+
+fn refused_at_first(mut answer: Value) -> Value {
+    let error = json!({ "InstructionError": [0, { "Custom": 1 }] });
+    if !answer["result"]["value"][0].is_null() && TOLD.fetch_add(1, Ordering::SeqCst) < 3 {
+        let status = &mut answer["result"]["value"][0];
+        status["err"] = error.clone();
+        status["status"] = json!({ "Err": error });
+        status["confirmations"] = json!(1);
+        status["confirmationStatus"] = json!("confirmed");
+    }
+    answer
+}
+
+fn never_known(mut answer: Value) -> Value {
+    if answer["result"]["value"][0]["confirmationStatus"].as_str().is_some_and(|status| status != "processed") {
+        LANDED.store(true, Ordering::SeqCst);
+    }
+    answer["result"]["value"] = json!([null]);
+    answer
+}
+
+/// No ticket can be minted twice, but money can be moved twice: by a node that does not know a transfer, or knows it from a fork.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_is_not_made_again_because_of_what_a_fork_may_take_back() {
+    for (statuses, told) in [(unknown_at_first as fn(Value) -> Value, 1), (refused_at_first, 1), (never_known, 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, authority) = wallet(folder.path(), 10 * SOL);
+        let payers = payers(&key, 3);
+        LAST_HEIGHT.store(0, Ordering::SeqCst);
+        TOLD.store(0, Ordering::SeqCst);
+        LANDED.store(false, Ordering::SeqCst);
+        let proxy = Proxy::start(chain().rpc_url(), move |call| match call.method.as_str() {
+            "getLatestBlockhash" => Fate::Altered(note_height),
+            "getEpochInfo" => Fate::Altered(fork),
+            "getSignatureStatuses" => Fate::Altered(statuses),
+            _ => Fate::Pass,
+        })
+        .await;
+        let teller = Teller { folder: folder.path(), rpc: proxy.url.to_string(), payers: "3" };
+        let result = teller.json(&["payers", "fund", "--each", "1"]);
+        assert_eq!(all_hold(&payers).await, [SOL; 3], "{result}");
+        assert_eq!(holds(&authority).await, 7 * SOL - 5_000, "one transfer, one fee: {result}");
+        assert_eq!(result["moved"].as_array().unwrap().len(), told, "{result}");
     }
 }
 

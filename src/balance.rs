@@ -110,7 +110,8 @@ impl BalanceMonitor {
     #[must_use]
     pub fn runway(&self, open: u64) -> Option<u64> {
         let (known, price) = (self.known()?, self.shared.prices.known()?.total());
-        let free = known.holdings.usable(price).saturating_sub(self.shared.keep_back + price * open);
+        let keep_back = known.holdings.keep_back(self.shared.keep_back);
+        let free = known.holdings.usable(price).saturating_sub(keep_back + price * open);
         free.0.checked_div(price.0)
     }
 

@@ -89,6 +89,12 @@ impl Prices {
         Ok(TicketPrice { priority_fee_lamports: self.most_offered(), ..self.without_offer().await? })
     }
 
+    /// The same, as the chain last said it, without asking it.
+    #[must_use]
+    pub fn most_known(&self) -> Option<TicketPrice> {
+        Some(TicketPrice { priority_fee_lamports: self.most_offered(), ..self.known()? })
+    }
+
     /// The most that is offered for one ticket.
     #[must_use]
     pub fn most_offered(&self) -> Lamports {

@@ -422,7 +422,9 @@ impl Shared {
     /// Tickets that may ride in one transaction: as many as it takes, and as it may cost (`TX_LIMIT_SOL`).
     fn together(&self, layout: Layout) -> usize {
         let Some(limit) = self.settings.limits.per_transaction else { return layout.most_tickets() };
-        let affordable = self.prices.known().and_then(|price| limit.0.checked_div(price.total().0)).unwrap_or_default();
+        // Offers may be raised once a transaction has died: what is signed then must be within the limit too.
+        let most = self.prices.most_known().map(|price| price.total());
+        let affordable = most.and_then(|most| limit.0.checked_div(most.0)).unwrap_or_default();
         usize::try_from(affordable).unwrap_or(usize::MAX).clamp(1, layout.most_tickets())
     }
 

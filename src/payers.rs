@@ -37,7 +37,8 @@ pub struct Holdings {
     pub wallet: Lamports,
     /// What each fee payer holds; empty when the wallet pays itself.
     pub payers: Vec<(Pubkey, Lamports)>,
-    /// What each fee payer must be left with: the chain refuses what would leave an account with less than it needs to live.
+    /// What each of those who pay must be left with: the chain refuses what would leave an account with less than it needs to
+    /// live, and takes the fee all the same.
     pub reserve: Lamports,
 }
 
@@ -54,7 +55,14 @@ impl Holdings {
         self.wallet + self.payers.iter().map(|(_, lamports)| *lamports).sum()
     }
 
-    /// What of it can be spent on tickets of this price: no ticket is paid by two payers.
+    /// What must stay of what can be spent, where the operator wants so much kept: what the wallet needs to live counts as a
+    /// part of that. Of what fee payers can spend, theirs is taken off already.
+    #[must_use]
+    pub fn keep_back(&self, wanted: Lamports) -> Lamports {
+        if self.payers.is_empty() { wanted.max(self.reserve) } else { wanted }
+    }
+
+    /// What of it can be spent on tickets of this price, but for [`Holdings::keep_back`]: no ticket is paid by two payers.
     #[must_use]
     pub fn usable(&self, price: Lamports) -> Lamports {
         if self.payers.is_empty() {
@@ -163,10 +171,10 @@ impl Purse {
     /// When the chain does not answer: that says nothing about the money.
     pub async fn look(&self) -> Result<Holdings, ChainError> {
         let Shared { chain, wallet, payers, .. } = self.shared.as_ref();
-        if payers.is_empty() {
-            return Ok(Holdings { wallet: chain.balance(wallet).await?, ..Holdings::default() });
-        }
         let reserve = self.reserve().await?;
+        if payers.is_empty() {
+            return Ok(Holdings { wallet: chain.balance(wallet).await?, payers: Vec::new(), reserve });
+        }
         let addresses: Vec<Pubkey> = std::iter::once(*wallet).chain(payers.iter().copied()).collect();
         let accounts = chain.accounts(&addresses).await?.value;
         let mut lamports = accounts.into_iter().map(|account| account.map_or(Lamports::ZERO, |there| there.lamports));
@@ -203,6 +211,18 @@ impl Purse {
             (*payer, holdings.tickets_of(holds.saturating_sub(price * waiting), price))
         });
         Ok(Budget { left: left.collect(), price, purse: self.clone(), holdings, under_way })
+    }
+
+    /// Whether a payer cannot pay for the next ticket, by what the chain says now.
+    ///
+    /// # Errors
+    /// When the chain does not answer.
+    pub async fn is_short(&self, payer: &Pubkey, prices: &Prices) -> Result<bool, ChainError> {
+        let (price, holdings) = tokio::try_join!(prices.most(), self.look())?;
+        let own = [(self.shared.wallet, holdings.wallet)];
+        let paying = if holdings.payers.is_empty() { &own[..] } else { &holdings.payers };
+        let holds = paying.iter().find(|(address, _)| address == payer).map(|(_, holds)| *holds);
+        Ok(holdings.tickets_of(holds.unwrap_or_default(), price.total()) == 0)
     }
 
     /// Notes that a payer is about to pay for so many tickets, until the answer is dropped.
@@ -291,7 +311,7 @@ impl Budget {
             return LowBalance::Payers { payers, wallet, balance, own, price };
         }
         let waiting = self.under_way.get(&wallet).copied().unwrap_or_default();
-        let missing = price.saturating_sub(own.saturating_sub(price * waiting));
+        let missing = (price + self.holdings.reserve).saturating_sub(own.saturating_sub(price * waiting));
         LowBalance::Wallet { wallet, balance: own, missing }
     }
 }

@@ -192,6 +192,8 @@ pub struct Store {
     readers: Readers,
     seconds: HistogramVec,
     version: Arc<AtomicU64>,
+    /// Lamports that settled tickets have cost since the process began.
+    settled: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -218,7 +220,7 @@ impl Store {
         let readers = Readers::open(READERS, reads, || connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY))?;
         let version = Arc::default();
         let writer = Writer::start(connection, commits, Arc::clone(&version));
-        Ok(Self { path: path.to_owned(), writer, readers, seconds, version })
+        Ok(Self { path: path.to_owned(), writer, readers, seconds, version, settled: Arc::default() })
     }
 
     /// Opens the books beside the process that owns them, for small writes: the schema is left as it is.
@@ -310,4 +312,19 @@ fn migrate(path: &Path, connection: &mut Connection) -> Result<(), StoreError> {
         return Err(StoreError::Newer { path: path.to_owned(), found: found.get(), known: MIGRATIONS.len() });
     }
     migrations.to_latest(connection).map_err(failed)
+}
+
+/// How SQLite goes about a query, in books that are new.
+#[cfg(test)]
+fn plan_of(sql: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join(FILE_NAME);
+    let mut books = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE).unwrap();
+    migrate(&path, &mut books).unwrap();
+    let mut plan = books.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+    let (mut rows, mut steps) = (plan.raw_query(), Vec::new());
+    while let Some(row) = rows.next().unwrap() {
+        steps.push(row.get::<_, String>(3).unwrap());
+    }
+    steps.join("; ")
 }

@@ -63,8 +63,11 @@ pub(super) async fn run(args: PayersArgs, settings: &SettingFlags) -> anyhow::Re
     refuse_others_books(&config, &identity)?;
     chain.bind(identity.genesis_hash);
     let chain = Arc::new(chain);
-    let price = Prices::new(Arc::clone(&chain) as _).with_signatures(signatures(config.wallet.fee_payers));
-    let price = price.ticket().await?.total();
+    // As a server reckons: what may be offered for a ticket is kept ready for it.
+    let prices = Prices::new(Arc::clone(&chain) as _)
+        .with_signatures(signatures(config.wallet.fee_payers))
+        .with_priority_fees(config.priority_fees);
+    let price = prices.most().await?.total();
     let address = wallet.address().to_string();
     let print = |holdings: &Holdings, moved: &[Moved], left: &[Part]| {
         if args.json {

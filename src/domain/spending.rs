@@ -71,7 +71,7 @@ impl Mul<u64> for TicketPrice {
 /// What the operator allows.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SpendingLimits {
-    /// Kept in the wallet (`MIN_SOL_BALANCE`).
+    /// Kept in the wallet (`MIN_SOL_BALANCE`, and never less than an account needs to live).
     pub keep_back: Lamports,
     /// Most that one transaction may cost (`TX_LIMIT_SOL`).
     pub per_transaction: Option<Lamports>,
@@ -100,6 +100,8 @@ pub struct Commitments {
     pub open_tickets: u64,
     /// What left the wallet, by minute, at least that of the last day.
     pub spent: Vec<(i64, Lamports)>,
+    /// What settled tickets have cost since the process began: only ever grows.
+    pub settled: Lamports,
     /// Now, Unix milliseconds.
     pub now_ms: i64,
 }
@@ -178,7 +180,7 @@ pub enum Refusal {
     /// The wallet holds too little, or its fee payers.
     #[error(
         "{tickets} new tickets cost {needed}, but {whose} {balance}, of which {reserved} is reserved for tickets already \
-         accepted and {kept} is kept back (MIN_SOL_BALANCE): {remedy}",
+         accepted and {kept} is kept back (MIN_SOL_BALANCE, and never less than an account needs to live): {remedy}",
         whose = whose(wallet, *payers), remedy = remedy(*payers, *missing)
     )]
     InsufficientFunds {
@@ -270,6 +272,8 @@ pub struct Funds<'a> {
     pub payers: usize,
     /// What can be spent of what those who pay hold.
     pub balance: Lamports,
+    /// [`Commitments::settled`] from before the balance was asked for: what was settled since may still be in it.
+    pub settled: Lamports,
 }
 
 /// Decides whether `tickets` new tickets may be accepted.
@@ -291,7 +295,8 @@ pub fn check(
     if let Some(limit) = limits.per_transaction.filter(|limit| price > *limit) {
         return Err(Refusal::TransactionLimit { price, limit, missing: price.saturating_sub(limit) });
     }
-    let Funds { wallet, payers, balance } = funds;
+    let Funds { wallet, payers, balance, settled } = funds;
+    let (in_period, reserved) = (reserved, reserved + commitments.settled.saturating_sub(settled));
     let missing = (needed + reserved + limits.keep_back).saturating_sub(balance);
     if missing > Lamports::ZERO {
         let (wallet, kept) = (wallet.to_owned(), limits.keep_back);
@@ -300,7 +305,7 @@ pub fn check(
     let periods = [("HOURLY_LIMIT_SOL", limits.per_hour, HOUR), ("DAILY_LIMIT_SOL", limits.per_day, DAY)];
     for (setting, limit, window) in periods {
         let Some(limit) = limit else { continue };
-        let used = commitments.in_window(window).map(|(_, lamports)| lamports).sum::<Lamports>() + reserved;
+        let used = commitments.in_window(window).map(|(_, lamports)| lamports).sum::<Lamports>() + in_period;
         let missing = (used + needed).saturating_sub(limit);
         if missing == Lamports::ZERO {
             continue;
@@ -308,7 +313,7 @@ pub fn check(
         let opening = if needed > limit {
             Opening::Never { fitting: limit.0.checked_div(price.0).unwrap_or_default() }
         } else {
-            let unix_ms = commitments.free_at(window, reserved, limit.saturating_sub(needed));
+            let unix_ms = commitments.free_at(window, in_period, limit.saturating_sub(needed));
             let wait = u64::try_from(unix_ms.saturating_sub(commitments.now_ms)).unwrap_or_default();
             Opening::At { unix_ms, wait: Duration::from_millis(wait) }
         };
@@ -339,11 +344,11 @@ mod tests {
     /// Money that left the wallet so many minutes ago.
     fn spent(open_tickets: u64, ago: &[(i64, u64)]) -> Commitments {
         let spent = ago.iter().map(|(minutes, lamports)| (NOW - minutes, Lamports(*lamports))).collect();
-        Commitments { open_tickets, spent, now_ms: NOW * MINUTE_MS + 30_000 }
+        Commitments { open_tickets, spent, settled: Lamports(7), now_ms: NOW * MINUTE_MS + 30_000 }
     }
 
     fn refusal(balance: u64, limits: SpendingLimits, commitments: &Commitments) -> Option<Refusal> {
-        let funds = Funds { wallet: "w", payers: 0, balance: Lamports(balance) };
+        let funds = Funds { wallet: "w", payers: 0, balance: Lamports(balance), settled: Lamports(7) };
         check(3, PRICE, funds, &limits, commitments).err()
     }
 
@@ -376,7 +381,7 @@ mod tests {
     #[test]
     fn a_refusal_names_those_who_pay() {
         let told = |payers| {
-            let funds = Funds { wallet: "w", payers, balance: Lamports(50) };
+            let funds = Funds { wallet: "w", payers, balance: Lamports(50), settled: Lamports::ZERO };
             check(3, PRICE, funds, &SpendingLimits::default(), &Commitments::default()).unwrap_err().to_string()
         };
         assert!(

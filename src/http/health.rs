@@ -11,7 +11,7 @@ use tokio::{
 use utoipa::ToSchema;
 
 use super::Api;
-use crate::{chain::Chain as _, minting::Condition};
+use crate::{chain::Chain as _, domain::lamports::Lamports, minting::Condition};
 
 /// A chain that takes longer than this is no help; supervisors do not wait much longer themselves.
 const PROBE: Duration = Duration::from_secs(2);
@@ -94,7 +94,7 @@ pub(super) async fn full(State(api): State<Api>) -> (StatusCode, Json<FullHealth
     let known = api.app.balance.known();
     let funded = known.as_ref().and_then(|known| {
         let price = api.app.prices.known()?.total();
-        Some(known.holdings.usable(price) >= price)
+        Some(known.holdings.usable(price) >= price + known.holdings.keep_back(Lamports::ZERO))
     });
     let held = match api.app.minter.condition() {
         Condition::Clear => None,

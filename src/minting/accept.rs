@@ -186,8 +186,9 @@ impl Minter {
     pub async fn preview(&self, request: BatchRequest) -> Result<(Preview, Funds), AcceptError> {
         let (preview, batch) = self.look_through(request).await?;
         let Spending { rules, holdings, commitments, refusal } = self.spending_rules(&preview, batch.budget).await?;
-        let SpendingRules { price, wallet, balance: usable, limits, .. } = rules;
-        let spendable = usable.saturating_sub(limits.keep_back + price * commitments.open_tickets);
+        let SpendingRules { price, wallet, balance: usable, settled, limits, .. } = rules;
+        let settled_since = commitments.settled.saturating_sub(settled);
+        let spendable = usable.saturating_sub(limits.keep_back + settled_since + price * commitments.open_tickets);
         Ok((preview, Funds { wallet, balance: holdings.paying(), spendable, refusal }))
     }
 
@@ -234,24 +235,39 @@ impl Minter {
     /// What decides about a batch's money, and why it would be refused as things stand.
     async fn spending_rules(&self, preview: &Preview, budget: Option<Lamports>) -> Result<Spending, AcceptError> {
         let shared = &self.shared;
+        // Before the balance is asked for: what is settled after this may not be missing from it yet.
+        let settled = shared.store.settled();
         let layout = shared.packing.expected_layout();
         let prices = &shared.prices;
         let asked = async { tokio::try_join!(prices.ticket(), prices.most(), shared.purse.look()) };
         let (layout, asked) = tokio::join!(layout, asked);
         let (expected, most, holdings) = asked?;
         let (price, expected, fee) = (most.total(), expected.total(), expected.signature_fee_lamports);
-        let (wallet, limits) = (shared.wallet.address().to_string(), shared.settings.limits);
+        let (wallet, mut limits) = (shared.wallet.address().to_string(), shared.settings.limits);
+        limits.keep_back = holdings.keep_back(limits.keep_back);
         let together = shared.together(layout) as u64;
         // Fee payers can spend whole tickets only: what is left of each is no promise.
         let (balance, payers) = (holdings.usable(price), holdings.payers.len());
-        let mut rules =
-            SpendingRules { price, expected, fee, together, budget, wallet, payers, balance, limits, on_chain: 0 };
+        let on_chain = HashSet::new();
+        let mut rules = SpendingRules {
+            price,
+            expected,
+            fee,
+            together,
+            budget,
+            wallet,
+            payers,
+            balance,
+            settled,
+            limits,
+            on_chain,
+        };
         let commitments = shared.store.commitments(shared.now_ms()).await?;
         let mut refusal = rules.check(preview.new, &commitments).err();
         if refusal.is_some() {
             // What the chain holds already, from an earlier life of these books, costs nothing: worth a look before a no.
-            rules.on_chain = self.on_chain(&preview.new_addresses).await?.len() as u64;
-            refusal = rules.check(preview.new, &commitments).err();
+            rules.on_chain = self.on_chain(&preview.new_addresses).await?;
+            refusal = rules.check(rules.to_pay(&preview.new_addresses), &commitments).err();
         }
         Ok(Spending { rules, holdings, commitments, refusal })
     }

@@ -25,7 +25,7 @@ use super::{
 use crate::simulation;
 use crate::{
     cache::TicketKey,
-    chain::{ChainError, Landed, Tip, ticket::OnChain},
+    chain::{ChainError, Landed, Tip, ticket::OnChain, transaction::payer_of},
     domain::{
         failure::{Failure, FailureCode},
         lamports::Lamports,
@@ -152,10 +152,11 @@ impl Confirmer {
         let progress = std::mem::take(&mut self.progress);
         let (settled, rows): (Vec<Signature>, Vec<Settlement>) = settlements.into_iter().unzip();
         fail_point!("settle.before");
-        let again = rows.iter().flat_map(|row| &row.tickets).any(|ticket| matches!(ticket.verdict, Verdict::Again));
+        let again =
+            rows.iter().flat_map(|row| &row.tickets).any(|ticket| matches!(ticket.verdict, Verdict::Again { .. }));
         let ended = self.ended(&settled, &rows);
         let tickets = rows.iter().flat_map(|row| &row.tickets);
-        let settled_tickets = tickets.filter(|ticket| !matches!(ticket.verdict, Verdict::Again)).count() as u64;
+        let settled_tickets = tickets.filter(|ticket| !matches!(ticket.verdict, Verdict::Again { .. })).count() as u64;
         self.shared.settle(progress, rows).await?;
         fail_point!("settle.after");
         self.shared.forecaster.ended(&ended, settled_tickets);
@@ -177,7 +178,7 @@ impl Confirmer {
             Some(Ended {
                 state: settlement.attempt?.1,
                 tickets: settlement.tickets.len() as u64,
-                again: settlement.tickets.iter().any(|ticket| matches!(ticket.verdict, Verdict::Again)),
+                again: settlement.tickets.iter().any(|ticket| matches!(ticket.verdict, Verdict::Again { .. })),
                 sent_for: flight.first_sent().map(|sent| sent.elapsed()),
                 known_for: flight.known_for(),
             })
@@ -265,6 +266,7 @@ impl Confirmer {
         if rejection == Rejection::OutOfCompute {
             self.shared.prices.compute.forget();
         }
+        let unpaid = rejection == Rejection::OutOfFunds && alone && self.payer_is_short(flight).await?;
         for ((ticket, on_chain), fee) in flight.tickets.iter().zip(on_chain).zip(flight.fees()) {
             let mut verdict = if let OnChain::Absent { prefunded } = on_chain {
                 let verdict = match rejection {
@@ -274,6 +276,8 @@ impl Confirmer {
                         FailureCode::RejectedByChain,
                         format!("the chain refused the ticket's transaction {}: {error}", flight.signature),
                     )),
+                    // No ticket is given up because money was missing.
+                    Rejection::OutOfFunds if unpaid => Verdict::Again { counts: false },
                     Rejection::Impossible | Rejection::InUse | Rejection::OutOfFunds | Rejection::OutOfCompute => {
                         again_or_give_up(flight, ticket, &error)
                     }
@@ -290,6 +294,13 @@ impl Confirmer {
         }
         let attempt = Some((flight.attempt_id, AttemptState::Rejected));
         Ok(Settlement { attempt, slot: Some(slot), error: Some(error), never_sent: false, tickets })
+    }
+
+    /// Whether money is missing where a transaction was to be paid from, so that no more of them are signed until it is
+    /// there. Otherwise the chain meant something else, and a ticket must not cost fees for ever.
+    async fn payer_is_short(&self, flight: &Flight) -> Result<bool, ChainError> {
+        let Some(payer) = payer_of(&flight.bytes) else { return Ok(false) };
+        self.shared.purse.is_short(&payer, &self.shared.prices).await
     }
 
     /// `own` is the transaction of ours that may have minted it, and the part of its fee that fell to the ticket.
@@ -425,7 +436,7 @@ fn again_or_give_up(flight: &Flight, ticket: &OpenTicket, last_words: &str) -> V
     // for what a transaction with others came to.
     let most = MAX_ATTEMPTS.saturating_add(ticket.refused_with_others);
     if flight.is_pack() || ticket.attempts < most {
-        return Verdict::Again;
+        return Verdict::Again { counts: true };
     }
     let message = format!("{MAX_ATTEMPTS} transactions for it came to nothing; the last time: {last_words}");
     Verdict::Failed(Failure::new(FailureCode::NeverLanded, message))

@@ -17,7 +17,7 @@ use super::{
     lookup::{Subject, adopt, look_up},
     publish::{Pace, Publication, publish},
     remember,
-    sign::{Prepared, sign_and_record},
+    sign::{Prepared, Recorded, sign_and_record},
 };
 use crate::{
     cache::TicketKey,
@@ -44,28 +44,29 @@ pub(super) async fn run(
     let work = async {
         let (mut backoff, mut pace, mut looked_behind) = (Backoff::default(), Pace::new(), None);
         loop {
-            match prepare_chunk(&shared, &mut pace, &mut looked_behind).await {
-                Ok(flights) if flights.is_empty() => {
-                    backoff.reset();
-                    shared.free(Part::Prepare);
-                    drop(timeout(until_due(&shared).await, shared.work.notified()).await);
+            let prepared = prepare_chunk(&shared, &mut pace, &mut looked_behind).await;
+            let Recorded { flights, fault } =
+                prepared.unwrap_or_else(|error| Recorded { flights: Vec::new(), fault: Some(error) });
+            if fault.is_none() {
+                backoff.reset();
+                shared.free(Part::Prepare);
+            }
+            let idle = flights.is_empty();
+            for tracked in flights {
+                let flight = Arc::clone(&tracked.flight);
+                // Told first, so that its fate is followed even if this task ends here.
+                if to_confirm.send(tracked).is_err() || to_send.send(flight).await.is_err() {
+                    return;
                 }
-                Ok(flights) => {
-                    backoff.reset();
-                    shared.free(Part::Prepare);
-                    for tracked in flights {
-                        let flight = Arc::clone(&tracked.flight);
-                        // Told first, so that its fate is followed even if this task ends here.
-                        if to_confirm.send(tracked).is_err() || to_send.send(flight).await.is_err() {
-                            return;
-                        }
-                    }
-                }
-                Err(error) => {
+            }
+            match fault {
+                Some(error) => {
                     shared.hold(Part::Prepare, &error);
                     // New tickets may arrive meanwhile; they are prepared with the rest.
                     drop(timeout(backoff.next(), std::future::pending::<()>()).await);
                 }
+                None if idle => drop(timeout(until_due(&shared).await, shared.work.notified()).await),
+                None => {}
             }
         }
     };
@@ -91,7 +92,7 @@ async fn prepare_chunk(
     shared: &Arc<Shared>,
     pace: &mut Pace,
     looked_behind: &mut Option<Instant>,
-) -> Result<Vec<Tracked>, StepError> {
+) -> Result<Recorded, StepError> {
     // Tickets that wait for money or for a provider to take their files, and what money is missing.
     let (mut left, mut low_balance) = (0_usize, None);
     loop {
@@ -101,7 +102,7 @@ async fn prepare_chunk(
             if left == 0 {
                 shared.free(Part::Publish);
             }
-            return low_balance.map_or_else(|| Ok(Vec::new()), Err);
+            return low_balance.map_or_else(|| Ok(Recorded::default()), Err);
         }
         let wanted = u32::try_from(pending.len()).unwrap_or(u32::MAX);
         let places = Arc::clone(&shared.in_flight).acquire_many_owned(wanted).await;
@@ -109,7 +110,7 @@ async fn prepare_chunk(
 
         let began = Instant::now();
         let publication = publish(shared, pending).await;
-        pace.note(shared, began.elapsed());
+        pace.note_published(shared, began.elapsed());
         let Publication { ready, waiting, cause } = publication?;
         match cause {
             // Nothing else can be published either, just now.
@@ -132,7 +133,7 @@ async fn prepare_chunk(
             match affordable(shared, prepared.len()).await {
                 Ok((affordable, budget)) => {
                     prepared.truncate(affordable);
-                    let signed = sign_and_record(shared, prepared, budget, places).await;
+                    let signed = sign_and_record(shared, prepared, budget, places, pace).await;
                     shared.forecaster.prepared(began.elapsed());
                     return signed;
                 }
@@ -195,7 +196,7 @@ async fn look_up_and_adopt(
 fn share_fees(found: &mut [Settlement], fee: Lamports) {
     let signature_of = |ticket: &TicketVerdict| match ticket.verdict {
         Verdict::Minted { signature, .. } => signature,
-        Verdict::Failed(_) | Verdict::Again => None,
+        Verdict::Failed(_) | Verdict::Again { .. } => None,
     };
     let mut by_transaction: HashMap<Signature, Vec<&mut TicketVerdict>> = HashMap::new();
     for ticket in found.iter_mut().flat_map(|settlement| &mut settlement.tickets) {

@@ -18,11 +18,13 @@ use crate::{
 
 /// How many tickets are prepared at once, and what is published ahead of them.
 ///
-/// A provider may take minutes for what the chain takes in a second. A ticket sold at the door must not be stuck behind that,
-/// so chunks shrink until their metadata is published within [`Pace::LONG`]. Meanwhile the next chunk's is under way.
+/// A provider may take minutes for what the chain takes in a second, and so may a remote signer. A ticket sold at the door must
+/// not be stuck behind that, so chunks shrink until each step is done within [`Pace::LONG`]. Meanwhile the metadata of the next
+/// chunk is under way.
 pub(super) struct Pace {
-    /// What publishing bears; the pace of sending may ask for less.
-    chunk: usize,
+    /// Tickets at once that publishing bears, and signing; the pace of sending may ask for less.
+    publishing: usize,
+    signing: usize,
     ahead: JoinSet<()>,
 }
 
@@ -32,21 +34,38 @@ impl Pace {
     const LEAST: usize = 16;
 
     pub(super) fn new() -> Self {
-        Self { chunk: MAX_CHUNK, ahead: JoinSet::new() }
+        Self { publishing: MAX_CHUNK, signing: MAX_CHUNK, ahead: JoinSet::new() }
     }
 
     /// Tickets to prepare at once: no more than are sent in about a second.
     fn size(&self, shared: &Shared) -> usize {
-        let (size, together) = (self.chunk.min(shared.chunk_size()), shared.together(shared.packing.layout()));
+        let (size, together) = (shared.chunk_size(), shared.together(shared.packing.layout()));
+        let size = size.min(self.publishing).min(self.signing);
         // In whole transactions.
         size.saturating_sub(size.checked_rem(together).unwrap_or_default()).max(together)
     }
 
-    pub(super) fn note(&mut self, shared: &Shared, took: Duration) {
-        if took > Self::LONG {
-            self.chunk = self.size(shared).div_ceil(2).max(Self::LEAST);
-        } else if took < Self::SHORT {
-            self.chunk = self.chunk.saturating_mul(2).min(MAX_CHUNK);
+    /// Notes how long it took to publish a chunk.
+    pub(super) fn note_published(&mut self, shared: &Shared, took: Duration) {
+        self.publishing = Self::bearable(self.publishing, self.size(shared), took);
+    }
+
+    /// Notes how long it took to sign a chunk. Of who signed only a part of it, no more is asked for next.
+    pub(super) fn note_signed(&mut self, shared: &Shared, part: Option<usize>, took: Duration) {
+        self.signing = match part {
+            None => Self::bearable(self.signing, self.size(shared), took),
+            Some(signed) => self.signing.min(signed.max(1)),
+        };
+    }
+
+    /// What a step bears that bore so much so far, and has just taken that time for a chunk of this size.
+    fn bearable(so_far: usize, size: usize, took: Duration) -> usize {
+        if took < Self::SHORT || so_far < Self::LEAST {
+            so_far.saturating_mul(2).min(MAX_CHUNK)
+        } else if took > Self::LONG {
+            so_far.min(size.div_ceil(2).max(Self::LEAST))
+        } else {
+            so_far
         }
     }
 
@@ -177,4 +196,26 @@ async fn read_images(shared: &Shared, ids: &[ContentId]) -> Result<Vec<Content>,
         }
     }
     Ok(images)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_steps_get_less_and_quick_ones_more() {
+        let (slow, usual, quick) = (Duration::from_secs(3), Duration::from_secs(1), Duration::from_millis(10));
+        for (so_far, size, took, next) in [
+            (256, 256, slow, 128),
+            (256, 40, slow, 20),
+            (128, 128, usual, 128),
+            (128, 40, quick, 256),
+            (256, 256, quick, 256),
+            (20, 20, slow, 16),
+            (3, 3, slow, 6),
+            (1, 1, quick, 2),
+        ] {
+            assert_eq!(Pace::bearable(so_far, size, took), next, "{so_far} {size} {took:?}");
+        }
+    }
 }

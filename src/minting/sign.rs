@@ -5,7 +5,7 @@ use std::sync::Arc;
 use fail::fail_point;
 use solana_hash::Hash;
 use solana_pubkey::Pubkey;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     Shared, StepError,
@@ -13,13 +13,14 @@ use super::{
     flight::Tracked,
     judge::MAX_ATTEMPTS,
     packing::Ride,
+    publish::Pace,
 };
 use crate::{
     chain::{
         RecentBlockhash,
         instructions::TicketMint,
         transaction::{Allowance, Draft, Layout},
-        wallet::{HalfSigned, SignedTransaction},
+        wallet::{HalfSigned, SignError, SignedTransaction},
     },
     domain::{
         address::mint_seed,
@@ -59,12 +60,21 @@ struct Signed {
     allowance: Allowance,
 }
 
+/// What of a chunk is written ahead, and why the rest of it is not.
+#[derive(Default)]
+pub(super) struct Recorded {
+    pub(super) flights: Vec<Tracked>,
+    /// Others are as they were: pending, with nothing in the books.
+    pub(super) fault: Option<StepError>,
+}
+
 pub(super) async fn sign_and_record(
     shared: &Arc<Shared>,
     prepared: Vec<Prepared>,
     budget: Budget,
     mut places: OwnedSemaphorePermit,
-) -> Result<Vec<Tracked>, StepError> {
+    pace: &mut Pace,
+) -> Result<Recorded, StepError> {
     let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.without_offer())?;
     let most = shared.together(Layout::V1);
     let ride = if prepared.len().min(most) > 1 { shared.packing.next_ride() } else { Ride::ALONE };
@@ -82,7 +92,14 @@ pub(super) async fn sign_and_record(
         // Others may wait behind them.
         shared.work.notify_one();
     }
-    let mut signed = complete(shared, drafted, signature_fee, &blockhash).await?;
+    let began = Instant::now();
+    let (mut signed, fault) = complete(shared, drafted, signature_fee, &blockhash).await;
+    let tickets: usize = signed.iter().map(|signed| signed.attempt.tickets.len()).sum();
+    pace.note_signed(shared, fault.is_some().then_some(tickets), began.elapsed());
+    let fault = fault.map(StepError::from);
+    if signed.is_empty() {
+        return fault.map_or_else(|| Ok(Recorded::default()), Err);
+    }
 
     #[cfg(feature = "failpoints")]
     if simulation::sabotaged("send before write-ahead") {
@@ -103,14 +120,13 @@ pub(super) async fn sign_and_record(
         tickets: attempt.tickets.iter().map(|ticket| (ticket.mint_id, ticket.published.clone())).collect(),
     });
     let ids = shared.store.record(rows.collect(), shared.now_ms()).await?;
-    let tickets: usize = signed.iter().map(|signed| signed.attempt.tickets.len()).sum();
     tracing::info!(tickets, transactions = ids.len(), "tickets published, signed and written ahead");
     fail_point!("record.after");
     for (signed, id) in signed.iter_mut().zip(ids) {
         signed.attempt.id = id;
     }
     let tracked = signed.into_iter().map(|Signed { attempt, .. }| Tracked::new(shared, attempt, places.split(1)));
-    Ok(tracked.collect())
+    Ok(Recorded { flights: tracked.collect(), fault })
 }
 
 /// What is minted for a ticket.
@@ -189,31 +205,22 @@ fn fee_of(riders: &[Rider], signature_fee: Lamports) -> Lamports {
     signature_fee + allowance_of(riders).priority_fee()
 }
 
-/// Has a signer on another machine add its signatures, if there is one. What it signs goes on; the tickets of the others are as
-/// they were: pending, with nothing in the books.
+/// Has a signer on another machine add its signatures, if there is one. Says what is signed, and why the rest is not.
 async fn complete(
     shared: &Shared,
     drafted: Vec<Drafted>,
     signature_fee: Lamports,
     blockhash: &RecentBlockhash,
-) -> Result<Vec<Signed>, StepError> {
-    let wanted = drafted.len();
+) -> (Vec<Signed>, Option<SignError>) {
     let (transactions, riders): (Vec<_>, Vec<_>) = drafted.into_iter().map(|it| (it.transaction, it.riders)).unzip();
-    let (mut signed, mut fault) = (Vec::with_capacity(wanted), None);
+    let (mut signed, mut fault) = (Vec::with_capacity(riders.len()), None);
     for (transaction, riders) in shared.wallet.complete(transactions).await.into_iter().zip(riders) {
         match transaction {
             Ok(transaction) => signed.push(Signed::new(transaction, signature_fee, riders, blockhash)),
             Err(error) => fault = fault.or(Some(error)),
         }
     }
-    match fault {
-        Some(error) if signed.is_empty() => return Err(error.into()),
-        Some(error) => {
-            tracing::warn!(%error, signed = signed.len(), wanted, "not all is signed; the rest is tried again");
-        }
-        None => {}
-    }
-    Ok(signed)
+    (signed, fault)
 }
 
 /// Puts tickets together that ride together, in their order.

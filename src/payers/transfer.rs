@@ -39,6 +39,9 @@ const RESEND: Duration = Duration::from_secs(2);
 const SILENCE: Duration = Duration::from_secs(30);
 /// Times that a transaction is signed anew after it provably died.
 const TRIES: u32 = 3;
+/// Blocks above the last one that could hold a transfer until it counts as dead. With so many on top of it, no fork takes that
+/// block back: a ticket cannot be minted twice, but money can be moved twice.
+const ROOTED: u64 = 32;
 
 /// Why money was not moved, or not all of it.
 #[derive(Debug, Error)]
@@ -195,10 +198,19 @@ impl Transfers {
         if !wanting.is_empty() && missing > Lamports::ZERO {
             return Err(TransferError::NotEnough { wallet, balance, needed, reserve, missing });
         }
-        for parts in wanting.chunks(TRANSFERS) {
+        let (mut wanting, mut died) = (wanting, 0);
+        while !wanting.is_empty() {
+            let parts: Vec<_> = wanting.iter().take(TRANSFERS).copied().collect();
             let instructions: Vec<_> =
                 parts.iter().map(|(payer, lamports)| transfer(&wallet, payer, lamports.0)).collect();
-            self.execute(&instructions, wallet, parts, signature_fee(1)).await?;
+            if self.execute(&instructions, wallet, &parts, signature_fee(1)).await? {
+                wanting.drain(..parts.len());
+                died = 0;
+                continue;
+            }
+            died = one_more(died)?;
+            let payers = self.look().await?.payers;
+            wanting = still_wanting(wanting, &payers, each);
         }
         Ok(())
     }
@@ -209,6 +221,18 @@ impl Transfers {
     /// See [`TransferError`]; [`Transfers::moved`] says what was moved all the same.
     pub async fn drain(&mut self) -> Result<Vec<Part>, TransferError> {
         self.finish_earlier().await?;
+        let mut died = 0;
+        loop {
+            let before = self.moved.len();
+            if let Some(left) = self.drain_all().await? {
+                return Ok(left.iter().map(part).collect());
+            }
+            died = one_more(if self.moved.len() > before { 0 } else { died })?;
+        }
+    }
+
+    /// Brings back what the payers hold now, and says what is left; none when a transfer died.
+    async fn drain_all(&mut self) -> Result<Option<Vec<(Pubkey, Lamports)>>, TransferError> {
         let mut holding = self.look().await?.payers;
         holding.retain(|(_, holds)| *holds > Lamports::ZERO);
         holding.sort_by_key(|(_, holds)| std::cmp::Reverse(*holds));
@@ -232,9 +256,11 @@ impl Transfers {
             }
             let instructions: Vec<_> =
                 group.iter().map(|(payer, lamports)| transfer(payer, &wallet, lamports.0)).collect();
-            self.execute(&instructions, richest, &group, fee).await?;
+            if !self.execute(&instructions, richest, &group, fee).await? {
+                return Ok(None);
+            }
         }
-        Ok(left.iter().map(part).collect())
+        Ok(Some(left))
     }
 
     /// What everyone holds, as of the last transfer or later.
@@ -278,35 +304,36 @@ impl Transfers {
         Ok(())
     }
 
+    /// Returns false if it died: before anything is signed anew, the balances are looked at again.
     async fn execute(
         &mut self,
         instructions: &[Instruction],
         payer: Pubkey,
         parts: &[(Pubkey, Lamports)],
         fee: Lamports,
-    ) -> Result<(), TransferError> {
-        for _ in 0..TRIES {
-            let blockhash = self.chain.latest_blockhash().await?;
-            let message = Message::new_with_blockhash(instructions, Some(&payer), &blockhash.hash);
-            let signed = self.wallet.sign(VersionedMessage::Legacy(message)).await?;
-            let written = Written {
-                signature: signed.signature.to_string(),
-                transaction: STANDARD.encode(&signed.bytes),
-                last_valid_block_height: blockhash.last_valid_block_height,
-                parts: parts.iter().map(part).collect(),
-                fee_lamports: fee,
-            };
-            self.outbox.write(&serde_json::to_vec(&written).unwrap_or_default())?;
-            match self.follow(&signed.signature, &signed.bytes, blockhash.last_valid_block_height).await? {
-                Fate::Settled(slot) => return self.note(slot, written, false),
-                Fate::Refused(reason) => {
-                    self.outbox.clear()?;
-                    return Err(TransferError::Refused { signature: signed.signature, reason });
-                }
-                Fate::Dead => self.outbox.clear()?,
+    ) -> Result<bool, TransferError> {
+        let blockhash = self.chain.latest_blockhash().await?;
+        let message = Message::new_with_blockhash(instructions, Some(&payer), &blockhash.hash);
+        let signed = self.wallet.sign(VersionedMessage::Legacy(message)).await?;
+        let written = Written {
+            signature: signed.signature.to_string(),
+            transaction: STANDARD.encode(&signed.bytes),
+            last_valid_block_height: blockhash.last_valid_block_height,
+            parts: parts.iter().map(part).collect(),
+            fee_lamports: fee,
+        };
+        self.outbox.write(&serde_json::to_vec(&written).unwrap_or_default())?;
+        match self.follow(&signed.signature, &signed.bytes, blockhash.last_valid_block_height).await? {
+            Fate::Settled(slot) => self.note(slot, written, false).map(|()| true),
+            Fate::Refused(reason) => {
+                self.outbox.clear()?;
+                Err(TransferError::Refused { signature: signed.signature, reason })
+            }
+            Fate::Dead => {
+                self.outbox.clear()?;
+                Ok(false)
             }
         }
-        Err(TransferError::NeverLanded)
     }
 
     fn note(&mut self, slot: u64, written: Written, of_earlier_run: bool) -> Result<(), TransferError> {
@@ -337,14 +364,15 @@ impl Transfers {
         }
     }
 
-    /// Proof of death as for tickets: past its last block, and unknown to a node with all history that has seen that block.
+    /// Proof of death: well past its last block, and unknown to a node with all history that has seen the end of the chain.
+    /// What was refused may work in another fork, and counts once there can be none.
     async fn fate(&self, signature: &Signature, last_height: u64) -> Result<Option<Fate>, ChainError> {
         let tip = self.chain.tip().await?;
-        let over = tip.block_height > last_height;
+        let over = tip.block_height > last_height.saturating_add(ROOTED);
         let statuses = self.chain.statuses(std::slice::from_ref(signature), over).await?;
         let known = statuses.value.into_iter().next().flatten();
         Ok(match known {
-            Some(landed) if landed.settled => Some(landed.error.map_or(Fate::Settled(landed.slot), Fate::Refused)),
+            Some(landed) if landed.is_settled() => Some(landed.error.map_or(Fate::Settled(landed.slot), Fate::Refused)),
             None if over && statuses.slot >= tip.slot => Some(Fate::Dead),
             Some(_) | None => None,
         })
@@ -355,6 +383,26 @@ impl std::fmt::Debug for Transfers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Transfers").field("wallet", &self.wallet).field("outbox", &self.outbox).finish_non_exhaustive()
     }
+}
+
+/// Counts a transfer that died.
+fn one_more(died: u32) -> Result<u32, TransferError> {
+    let died = died.saturating_add(1);
+    if died < TRIES { Ok(died) } else { Err(TransferError::NeverLanded) }
+}
+
+/// What is still to be moved, by what the payers hold now: no more than was decided on at first.
+fn still_wanting(
+    wanting: Vec<(Pubkey, Lamports)>,
+    payers: &[(Pubkey, Lamports)],
+    each: Lamports,
+) -> Vec<(Pubkey, Lamports)> {
+    let lacks = |payer: Pubkey| {
+        let holds = payers.iter().find(|(other, _)| *other == payer).map(|(_, holds)| *holds);
+        each.saturating_sub(holds.unwrap_or_default())
+    };
+    let wanting = wanting.into_iter().map(|(payer, lamports)| (payer, lamports.min(lacks(payer))));
+    wanting.filter(|(_, lamports)| *lamports > Lamports::ZERO).collect()
 }
 
 fn part((payer, lamports): &(Pubkey, Lamports)) -> Part {

@@ -1,6 +1,9 @@
 //! Acceptance: a batch becomes a promise in one transaction.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::{Arc, atomic::Ordering},
+};
 
 use fail::fail_point;
 use rusqlite::{Connection, OptionalExtension as _, named_params, params};
@@ -83,34 +86,40 @@ pub struct SpendingRules {
     pub payers: usize,
     /// What can be spent of what those who pay hold.
     pub balance: Lamports,
+    /// [`Store::settled`] from before the balance was asked for.
+    pub settled: Lamports,
     /// What the operator allows.
     pub limits: SpendingLimits,
-    /// How many of the batch's new tickets the chain is known to hold already: they will be adopted, and cost nothing.
-    pub on_chain: u64,
+    /// Addresses of new tickets that the chain is known to hold already: they will be adopted, and cost nothing.
+    pub on_chain: HashSet<String>,
 }
 
 impl SpendingRules {
-    /// What `new` new tickets cost if nothing goes wrong.
+    /// How many of the new tickets that will live at some addresses cost anything.
     #[must_use]
-    pub fn estimate(&self, new: u64) -> Lamports {
-        let to_pay = new.saturating_sub(self.on_chain);
+    pub fn to_pay<'a>(&self, addresses: impl IntoIterator<Item = &'a String>) -> u64 {
+        addresses.into_iter().filter(|address| !self.on_chain.contains(*address)).count() as u64
+    }
+
+    /// What so many tickets cost if nothing goes wrong.
+    #[must_use]
+    pub fn estimate(&self, to_pay: u64) -> Lamports {
         let shared = to_pay.saturating_sub(to_pay.div_ceil(self.together.max(1)));
         (self.expected * to_pay).saturating_sub(self.fee * shared)
     }
 
-    /// Decides whether `new` new tickets may be accepted.
+    /// Decides whether so many new tickets may be accepted that have to be paid for.
     ///
     /// # Errors
     /// The reason why not.
-    pub fn check(&self, new: u64, commitments: &Commitments) -> Result<(), Refusal> {
-        match new.saturating_sub(self.on_chain) {
-            0 => Ok(()),
-            to_pay => {
-                self.budget.map_or(Ok(()), |budget| check_budget(to_pay, self.estimate(new), budget))?;
-                let funds = Funds { wallet: &self.wallet, payers: self.payers, balance: self.balance };
-                check(to_pay, self.price, funds, &self.limits, commitments)
-            }
+    pub fn check(&self, to_pay: u64, commitments: &Commitments) -> Result<(), Refusal> {
+        if to_pay == 0 {
+            return Ok(());
         }
+        self.budget.map_or(Ok(()), |budget| check_budget(to_pay, self.estimate(to_pay), budget))?;
+        let Self { ref wallet, payers, balance, settled, .. } = *self;
+        let funds = Funds { wallet, payers, balance, settled };
+        check(to_pay, self.price, funds, &self.limits, commitments)
     }
 }
 
@@ -157,14 +166,15 @@ pub struct PreviewFailure {
 pub const DOOR_BATCH: usize = 25;
 
 impl Store {
-    /// What a batch would do, without doing it. Hands the batch back.
+    /// What a batch would do, without doing it. Hands the batch back, with the addresses at which failed tickets that are
+    /// tried again live by now.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn preview(&self, batch: NewBatch) -> Result<(Preview, NewBatch), StoreError> {
+    pub async fn preview(&self, mut batch: NewBatch) -> Result<(Preview, NewBatch), StoreError> {
         self.read(move |connection| {
             let mut preview = Preview::default();
-            for (index, entry) in batch.entries.iter().enumerate() {
+            for (index, entry) in batch.entries.iter_mut().enumerate() {
                 let failed = |ticket_id: &str, failure: Failure, faults: &[Fault]| PreviewFailure {
                     index,
                     ticket_id: ticket_id.to_owned(),
@@ -180,7 +190,10 @@ impl Store {
                             preview.failed.push(failed(&ticket.ticket_id, content_conflict(), &[]));
                         }
                         Some(mint) if !mint.can_be_retried() => preview.known = preview.known.saturating_add(1),
-                        Some(_) | None => {
+                        found => {
+                            if let Some(mint) = found {
+                                ticket.mint_address = mint.address;
+                            }
                             preview.new = preview.new.saturating_add(1);
                             preview.new_addresses.push(ticket.mint_address.clone());
                         }
@@ -204,7 +217,12 @@ impl Store {
         public_id: Uuid,
         now_ms: i64,
     ) -> Result<Accepted, StoreError> {
-        self.write(move |connection| accept(connection, &batch, rules.as_ref(), public_id, now_ms)).await
+        let sum = Arc::clone(&self.settled);
+        self.write(move |connection| {
+            let commitments = spending::commitments(connection, Lamports(sum.load(Ordering::Acquire)), now_ms)?;
+            accept(connection, &batch, rules.as_ref(), &commitments, public_id, now_ms)
+        })
+        .await
     }
 }
 
@@ -212,10 +230,10 @@ fn accept(
     connection: &Connection,
     batch: &NewBatch,
     rules: Option<&SpendingRules>,
+    commitments: &Commitments,
     public_id: Uuid,
     now_ms: i64,
 ) -> Result<Accepted, StoreError> {
-    let commitments = spending::commitments(connection, now_ms)?;
     let public_id = public_id.to_string();
     connection.execute(
         "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before, max_lamports, forecast)
@@ -235,29 +253,29 @@ fn accept(
         lane: i64::from(batch.entries.len() > DOOR_BATCH),
         not_before_ms: batch.not_before_ms.unwrap_or_default(),
     };
-    let mut new_tickets = 0_u64;
+    let mut new_at = Vec::new();
     for (position, entry) in batch.entries.iter().enumerate() {
         let link = match entry {
             Entry::Faulty { ticket_id, failure, faults } => Link::faulty(ticket_id, failure, faults),
             Entry::Ticket(ticket) => take(connection, &batch.venue_id, ticket, turn, now_ms)?,
         };
-        new_tickets = new_tickets.saturating_add(u64::from(link.is_new));
         link.insert(connection, batch_id, position)?;
+        new_at.extend(link.new_at);
     }
-    if new_tickets > 0 {
+    if !new_at.is_empty() {
         // Without rules the caller saw only settled tickets; one has failed since, and the request may be repeated.
         let rules = rules.ok_or(StoreError::Unavailable)?;
-        rules.check(new_tickets, &commitments)?;
+        let to_pay = rules.to_pay(&new_at);
+        rules.check(to_pay, commitments)?;
         fail_point!("accept.inside");
-        let estimate = rules.estimate(new_tickets);
+        let estimate = rules.estimate(to_pay);
         connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
-        let to_pay = new_tickets.saturating_sub(rules.on_chain);
         tally::share_out(connection, batch_id, (estimate, to_pay), now_ms)?;
         note_events(connection, batch)?;
     }
     connection.execute("UPDATE batches SET finished_at = ? WHERE id = ? AND open = 0", params![now_ms, batch_id])?;
     let finished = batches::finished(connection, batch_id)?;
-    Ok(Accepted { batch_id, public_id, new_tickets, finished })
+    Ok(Accepted { batch_id, public_id, new_tickets: new_at.len() as u64, finished })
 }
 
 /// An event is known from its first ticket on.
@@ -287,6 +305,8 @@ fn content_conflict() -> Failure {
 /// What the books know of a ticket.
 struct KnownMint {
     id: i64,
+    /// Where this issue of it lives.
+    address: String,
     content_digest: Vec<u8>,
     status: String,
     error_code: Option<String>,
@@ -311,7 +331,7 @@ impl KnownMint {
 
 fn known_mint(connection: &Connection, venue_id: &str, ticket: &NewTicket) -> Result<Option<KnownMint>, StoreError> {
     let sql = format!(
-        "SELECT id, content_digest, status, error_code, image_uri IS NOT {} FROM mints
+        "SELECT id, content_digest, status, error_code, image_uri IS NOT {}, mint_address FROM mints
          WHERE venue_id = :venue AND ticket_id = :ticket ORDER BY generation DESC LIMIT 1",
         images::URI_NOW
     );
@@ -327,6 +347,7 @@ fn known_mint(connection: &Connection, venue_id: &str, ticket: &NewTicket) -> Re
                 status: row.get(2)?,
                 error_code: row.get(3)?,
                 image_changed: row.get(4)?,
+                address: row.get(5)?,
             })
         })
         .optional()?;
@@ -337,7 +358,8 @@ fn known_mint(connection: &Connection, venue_id: &str, ticket: &NewTicket) -> Re
 struct Link<'a> {
     ticket_id: &'a str,
     mint_id: Option<i64>,
-    is_new: bool,
+    /// Where it will live, if it is to be minted for this batch.
+    new_at: Option<String>,
     replayed: bool,
     failure: Option<Failure>,
     faults: &'a [Fault],
@@ -345,7 +367,7 @@ struct Link<'a> {
 
 impl<'a> Link<'a> {
     fn faulty(ticket_id: &'a str, failure: &Failure, faults: &'a [Fault]) -> Self {
-        Self { ticket_id, mint_id: None, is_new: false, replayed: false, failure: Some(failure.clone()), faults }
+        Self { ticket_id, mint_id: None, new_at: None, replayed: false, failure: Some(failure.clone()), faults }
     }
 
     fn insert(&self, connection: &Connection, batch_id: i64, position: usize) -> Result<(), StoreError> {
@@ -386,10 +408,10 @@ fn take<'a>(
     turn: Turn,
     now_ms: i64,
 ) -> Result<Link<'a>, StoreError> {
-    let link = |mint_id, is_new, replayed| Link {
+    let link = |mint_id, new_at, replayed| Link {
         ticket_id: &ticket.ticket_id,
         mint_id: Some(mint_id),
-        is_new,
+        new_at,
         replayed,
         failure: None,
         faults: &[],
@@ -417,11 +439,11 @@ fn take<'a>(
                 now_ms,
                 ticket.has_image
             ])?;
-        return Ok(link(connection.last_insert_rowid(), true, false));
+        return Ok(link(connection.last_insert_rowid(), Some(ticket.mint_address.clone()), false));
     };
     if known.content_digest != ticket.content_digest {
         let failure = content_conflict();
-        return Ok(Link { failure: Some(failure), mint_id: None, ..link(known.id, false, false) });
+        return Ok(Link { failure: Some(failure), mint_id: None, ..link(known.id, None, false) });
     }
     if known.can_be_retried() {
         if known.gets_new_image() {
@@ -434,7 +456,7 @@ fn take<'a>(
                  WHERE id = ?",
             )?
             .execute(params![turn.lane, turn.not_before_ms, known.id])?;
-        return Ok(link(known.id, true, false));
+        return Ok(link(known.id, Some(known.address), false));
     }
     // Whoever asks for a waiting ticket earlier gets it earlier.
     connection
@@ -442,7 +464,7 @@ fn take<'a>(
             "UPDATE mints SET not_before = ?1, due_at = max(?1, ?3) WHERE id = ?2 AND status = 'pending' AND not_before > ?1",
         )?
         .execute(params![turn.not_before_ms, known.id, now_ms])?;
-    Ok(link(known.id, false, true))
+    Ok(link(known.id, None, true))
 }
 
 /// Gives a ticket that has no picture the one that its event has now.

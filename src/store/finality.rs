@@ -80,6 +80,13 @@ pub(super) fn forget(connection: &Connection, mint_id: i64) -> Result<(), StoreE
     Ok(())
 }
 
+/// Has a minted ticket minted anew, and undoes what was booked for it, if that is known still. Returns whether it is.
+pub(super) fn undo_minted(connection: &Connection, mint_id: i64) -> Result<bool, StoreError> {
+    let Some(row) = row_of(connection, mint_id)? else { return Ok(false) };
+    undo(connection, mint_id, &row, "pending")?;
+    Ok(true)
+}
+
 impl Store {
     /// The next tickets to look at again that were due at `due_ms`, those without a transaction last. Those far in the future are meant too: the
     /// clock has jumped back since.

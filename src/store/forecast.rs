@@ -31,6 +31,10 @@ pub struct Retries {
     pub signed_again: u64,
 }
 
+/// The index of unminted tickets is used only by those who say that they mean those.
+const WAITING: &str = "SELECT count(*) FROM mints
+    WHERE status <> 'minted' AND status IN ('pending', 'minting') AND not_before <= ?";
+
 impl Store {
     /// Adds what was counted since the last time; `endpoints` names all endpoints of the settings.
     ///
@@ -57,15 +61,8 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn waiting_tickets(&self, now_ms: i64) -> Result<u64, StoreError> {
-        self.read(move |connection| {
-            let waiting = connection
-                .prepare_cached(
-                    "SELECT count(*) FROM mints WHERE status IN ('pending', 'minting') AND not_before <= ?",
-                )?
-                .query_row([now_ms], |row| row.get(0))?;
-            Ok(waiting)
-        })
-        .await
+        self.read(move |connection| Ok(connection.prepare_cached(WAITING)?.query_row([now_ms], |row| row.get(0))?))
+            .await
     }
 
     /// The transactions that were signed for the new tickets of a batch.
@@ -214,4 +211,15 @@ fn add_sends(connection: &Connection, more: &EndpointHour) -> Result<(), StoreEr
         )?
         .execute(params![sum.endpoint, sum.hour, sum.sends, sum.refused, sum.limited, sum.failed, sum.timed_out])?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan_of;
+
+    #[test]
+    fn waiting_tickets_are_counted_without_the_minted_ones() {
+        let plan = plan_of(super::WAITING);
+        assert!(plan.contains("mints_unminted") && !plan.contains("SCAN mints"), "{plan}");
+    }
 }

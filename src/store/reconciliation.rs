@@ -409,23 +409,29 @@ fn correct(connection: &Connection, correction: &Correction, now_ms: i64) -> Res
                 mint_id,
                 seen.as_str()
             ])?,
-        // What a ticket that does not exist has cost is not known any more; the engine begins anew.
-        Change::Queue => {
-            finality::forget(connection, *mint_id)?;
-            uncount(connection, *mint_id, *seen)?;
-            // What it was expected to cost is kept for when it is minted again.
-            let sql = format!(
-                "UPDATE mints SET status = 'pending', lane = 1, attempts = 0, signature = NULL, slot = NULL, adopted = 0,
-                        cost_lamports = iif(status = 'minted', 0, cost_lamports), error_code = NULL,
-                        error_message = NULL, settled_at = NULL, due_at = ?3,
-                        estimated_lamports = coalesce(estimated_lamports, {})
-                 WHERE id = ?1 AND status = ?2 AND status IN ('minted', 'failed')",
-                tally::share("mints.id")
-            );
-            connection.prepare_cached(&sql)?.execute(params![mint_id, seen.as_str(), now_ms])?
-        }
+        Change::Queue => queue(connection, *mint_id, *seen, now_ms)?,
     };
     Ok(changed)
+}
+
+/// Puts a ticket back into the queue: the engine begins anew. Of one that was minted just now, everything that was booked is
+/// undone; what an older one that does not exist has cost is not known any more.
+fn queue(connection: &Connection, mint_id: i64, seen: MintStatus, now_ms: i64) -> Result<usize, StoreError> {
+    if seen == MintStatus::Minted && finality::undo_minted(connection, mint_id)? {
+        let again = "UPDATE mints SET lane = 1, attempts = 0, due_at = ? WHERE id = ?";
+        return Ok(connection.prepare_cached(again)?.execute(params![now_ms, mint_id])?);
+    }
+    uncount(connection, mint_id, seen)?;
+    // What it was expected to cost is kept for when it is minted again.
+    let sql = format!(
+        "UPDATE mints SET status = 'pending', lane = 1, attempts = 0, signature = NULL, slot = NULL, adopted = 0,
+                cost_lamports = iif(status = 'minted', 0, cost_lamports), error_code = NULL,
+                error_message = NULL, settled_at = NULL, due_at = ?3,
+                estimated_lamports = coalesce(estimated_lamports, {})
+         WHERE id = ?1 AND status = ?2 AND status IN ('minted', 'failed')",
+        tally::share("mints.id")
+    );
+    Ok(connection.prepare_cached(&sql)?.execute(params![mint_id, seen.as_str(), now_ms])?)
 }
 
 /// A ticket that counts as minted is to be minted again: the sums follow the books, which have it once and say that it has cost

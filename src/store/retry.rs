@@ -1,9 +1,11 @@
 //! Failed tickets that a retry can help, taken up again.
 
-use rusqlite::{Connection, params};
+use std::sync::{Arc, atomic::Ordering};
+
+use rusqlite::{Connection, OptionalExtension as _, params};
 
 use super::{SpendingRules, Store, StoreError, spending};
-use crate::domain::failure::FailureCode;
+use crate::domain::{failure::FailureCode, lamports::Lamports, spending::Commitments};
 
 impl Store {
     /// The addresses of failed tickets that a retry can help, oldest first.
@@ -12,8 +14,7 @@ impl Store {
     /// When the database cannot be read.
     pub async fn retryable(&self, limit: usize) -> Result<Vec<(i64, String)>, StoreError> {
         self.read(move |connection| {
-            let sql = format!("SELECT id, mint_address FROM mints WHERE {} ORDER BY id LIMIT ?", condition());
-            let mut statement = connection.prepare_cached(&sql)?;
+            let mut statement = connection.prepare_cached(&retryable())?;
             let rows = statement.query_map([limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
             Ok(rows.collect::<Result<_, _>>()?)
         })
@@ -26,26 +27,39 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] when the money does not reach, or a database fault.
     pub async fn retry(&self, mint_ids: Vec<i64>, rules: SpendingRules, now_ms: i64) -> Result<u64, StoreError> {
-        self.write(move |connection| retry(connection, &mint_ids, &rules, now_ms)).await
+        let sum = Arc::clone(&self.settled);
+        self.write(move |connection| {
+            // Before the tickets count as promised.
+            let commitments = spending::commitments(connection, Lamports(sum.load(Ordering::Acquire)), now_ms)?;
+            retry(connection, &mint_ids, &rules, &commitments, now_ms)
+        })
+        .await
     }
 }
 
-fn retry(connection: &Connection, mint_ids: &[i64], rules: &SpendingRules, now_ms: i64) -> Result<u64, StoreError> {
-    // Before the tickets count as promised.
-    let commitments = spending::commitments(connection, now_ms)?;
+fn retry(
+    connection: &Connection,
+    mint_ids: &[i64],
+    rules: &SpendingRules,
+    commitments: &Commitments,
+    now_ms: i64,
+) -> Result<u64, StoreError> {
     let sql = format!(
         "UPDATE mints SET status = 'pending', lane = 1, attempts = 0, error_code = NULL, error_message = NULL,
                           settled_at = NULL, due_at = max(?2, not_before)
-         WHERE id = ?1 AND {}",
+         WHERE id = ?1 AND {} RETURNING mint_address",
         condition()
     );
-    let mut queued = 0_u64;
+    let mut queued: Vec<String> = Vec::new();
     for id in mint_ids {
-        let changed = connection.prepare_cached(&sql)?.execute(params![id, now_ms])?;
-        queued = queued.saturating_add(changed as u64);
+        queued.extend(connection.prepare_cached(&sql)?.query_row(params![id, now_ms], |row| row.get(0)).optional()?);
     }
-    rules.check(queued, &commitments)?;
-    Ok(queued)
+    rules.check(rules.to_pay(&queued), commitments)?;
+    Ok(queued.len() as u64)
+}
+
+fn retryable() -> String {
+    format!("SELECT id, mint_address FROM mints WHERE {} ORDER BY id LIMIT ?", condition())
 }
 
 /// The codes are ours: nothing in the text comes from outside.
@@ -57,8 +71,20 @@ fn condition() -> String {
     let codes = codes.join(", ");
     // An issue that was replaced by a later one stays as it is.
     format!(
-        "status = 'failed' AND error_code IN ({codes})
+        // The index of unminted tickets is used only by those who say that they mean those.
+        "status <> 'minted' AND status = 'failed' AND error_code IN ({codes})
              AND NOT EXISTS (SELECT 1 FROM mints AS later WHERE later.venue_id = mints.venue_id
                              AND later.ticket_id = mints.ticket_id AND later.generation > mints.generation)"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plan_of;
+
+    #[test]
+    fn failed_tickets_are_found_without_the_minted_ones() {
+        let plan = plan_of(&super::retryable());
+        assert!(plan.contains("mints_unminted") && !plan.contains("SCAN mints"), "{plan}");
+    }
 }

@@ -1,5 +1,7 @@
 //! How attempts ended, and what that means for their tickets: one commit for all that ended together.
 
+use std::sync::{Arc, atomic::Ordering};
+
 use fail::fail_point;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use solana_signature::Signature;
@@ -54,7 +56,10 @@ pub enum Verdict {
     /// It is given up.
     Failed(Failure),
     /// It may be signed for again.
-    Again,
+    Again {
+        /// Whether the transaction that came to nothing counts against it.
+        counts: bool,
+    },
 }
 
 /// A ticket that the chain holds.
@@ -90,8 +95,12 @@ impl Store {
         settlements: Vec<Settlement>,
         now_ms: i64,
     ) -> Result<Settled, StoreError> {
+        let sum = Arc::clone(&self.settled);
         self.write(move |connection| {
             fail_point!("settle.inside");
+            // Here, so that no acceptance comes between this and the settlement. If that fails, it counts too much.
+            let cost: Lamports = settlements.iter().flat_map(|it| &it.tickets).map(|ticket| ticket.cost).sum();
+            sum.fetch_add(cost.0, Ordering::AcqRel);
             let open = batches::open(connection)?;
             for (attempt_id, state) in progress {
                 connection
@@ -194,12 +203,12 @@ fn settle_ticket(
                 )?
                 .execute(params![failure.code.as_str(), failure.message, now_ms, cost, ticket.mint_id])?
         }
-        Verdict::Again => connection
+        Verdict::Again { counts } => connection
             .prepare_cached(
-                "UPDATE mints SET status = 'pending', cost_lamports = cost_lamports + ?
+                "UPDATE mints SET status = 'pending', cost_lamports = cost_lamports + ?, attempts = max(attempts - ?, 0)
                  WHERE id = ? AND status IN ('pending', 'minting')",
             )?
-            .execute(params![cost, ticket.mint_id])?,
+            .execute(params![cost, !counts, ticket.mint_id])?,
     };
     if changed != 1 {
         return Err(StoreError::Conflict("a ticket was settled twice"));

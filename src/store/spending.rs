@@ -1,5 +1,7 @@
 //! Money that left the wallet, by minute.
 
+use std::sync::atomic::Ordering;
+
 use rusqlite::{Connection, params};
 
 use super::{Store, StoreError};
@@ -9,13 +11,21 @@ use crate::domain::{
 };
 
 impl Store {
+    /// What settled tickets have cost since the process began: only ever grows, and before the books show it.
+    #[must_use]
+    pub fn settled(&self) -> Lamports {
+        Lamports(self.settled.load(Ordering::Acquire))
+    }
+
     /// What has been promised or spent already. Money booked in minutes that are still to come is booked anew as spent now:
     /// the clock was moved back, and each window stays shut for one length more at the most.
     ///
     /// # Errors
     /// When the database cannot be read.
     pub async fn commitments(&self, now_ms: i64) -> Result<Commitments, StoreError> {
-        let found = self.read(move |connection| commitments(connection, now_ms)).await?;
+        // Read first: what is settled in between counts as settled later, and is reserved for a moment longer.
+        let settled = self.settled();
+        let found = self.read(move |connection| commitments(connection, settled, now_ms)).await?;
         if found.is_from_the_future() {
             tracing::warn!("the clock was moved back; what was spent by the later clock counts from now on");
             self.write(move |connection| rebook(connection, now_ms)).await?;
@@ -58,14 +68,14 @@ pub(super) fn take_back(connection: &Connection, spent: Lamports, booked_at_ms: 
     Ok(())
 }
 
-pub(super) fn commitments(connection: &Connection, now_ms: i64) -> Result<Commitments, StoreError> {
+pub(super) fn commitments(connection: &Connection, settled: Lamports, now_ms: i64) -> Result<Commitments, StoreError> {
     let from = minute_of(now_ms).saturating_sub(DAY);
     let mut spent = connection.prepare_cached("SELECT minute, lamports FROM spending WHERE minute >= ?")?;
     let spent = spent.query_map([from], |row| Ok((row.get(0)?, Lamports(row.get(1)?))))?;
     let open_tickets = connection
         .prepare_cached("SELECT coalesce(sum(count), 0) FROM mint_counts WHERE status IN ('pending', 'minting')")?
         .query_row([], |row| row.get(0))?;
-    Ok(Commitments { open_tickets, spent: spent.collect::<Result<_, _>>()?, now_ms })
+    Ok(Commitments { open_tickets, spent: spent.collect::<Result<_, _>>()?, settled, now_ms })
 }
 
 /// Books what is of minutes to come in this one.

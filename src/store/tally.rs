@@ -74,8 +74,8 @@ impl Tally {
                 let sums = Sums { spent, ..minted.sums };
                 self.add(minted.venue_id, minted.event_id, sums);
             }
-            Verdict::Again if spent == 0 => {}
-            Verdict::Again | Verdict::Failed(_) => {
+            Verdict::Again { .. } if spent == 0 => {}
+            Verdict::Again { .. } | Verdict::Failed(_) => {
                 let (venue_id, event_id) = connection
                     .prepare_cached("SELECT venue_id, event_id FROM mints WHERE id = ?")?
                     .query_row([ticket.mint_id], |row| Ok((row.get(0)?, row.get(1)?)))?;

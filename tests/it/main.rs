@@ -19,6 +19,7 @@
 )]
 
 mod architecture;
+mod books;
 mod cache;
 mod jobs;
 mod settings;

@@ -5,7 +5,7 @@ use std::{
     process::{Output, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +13,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use boxoffice::{
     chain::{Chain as _, wallet::Wallet},
-    domain::mint::MintStatus,
+    domain::{lamports::Lamports, mint::MintStatus},
 };
 use serde_json::{Value, json};
 use solana_pubkey::Pubkey;
@@ -266,6 +266,32 @@ async fn payers_are_filled_up_to_a_level_and_drained_to_the_last_lamport() {
     assert!(stdout(&fewer.run(&["payers", "drain"])).contains("nothing to move"));
 }
 
+/// What the command counts as a ticket's money is what a box keeps ready for one, the highest offer included.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_reckons_with_the_highest_offer() {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, _) = wallet(folder.path(), SOL);
+    let office = BoxOptions { folder: folder.path().join("other"), ..BoxOptions::new(folder.path(), &key) };
+    let offers = [("PRIORITY_FEE_FLOOR", "1"), ("PRIORITY_FEE_CAP", "5000000")];
+    let office = offers.into_iter().fold(office, |office, (name, value)| office.set(name, value));
+    let office = office.set("FEE_PAYERS", "1").start().await;
+    let (most, reserve) =
+        (office.app.prices.most().await.unwrap().total().0, office.app.chain.rent(0).await.unwrap().0);
+    office.finish().await;
+    let payer = payers(&key, 1)[0];
+    let teller = Teller { folder: folder.path(), rpc: chain().rpc_url().to_string(), payers: "1" };
+    let offers = ["--set", "PRIORITY_FEE_FLOOR=1", "--set", "PRIORITY_FEE_CAP=5000000"];
+    for (lamports, tickets) in [(reserve + 2 * most - 1, 1), (reserve + 2 * most, 2)] {
+        rpc_call(chain().rpc_url(), "surfnet_setAccount", json!([payer.to_string(), { "lamports": lamports }])).await;
+        let listed = teller.json(&[&["payers", "list"], &offers[..]].concat());
+        assert_eq!(listed["payers"][0]["payableTickets"], tickets, "{listed}");
+    }
+    let each = Lamports(reserve + most - 1).to_string();
+    let each = each.trim_end_matches(" SOL");
+    let output = teller.run(&[&["payers", "fund", "--each", each], &offers[..]].concat());
+    assert_fails(&output, 1, &["too little to pay for a ticket"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_box_that_runs_keeps_its_payers_money() {
     let folder = tempfile::tempdir().unwrap();
@@ -315,6 +341,77 @@ async fn a_transfer_that_was_cut_off_is_not_made_twice() {
         assert_eq!(holds(&authority).await, 7 * SOL - 5_000, "one transfer, one fee: {result}");
         assert_eq!(result["moved"].as_array().unwrap().len(), 1, "{result}");
         assert_eq!(result["moved"][0]["ofEarlierRun"], true, "{result}");
+    }
+}
+
+/// The last block in which the last transfer can land, and how many statuses were told; of one test only.
+static LAST_HEIGHT: AtomicU64 = AtomicU64::new(0);
+static TOLD: AtomicU64 = AtomicU64::new(0);
+static LANDED: AtomicBool = AtomicBool::new(false);
+
+fn note_height(answer: Value) -> Value {
+    LAST_HEIGHT.store(answer["result"]["value"]["lastValidBlockHeight"].as_u64().unwrap(), Ordering::SeqCst);
+    answer
+}
+
+/// A block just above that one, which a fork may still take back; or one far above, once the transfer has landed all the same.
+fn fork(mut answer: Value) -> Value {
+    let last = LAST_HEIGHT.load(Ordering::SeqCst);
+    if last > 0 {
+        answer["result"]["blockHeight"] = json!(last + if LANDED.load(Ordering::SeqCst) { 40 } else { 10 });
+    }
+    answer
+}
+
+fn unknown_at_first(mut answer: Value) -> Value {
+    if TOLD.fetch_add(1, Ordering::SeqCst) < 3 {
+        answer["result"]["value"] = json!([null]);
+    }
+    answer
+}
+
+fn refused_at_first(mut answer: Value) -> Value {
+    let error = json!({ "InstructionError": [0, { "Custom": 1 }] });
+    if !answer["result"]["value"][0].is_null() && TOLD.fetch_add(1, Ordering::SeqCst) < 3 {
+        let status = &mut answer["result"]["value"][0];
+        status["err"] = error.clone();
+        status["status"] = json!({ "Err": error });
+        status["confirmations"] = json!(1);
+        status["confirmationStatus"] = json!("confirmed");
+    }
+    answer
+}
+
+fn never_known(mut answer: Value) -> Value {
+    if answer["result"]["value"][0]["confirmationStatus"].as_str().is_some_and(|status| status != "processed") {
+        LANDED.store(true, Ordering::SeqCst);
+    }
+    answer["result"]["value"] = json!([null]);
+    answer
+}
+
+/// No ticket can be minted twice, but money can be moved twice: by a node that does not know a transfer, or knows it from a fork.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transfer_is_not_made_again_because_of_what_a_fork_may_take_back() {
+    for (statuses, told) in [(unknown_at_first as fn(Value) -> Value, 1), (refused_at_first, 1), (never_known, 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (key, authority) = wallet(folder.path(), 10 * SOL);
+        let payers = payers(&key, 3);
+        LAST_HEIGHT.store(0, Ordering::SeqCst);
+        TOLD.store(0, Ordering::SeqCst);
+        LANDED.store(false, Ordering::SeqCst);
+        let proxy = Proxy::start(chain().rpc_url(), move |call| match call.method.as_str() {
+            "getLatestBlockhash" => Fate::Altered(note_height),
+            "getEpochInfo" => Fate::Altered(fork),
+            "getSignatureStatuses" => Fate::Altered(statuses),
+            _ => Fate::Pass,
+        })
+        .await;
+        let teller = Teller { folder: folder.path(), rpc: proxy.url.to_string(), payers: "3" };
+        let result = teller.json(&["payers", "fund", "--each", "1"]);
+        assert_eq!(all_hold(&payers).await, [SOL; 3], "{result}");
+        assert_eq!(holds(&authority).await, 7 * SOL - 5_000, "one transfer, one fee: {result}");
+        assert_eq!(result["moved"].as_array().unwrap().len(), told, "{result}");
     }
 }
 

@@ -41,6 +41,8 @@ enum Mood {
     SignsWrongly,
     /// Signs every other time.
     Limits,
+    /// Signs every other time, ten times in all, and then answers nothing until it is told otherwise.
+    LimitsThenHangs,
     /// Answers nothing, ever.
     Hangs,
 }
@@ -77,11 +79,14 @@ impl Signer {
         let nth = self.asked.fetch_add(1, Ordering::SeqCst);
         let mood = *self.mood.lock().unwrap();
         let refusal = match mood {
-            Mood::Limits if !nth.is_multiple_of(2) => StatusCode::TOO_MANY_REQUESTS,
+            Mood::LimitsThenHangs if nth >= 10 => std::future::pending().await,
+            Mood::Limits | Mood::LimitsThenHangs if !nth.is_multiple_of(2) => StatusCode::TOO_MANY_REQUESTS,
             Mood::Forbids => StatusCode::FORBIDDEN,
             Mood::Hangs => std::future::pending().await,
             Mood::SignsWrongly => return Ok(STANDARD.encode(self.key.sign_message(b"something else"))),
-            Mood::Signs | Mood::Limits => return Ok(STANDARD.encode(self.key.sign_message(message))),
+            Mood::Signs | Mood::Limits | Mood::LimitsThenHangs => {
+                return Ok(STANDARD.encode(self.key.sign_message(message)));
+            }
         };
         self.refused.fetch_add(1, Ordering::SeqCst);
         Err(refusal)
@@ -210,6 +215,35 @@ async fn a_vault_signs_and_while_it_does_not_nothing_is_recorded() {
     assert_eq!(nfts_of(chain().rpc_url(), &signer.address()).await, 20, "the authority is the Vault's key");
     let (_, report) = office.post("/admin/reconcile/v", &json!({})).await;
     assert_eq!((&report["confirmed"], &report["errors"]), (&json!(20), &json!(0)), "{report}");
+    office.finish().await;
+}
+
+/// What a signer gives is used, what it refuses is told, and it is asked for no more than that next time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signer_that_limits_is_waited_for_and_what_it_has_signed_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let (secrets, _) = wallet(folder.path(), 0);
+    let signer = Signer::start(Mood::LimitsThenHangs).await;
+    let address = signer.address().to_string();
+    fund(chain(), &signer.address(), 2 * SOL);
+    let options = BoxOptions::new(folder.path(), &secrets).set("PACKING", "off");
+    let options =
+        signer.settings(&address).into_iter().fold(options, |options, (name, value)| options.set(name, value));
+    let office = options.start().await;
+    let body = json!({ "venueId": "v", "tickets": tickets("t", 10) });
+    let request = office.request(reqwest::Method::POST, "/admin/batch-mint").header("prefer", "respond-async");
+    assert_eq!(answer(request.json(&body)).await.0, 202);
+    // Nothing but the refusals of its first ten answers can hold it: later ones are silence.
+    let held = async || office.get("/admin/system/status").await.1["queue"]["held"].as_str().map(str::to_owned);
+    until(async || held().await.is_some_and(|told| told.contains("429"))).await;
+    let minted = async || office.app.store.counts(None).await.unwrap().of(boxoffice::domain::mint::MintStatus::Minted);
+    until(async || minted().await == 5).await;
+    let asked = signer.asked.load(Ordering::SeqCst);
+    assert!(asked <= 15, "asked for {asked}: five of those that it signed last time are enough at once");
+    signer.set(Mood::Signs);
+    until(async || minted().await == 10).await;
+    assert_eq!((held().await, signer.refused.load(Ordering::SeqCst)), (None, 5));
+    assert_eq!(nfts_of(chain().rpc_url(), &signer.address()).await, 10);
     office.finish().await;
 }
 

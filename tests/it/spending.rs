@@ -1,7 +1,14 @@
 //! Money is bounded: budgets of batches, limits of hours and days, and what a refusal says.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
+use boxoffice::{
+    chain::Chain as _,
+    domain::{lamports::Lamports, mint::MintStatus},
+};
 use reqwest::{Method, StatusCode};
 use rusqlite::Connection;
 use serde_json::{Value, json};
@@ -45,7 +52,7 @@ async fn a_batch_above_its_budget_is_refused_and_one_within_it_is_minted() {
     let (_, dry) = office.post("/admin/batch-mint?dryRun=true", &batch("t", 5, 1)).await;
     assert!(dry["refusal"].as_str().unwrap().contains("maxLamports"), "{dry}");
     assert_eq!(office.get("/admin/mints").await.1["mints"], json!([]), "nothing was kept");
-    for wrong in [json!(0), json!(-1), json!("1"), json!(1.5)] {
+    for wrong in [json!(0), json!(-1), json!("1"), json!(1.5), json!(1_u64 << 63), json!(u64::MAX)] {
         let mut body = batch("t", 1, 1);
         body["maxLamports"] = wrong;
         let (status, _, problem) = post(&office, &body).await;
@@ -131,6 +138,92 @@ async fn a_refusal_says_when_it_can_go_on() {
     office.finish().await;
 }
 
+async fn mint_later(office: &TestBox, id: &str) {
+    let body = json!({ "venueId": "v", "tickets": [ticket(id)] });
+    let request = office.request(Method::POST, "/admin/batch-mint").header("prefer", "respond-async");
+    assert_eq!(answer(request.json(&body)).await.0, StatusCode::ACCEPTED);
+}
+
+async fn minted(office: &TestBox) -> u64 {
+    office.app.store.counts(None).await.unwrap().of(MintStatus::Minted)
+}
+
+/// Accepts, but signs nothing.
+fn signs_nothing(call: &Call) -> Fate {
+    if call.method == "getLatestBlockhash" { Fate::Lost } else { Fate::Pass }
+}
+
+/// What would leave a wallet with less than an account needs to live is refused by the chain, at the price of a fee.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wallet_that_pays_itself_keeps_what_an_account_needs() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, authority) = wallet(folder.path(), SOL);
+    let proxy = Proxy::start(chain().rpc_url(), |_| Fate::Pass).await;
+    let options = BoxOptions { rpc: proxy.url.clone(), ..BoxOptions::new(folder.path(), &wallet) };
+    let office = options.set("MIN_SOL_BALANCE", "0").set("PACKING", "off").start().await;
+    let (price, reserve) = (price(&office).await, office.app.chain.rent(0).await.unwrap().0);
+    let holds = async |lamports: u64| {
+        let params = json!([authority.to_string(), { "lamports": lamports }]);
+        rpc_call(chain().rpc_url(), "surfnet_setAccount", params).await;
+    };
+    holds(price + 100_000).await;
+    let missing = reserve - 100_000;
+    let (status, _, problem) = post(&office, &json!({ "venueId": "v", "tickets": [ticket("t")] })).await;
+    assert_eq!((status, &problem["missingLamports"]), (StatusCode::PAYMENT_REQUIRED, &json!(missing)), "{problem}");
+
+    // Accepted while the money was there.
+    proxy.set(signs_nothing);
+    holds(price + reserve).await;
+    mint_later(&office, "t").await;
+    holds(price + 100_000).await;
+    proxy.set(|_| Fate::Pass);
+    let remedy = format!("too little for the next ticket: send it at least {}", Lamports(missing));
+    let held = async || office.get("/admin/system/status").await.1["queue"]["held"].as_str().map(str::to_owned);
+    until(async || held().await.is_some_and(|told| told.contains(&remedy))).await;
+    holds(price + 100_000 + missing).await;
+    until(async || minted(&office).await == 1).await;
+    assert_eq!(office.balance().await, reserve, "no fee was lost");
+    office.finish().await;
+}
+
+fn rich(mut answer: Value) -> Value {
+    answer["result"]["value"] = json!(SOL);
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_ticket_is_given_up_because_money_was_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, authority) = wallet(folder.path(), SOL);
+    let proxy = Proxy::start(chain().rpc_url(), signs_nothing).await;
+    let options = BoxOptions { rpc: proxy.url.clone(), ..BoxOptions::new(folder.path(), &wallet) };
+    let office = options.set("PACKING", "off").start().await;
+    mint_later(&office, "t").await;
+    // Its last chance; and the money leaves between the look at it and the transaction.
+    books(folder.path()).execute("UPDATE mints SET attempts = 4", []).unwrap();
+    let params = json!([authority.to_string(), { "lamports": 10_000_000 }]);
+    rpc_call(chain().rpc_url(), "surfnet_setAccount", params).await;
+    let sent = AtomicBool::new(false);
+    proxy.set(move |call| match call.method.as_str() {
+        "sendTransaction" => {
+            sent.store(true, Ordering::SeqCst);
+            Fate::Pass
+        }
+        "getBalance" if !sent.load(Ordering::SeqCst) => Fate::Altered(rich),
+        _ => Fate::Pass,
+    });
+    let state = "SELECT status, attempts FROM mints WHERE EXISTS (SELECT 1 FROM attempts WHERE state = 'rejected')";
+    let state = || {
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, u32>(1)?));
+        books(folder.path()).query_row(state, [], row).ok()
+    };
+    until(async || state().is_some()).await;
+    assert_eq!(state(), Some(("pending".into(), 4)));
+    fund(chain(), &authority, SOL);
+    until(async || minted(&office).await == 1).await;
+    office.finish().await;
+}
+
 /// Moved back, the clock opens no window; and what was spent by a clock that stood a year ahead shuts none for a year.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_moved_neither_opens_a_window_nor_shuts_it_for_ever() {
@@ -182,4 +275,21 @@ async fn of_two_batches_that_race_for_the_last_money_one_is_accepted() {
         assert_eq!(nfts_of(chain().rpc_url(), &authority).await, 3);
         office.finish().await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_is_within_its_limit_also_with_the_highest_offer() {
+    let folder = tempfile::tempdir().unwrap();
+    // Three tickets cost less than that as long as little is offered, and more with 1,100,000 lamports for each.
+    let offers = [("PRIORITY_FEE_FLOOR", "1"), ("PRIORITY_FEE_CAP", "5000000"), ("TX_LIMIT_SOL", "0.06")];
+    let (wallet, _) = wallet(folder.path(), 100 * SOL);
+    let options = BoxOptions::new(folder.path(), &wallet);
+    let options = offers.into_iter().fold(options, |options, (name, value)| options.set(name, value));
+    let office = options.start().await;
+    office.packs().await;
+    let usual = office.app.prices.ticket().await.unwrap().total();
+    assert!(usual * 3 < Lamports(60_000_000), "{usual}");
+    assert_eq!(office.app.minter.tickets_per_transaction(), 2);
+    assert_eq!(office.mint("v", &tickets("t", 5)).await["summary"]["succeeded"], 5);
+    office.finish().await;
 }

@@ -101,8 +101,9 @@ pub(super) fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
     };
     let budget = match fields.remove("maxLamports").map(|text| serde_json::from_str::<NonZeroU64>(text.get())) {
         None => Ok(None),
-        Some(Ok(budget)) => Ok(Some(Lamports(budget.get()))),
-        Some(Err(_)) => Err("must be a whole number of lamports, at least 1"),
+        // The books hold no larger number.
+        Some(Ok(budget)) if i64::try_from(budget.get()).is_ok() => Ok(Some(Lamports(budget.get()))),
+        Some(Ok(_) | Err(_)) => Err("must be a whole number of lamports, at least 1 and at most 9223372036854775807"),
     };
     let wrong = [
         ("venueId", venue_id.as_ref().err()),

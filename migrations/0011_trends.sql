@@ -70,14 +70,25 @@ END;
 
 -- What each ticket was expected to cost: the estimate of the batch that brought it last, divided by that batch's new tickets.
 -- What does not divide goes to the first of them, one lamport each.
-CREATE TEMP TABLE shares (mint_id INTEGER PRIMARY KEY, lamports INTEGER NOT NULL, brought_at INTEGER NOT NULL);
-INSERT OR REPLACE INTO temp.shares
-    SELECT mint_id, estimated_lamports / tickets + (place <= estimated_lamports % tickets), created_at
-    FROM (SELECT e.mint_id, b.estimated_lamports, b.created_at, count(*) OVER (PARTITION BY e.batch_id) AS tickets,
-                 row_number() OVER (PARTITION BY e.batch_id ORDER BY e.position) AS place
-          FROM batch_entries e JOIN batches b ON b.id = e.batch_id
-          WHERE e.replayed = 0 AND e.mint_id IS NOT NULL
-          ORDER BY e.batch_id, e.position);
+CREATE TEMP TABLE brought AS
+    SELECT e.batch_id, b.created_at, b.estimated_lamports / count(*) AS each, b.estimated_lamports % count(*) AS rest
+    FROM batch_entries e JOIN batches b ON b.id = e.batch_id
+    WHERE e.replayed = 0 AND e.mint_id IS NOT NULL GROUP BY e.batch_id;
+CREATE TEMP TABLE shares (
+    mint_id    INTEGER PRIMARY KEY,
+    batch_id   INTEGER NOT NULL,
+    lamports   INTEGER NOT NULL,
+    brought_at INTEGER NOT NULL
+);
+INSERT INTO temp.shares
+    SELECT e.mint_id, e.batch_id, b.each + (e.place <= b.rest), b.created_at
+    FROM (SELECT mint_id, batch_id, row_number() OVER (PARTITION BY batch_id ORDER BY position) AS place
+          FROM batch_entries WHERE replayed = 0 AND mint_id IS NOT NULL) AS e
+         CROSS JOIN temp.brought AS b ON b.batch_id = e.batch_id
+    WHERE TRUE
+    ON CONFLICT (mint_id) DO UPDATE SET
+        batch_id = excluded.batch_id, lamports = excluded.lamports, brought_at = excluded.brought_at
+        WHERE excluded.batch_id > shares.batch_id;
 UPDATE mints SET (estimated_lamports, due_at) =
         (SELECT lamports, max(brought_at, not_before) FROM temp.shares WHERE mint_id = mints.id)
     WHERE status <> 'minted';
@@ -134,5 +145,6 @@ UPDATE box_periods AS t SET adopted = p.adopted, due_ms = p.due_ms
     FROM (SELECT hour / 24 AS day, sum(adopted) AS adopted, sum(due_ms) AS due_ms FROM temp.past GROUP BY 1) AS p
     WHERE t.step = 86400 AND t.period = p.day;
 
+DROP TABLE temp.brought;
 DROP TABLE temp.shares;
 DROP TABLE temp.past;

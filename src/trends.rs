@@ -57,14 +57,14 @@ impl Range {
     }
 
     /// When its first period begins, Unix milliseconds.
-    fn from_ms(self, now_ms: i64) -> i64 {
+    fn begins_ms(self, now_ms: i64) -> i64 {
         let before = i64::try_from(self.periods()).unwrap_or_default().saturating_sub(1);
         self.step().of(now_ms).saturating_sub(before).saturating_mul(self.step().ms())
     }
 
     /// Its periods, oldest first; those of which nothing is known are empty, and what is outside of them is left out.
     fn complete<T>(self, now_ms: i64, empty: impl Fn(i64) -> T, known: impl Iterator<Item = (i64, T)>) -> Vec<T> {
-        let (from_ms, ms) = (self.from_ms(now_ms), self.step().ms());
+        let (from_ms, ms) = (self.begins_ms(now_ms), self.step().ms());
         let starts = (0_i64..).map(|place| from_ms.saturating_add(place.saturating_mul(ms)));
         let mut all: BTreeMap<i64, T> = starts.take(self.periods()).map(|start| (start, empty(start))).collect();
         for (start, value) in known {
@@ -211,7 +211,7 @@ impl Trends {
     pub async fn of_all(&self, range: Range) -> Result<Trend, StoreError> {
         let Shared { store, clock, forecaster, written, .. } = &*self.shared;
         let (now_ms, step) = (clock.now_ms(), range.step());
-        let from_ms = range.from_ms(now_ms);
+        let from_ms = range.begins_ms(now_ms);
         let written = written.lock().await;
         let known = store.box_periods(from_ms, step).await?;
         let (counts, fresh_sends) = self.counted().since(&written, Step::Minute.of(now_ms).saturating_mul(60_000));
@@ -239,7 +239,7 @@ impl Trends {
     /// When the books cannot be read.
     pub async fn of_venue(&self, venue_id: String, range: Range) -> Result<Vec<Period>, StoreError> {
         let now_ms = self.shared.clock.now_ms();
-        let stats = self.shared.store.venue_stats(venue_id, range.from_ms(now_ms), range.step()).await?;
+        let stats = self.shared.store.venue_stats(venue_id, range.begins_ms(now_ms), range.step()).await?;
         let known = stats.series.into_iter().map(|period| (period.from_ms, period));
         Ok(range.complete(now_ms, |from_ms| Period { from_ms, ..Period::default() }, known))
     }

@@ -41,6 +41,7 @@ pub(super) struct VenuePage {
 
 /// A venue, and what became of its tickets.
 #[derive(Debug, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names are the API's")]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Venue {
     venue_id: String,

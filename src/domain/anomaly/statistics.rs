@@ -9,7 +9,7 @@ pub(super) fn median(mut values: Vec<f64>) -> f64 {
     let middle = values.len() / 2;
     let upper = values.get(middle).copied().unwrap_or_default();
     let lower = values.get(middle.saturating_sub(1)).copied().unwrap_or_default();
-    if values.len() % 2 == 0 { f64::midpoint(lower, upper) } else { upper }
+    if values.len().is_multiple_of(2) { f64::midpoint(lower, upper) } else { upper }
 }
 
 /// The standard deviation, worked out from the median absolute deviation: what is far off has no part in it.

@@ -1,5 +1,7 @@
 //! Judgements with known numbers.
 
+#![expect(clippy::arithmetic_side_effects, reason = "a test that goes wrong should panic where it does")]
+
 use super::*;
 
 /// 2026-01-31 19:30 UTC.

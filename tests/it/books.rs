@@ -112,7 +112,7 @@ async fn a_minted_ticket_that_is_queued_again_is_not_paid_for_twice() {
     let accepted = accept(&store, &["1", "2"], &rules(2)).await.unwrap();
     settle(&store, 1..=2).await;
     let queue = || Correction { mint_id: 1, seen: MintStatus::Minted, change: Change::Queue };
-    assert_eq!(store.correct(vec![queue(), queue()]).await.unwrap(), 1, "once");
+    assert_eq!(store.correct(vec![queue(), queue()], NOW_MS).await.unwrap(), 1, "once");
     let spent = store.commitments(NOW_MS).await.unwrap();
     assert_eq!((spent.open_tickets, spent.spent.iter().map(|(_, lamports)| *lamports).sum()), (1, PRICE));
     let found = store.batch(accepted.public_id).await.unwrap().unwrap();

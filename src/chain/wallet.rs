@@ -247,6 +247,10 @@ enum Key {
 
 impl Key {
     /// The authority's key, if it is in this process.
+    #[cfg_attr(
+        not(feature = "remote-signers"),
+        expect(clippy::unnecessary_wraps, reason = "none only where another machine signs")
+    )]
     fn signing(&self) -> Option<&Keypair> {
         match self {
             Self::Here(keypair) => Some(keypair),
@@ -256,6 +260,10 @@ impl Key {
     }
 
     /// What secrets are derived from.
+    #[cfg_attr(
+        not(feature = "remote-signers"),
+        expect(clippy::unnecessary_wraps, reason = "none only where another machine signs")
+    )]
     fn secrets(&self) -> Option<&Keypair> {
         match self {
             Self::Here(keypair) => Some(keypair),

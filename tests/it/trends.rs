@@ -490,7 +490,9 @@ fn as_of_version_10(from: &Path, to: &Path) {
         let columns = texts(&format!("SELECT name FROM pragma_table_info('{table}')")).join(", ");
         old.execute_batch(&format!("INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")).unwrap();
     }
-    triggers.iter().for_each(|trigger| old.execute_batch(trigger).unwrap());
+    for trigger in &triggers {
+        old.execute_batch(trigger).unwrap();
+    }
     old.execute_batch("DETACH new; PRAGMA user_version = 10").unwrap();
 }
 

@@ -92,7 +92,7 @@ function App() {
   else if (state === "denied") content = html`<${Denied} problem=${problem} />`;
   else if (state === "locked") content = html`<${Shell} tab=${tab} locked><${Locked} /><//>`;
   else if (state === "public") content = html`<${Shell} tab=${tab} locked><${PublicOverview} /><//>`;
-  else content = html`<${Shell} tab=${tab}><${Guard} key=${place}>${view}<//><//>`;
+  else content = html`<${Shell} tab=${tab} place=${route.hash}><${Guard} key=${place}>${view}<//><//>`;
   return html`${content}${asking && html`<${KeyDialog} reason=${asking} />`}`;
 }
 

@@ -1,7 +1,7 @@
 // What all views are made of: icons, states, times, tables, dialogs, and how loading, emptiness and errors look.
 import { act, access, mayAct, newActionKey } from "./api.js";
 import { clock, count, NONE, short, sol, when, whenInFull } from "./format.js";
-import { html, useEffect, useId, useRef, useState } from "./html.js";
+import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "./html.js";
 import { useStore } from "./store.js";
 
 // ---- state by shape, word and colour
@@ -242,7 +242,8 @@ export function useAction() {
 export function Dialog({ title, onClose, children, className = "" }) {
   const ref = useRef();
   const heading = useId();
-  useEffect(() => {
+  // Before the next key is read: it must not go to what is behind.
+  useLayoutEffect(() => {
     const dialog = ref.current;
     const before = document.activeElement;
     if (!dialog.open) dialog.showModal();

@@ -22,7 +22,7 @@ const GLYPHS = {
   more: "M4 10h.1M10 10h.1M16 10h.1",
 };
 
-export function Shell({ tab, locked, children }) {
+export function Shell({ tab, place, locked, children }) {
   const alerts = useStore(live).data?.alerts?.length ?? 0;
   const badge = (id) => id === "alerts" && alerts > 0 && html`<span class="badge">${alerts > 99 ? "99+" : alerts}<span class="visually-hidden"> open</span></span>`;
   const toMain = (event) => {
@@ -39,7 +39,7 @@ export function Shell({ tab, locked, children }) {
     </header>
     ${!locked && html`<nav class="side" aria-label="Views">${ROOMS.map(({ group, rooms }) => html`<div key=${group}><p class="group">${group}</p><ul>${rooms.map(([id, href, name]) => html`
       <li key=${id}><a href=${href} aria-current=${tab === id ? "page" : undefined}>${name}${badge(id)}</a></li>`)}</ul></div>`)}</nav>`}
-    <main id="main" class=${locked ? "locked" : ""}><${Lost} />${children}</main>
+    <main id="main" data-place=${place} class=${locked ? "locked" : ""}><${Lost} />${children}</main>
     ${!locked && html`<nav class="tabs" aria-label="Views, in short"><ul>${TABS.map(([id, href, name]) => html`
       <li key=${id}><a href=${href} aria-current=${tab === id || (id === "more" && !IN_TABS.has(tab)) ? "page" : undefined}>
         <svg class="icon" viewBox="0 0 20 20" aria-hidden="true"><path class="line" d=${GLYPHS[id]} /></svg><span>${name}</span>${badge(id)}</a></li>`)}</ul></nav>`}`;

@@ -99,6 +99,9 @@ export async function visit(page, hash) {
   await page.evaluate((to) => {
     location.hash = to;
   }, hash);
+  // The view that was there before has long been settled: wait for the new one, and for what it starts when it is drawn.
+  await page.waitForFunction((to) => document.querySelector("main")?.dataset.place === to, {}, hash);
+  await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(drawn)))));
   await settled(page);
 }
 

@@ -133,7 +133,12 @@ async fn mint(
     }
     if plan.new > 0 {
         let seconds = plan.estimate.estimated_time_seconds;
-        eprintln!("Cost: {price}, of {} in the wallet. Time: about {seconds:.0} s.", plan.balance_lamports);
+        let place = match plan.fee_payers {
+            0 => "the wallet".to_owned(),
+            1 => "its fee payer".to_owned(),
+            payers => format!("its {payers} fee payers"),
+        };
+        eprintln!("Cost: {price}, of {} in {place}. Time: about {seconds:.0} s.", plan.balance_lamports);
         if let Some(forecast) = &plan.forecast {
             eprintln!("Forecast: {}.", forecast.explanation);
         }

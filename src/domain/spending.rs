@@ -195,7 +195,7 @@ pub enum Refusal {
     #[error(
         "{tickets} new tickets cost {needed}, but {whose} {balance}, of which {reserved} is reserved for tickets already \
          accepted and {kept} is kept back (MIN_SOL_BALANCE, and never less than an account needs to live): {remedy}",
-        whose = whose(wallet, *payers), remedy = remedy(*payers, *missing)
+        whose = whose(wallet, *payers), remedy = remedy(*payers, *missing, *own)
     )]
     InsufficientFunds {
         /// New tickets in the batch.
@@ -214,6 +214,8 @@ pub enum Refusal {
         kept: Lamports,
         /// How much is missing.
         missing: Lamports,
+        /// What the wallet itself holds.
+        own: Lamports,
     },
     /// A single ticket costs more than a transaction may.
     #[error("one ticket costs {price}, which is {missing} more than TX_LIMIT_SOL allows ({limit})")]
@@ -270,9 +272,14 @@ fn whose(wallet: &str, payers: usize) -> String {
     }
 }
 
-fn remedy(payers: usize, missing: Lamports) -> String {
+fn remedy(payers: usize, missing: Lamports, own: Lamports) -> String {
     match payers {
         0 => format!("send it {missing} more"),
+        _ if own > missing => {
+            format!(
+                "they lack {missing}, and the wallet itself has {own}: move it to them with `boxoffice payers fund`"
+            )
+        }
         _ => format!("they lack {missing}; send that to the wallet and move it to them with `boxoffice payers fund`"),
     }
 }
@@ -286,6 +293,8 @@ pub struct Funds<'a> {
     pub payers: usize,
     /// What can be spent of what those who pay hold.
     pub balance: Lamports,
+    /// What the wallet itself holds.
+    pub own: Lamports,
     /// [`Commitments::settled`] from before the balance was asked for: what was settled since may still be in it.
     pub settled: Lamports,
 }
@@ -342,13 +351,23 @@ fn check_funds(
     if let Some(limit) = limits.per_transaction.filter(|limit| price > *limit) {
         return Err(Refusal::TransactionLimit { price, limit, missing: price.saturating_sub(limit) });
     }
-    let Funds { wallet, payers, balance, settled } = funds;
+    let Funds { wallet, payers, balance, own, settled } = funds;
     let needed = price * tickets;
     let reserved = price * commitments.open_tickets + commitments.settled.saturating_sub(settled);
     let missing = (needed + reserved + limits.keep_back).saturating_sub(balance);
     if missing > Lamports::ZERO {
         let (wallet, kept) = (wallet.to_owned(), limits.keep_back);
-        return Err(Refusal::InsufficientFunds { tickets, needed, wallet, payers, balance, reserved, kept, missing });
+        return Err(Refusal::InsufficientFunds {
+            tickets,
+            needed,
+            wallet,
+            payers,
+            balance,
+            reserved,
+            kept,
+            missing,
+            own,
+        });
     }
     Ok(())
 }
@@ -385,7 +404,8 @@ mod tests {
     }
 
     fn refusal(balance: u64, limits: SpendingLimits, commitments: &Commitments) -> Option<Refusal> {
-        let funds = Funds { wallet: "w", payers: 0, balance: Lamports(balance), settled: Lamports(7) };
+        let funds =
+            Funds { wallet: "w", payers: 0, balance: Lamports(balance), own: Lamports(balance), settled: Lamports(7) };
         check(3, commitments.now_ms, PRICE, funds, &limits, commitments).err()
     }
 
@@ -417,14 +437,18 @@ mod tests {
 
     #[test]
     fn a_refusal_names_those_who_pay() {
-        let told = |payers| {
-            let funds = Funds { wallet: "w", payers, balance: Lamports(50), settled: Lamports::ZERO };
+        let told = |payers, own| {
+            let funds =
+                Funds { wallet: "w", payers, balance: Lamports(50), own: Lamports(own), settled: Lamports::ZERO };
             check(3, 0, PRICE, funds, &SpendingLimits::default(), &Commitments::default()).unwrap_err().to_string()
         };
         assert!(
-            told(0).contains("the wallet w has 0.00000005 SOL") && told(0).ends_with("send it 0.00000001 SOL more")
+            told(0, 50).contains("the wallet w has 0.00000005 SOL")
+                && told(0, 50).ends_with("send it 0.00000001 SOL more")
         );
-        assert!(told(8).contains("8 fee payers of the wallet w") && told(8).contains("payers fund"), "{}", told(8));
+        assert!(told(8, 9).contains("8 fee payers of the wallet w") && told(8, 9).contains("send that to the wallet"));
+        let rich = told(8, 99);
+        assert!(rich.contains("payers fund") && !rich.contains("send"), "{rich}");
     }
 
     #[test]
@@ -462,7 +486,8 @@ mod tests {
         // Three tickets cost 60, and as many wait for the fifth hour.
         let at = |minutes: i64| (NOW + minutes) * MINUTE_MS;
         let commitments = Commitments { later: vec![(at(300), 3)], ..spent(3, &[]) };
-        let funds = Funds { wallet: "w", payers: 0, balance: Lamports(1_000), settled: Lamports(7) };
+        let funds =
+            Funds { wallet: "w", payers: 0, balance: Lamports(1_000), own: Lamports(1_000), settled: Lamports(7) };
         let hour = SpendingLimits { per_hour: Some(Lamports(60)), ..SpendingLimits::default() };
         let opens = |minutes: i64| match check(3, at(minutes), PRICE, funds, &hour, &commitments) {
             Ok(()) => None,

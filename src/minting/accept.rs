@@ -65,6 +65,8 @@ pub enum NotBefore {
 pub struct Funds {
     /// Its address, base58.
     pub wallet: String,
+    /// How many fee payers pay in its place.
+    pub payers: usize,
     /// Everything in it, or in its fee payers if it has any.
     pub balance: Lamports,
     /// Without what is kept back by setting and reserved for tickets already accepted.
@@ -195,7 +197,8 @@ impl Minter {
         let SpendingRules { price, wallet, balance: usable, settled, limits, .. } = rules;
         let settled_since = commitments.settled.saturating_sub(settled);
         let spendable = usable.saturating_sub(limits.keep_back + settled_since + price * commitments.open_tickets);
-        Ok((preview, Funds { wallet, balance: holdings.paying(), spendable, refusal }))
+        let (balance, payers) = (holdings.paying(), holdings.payers.len());
+        Ok((preview, Funds { wallet, payers, balance, spendable, refusal }))
     }
 
     /// Queues failed tickets again that a retry can help, the oldest first and as many as a batch may have. Spending is
@@ -271,6 +274,7 @@ impl Minter {
             wallet,
             payers,
             balance,
+            own: holdings.wallet,
             settled,
             limits,
             on_chain,

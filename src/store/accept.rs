@@ -88,6 +88,8 @@ pub struct SpendingRules {
     pub payers: usize,
     /// What can be spent of what those who pay hold.
     pub balance: Lamports,
+    /// What the wallet itself holds.
+    pub own: Lamports,
     /// [`Store::settled`] from before the balance was asked for.
     pub settled: Lamports,
     /// What the operator allows.
@@ -119,8 +121,8 @@ impl SpendingRules {
         if let Some(budget) = self.budget.filter(|_| to_pay > 0) {
             check_budget(to_pay, self.estimate(to_pay), budget)?;
         }
-        let Self { ref wallet, payers, balance, settled, .. } = *self;
-        let funds = Funds { wallet, payers, balance, settled };
+        let Self { ref wallet, payers, balance, own, settled, .. } = *self;
+        let funds = Funds { wallet, payers, balance, own, settled };
         check(to_pay, at_ms, self.price, funds, &self.limits, commitments)
     }
 }

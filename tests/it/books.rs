@@ -50,6 +50,7 @@ fn rules(tickets: u64) -> SpendingRules {
         wallet: "w".into(),
         payers: 0,
         balance: PRICE * tickets,
+        own: PRICE * tickets,
         settled: Lamports::ZERO,
         limits: SpendingLimits::default(),
         on_chain: HashSet::new(),

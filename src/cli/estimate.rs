@@ -45,10 +45,10 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
         if let Some(fields) = answer.as_object_mut() {
             fields.insert("forecast".into(), serde_json::to_value(&forecast)?);
         }
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        say!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{} tickets on {} cost {}", args.count, config.network, estimate.estimated_lamports);
+    say!("{} tickets on {} cost {}", args.count, config.network, estimate.estimated_lamports);
     let parts = estimate.breakdown.batch;
     for (name, lamports) in [
         ("rent of the mint accounts", parts.mint_rent_lamports),
@@ -59,9 +59,9 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
         ("network fees", parts.signature_fee_lamports),
         ("priority fees", parts.priority_fee_lamports),
     ] {
-        println!("  {name:<30} {lamports}");
+        say!("  {name:<30} {lamports}");
     }
-    println!("and take about {} s", estimate.estimated_time_seconds);
-    println!("forecast: {}", forecast.explanation);
+    say!("and take about {} s", estimate.estimated_time_seconds);
+    say!("forecast: {}", forecast.explanation);
     Ok(ExitCode::SUCCESS)
 }

@@ -144,7 +144,7 @@ async fn mint(
         }
     }
     if args.dry_run && args.json {
-        println!("{}", serde_json::to_string_pretty(&plan)?);
+        say!("{}", serde_json::to_string_pretty(&plan)?);
     }
     if let Some(refusal) = &plan.refusal {
         bail!("nothing was minted: {refusal}");
@@ -282,12 +282,12 @@ fn report(args: &MintArgs, batches: &[Batch]) -> anyhow::Result<ExitCode> {
             "spentLamports": spent,
             "maxLamports": budget,
         });
-        println!("{}", serde_json::to_string_pretty(&result)?);
+        say!("{}", serde_json::to_string_pretty(&result)?);
     } else {
-        println!("{minted} tickets are on the chain, {failed} failed. Spent {spent}, estimated {estimated}{bound}.");
+        say!("{minted} tickets are on the chain, {failed} failed. Spent {spent}, estimated {estimated}{bound}.");
         for ticket in batches.iter().flat_map(|batch| &batch.failed).take(SHOWN_FAILURES) {
             let hint = if ticket.retryable { " (run again to retry)" } else { "" };
-            println!("  {}: {} [{}]{hint}", ticket.ticket_id, ticket.error, ticket.code);
+            say!("  {}: {} [{}]{hint}", ticket.ticket_id, ticket.error, ticket.code);
         }
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })

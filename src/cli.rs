@@ -4,7 +4,13 @@
 //! settings, or faults in a ticket file, 3 finished but some tickets could not be minted or rows were left out, 130
 //! interrupted.
 
-#![allow(clippy::print_stdout, clippy::print_stderr, reason = "this is the part that talks to people")]
+#![allow(clippy::print_stderr, reason = "this is the part that talks to people")]
+
+/// Prints a line of the result.
+macro_rules! say {
+    () => { say!("") };
+    ($($told:tt)*) => { $crate::cli::print_line(format_args!($($told)*)) };
+}
 
 mod address;
 mod alert;
@@ -32,7 +38,13 @@ mod serve;
 mod status;
 mod ticket_file;
 
-use std::{collections::BTreeMap, path::PathBuf, process::ExitCode};
+use std::{
+    collections::BTreeMap,
+    fmt,
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
@@ -178,6 +190,16 @@ pub fn run(cli: Cli) -> ExitCode {
             let usage = error.is::<ConfigErrors>() || error.is::<ticket_file::FileFaults>();
             ExitCode::from(if usage { USAGE } else { 1 })
         }
+    }
+}
+
+/// Whoever reads may have read enough, as `head` does: then nothing more is printed, and the command goes on to its end.
+fn print_line(line: fmt::Arguments<'_>) {
+    if let Err(error) = writeln!(io::stdout().lock(), "{line}")
+        && error.kind() != io::ErrorKind::BrokenPipe
+    {
+        eprintln!("error: the result cannot be written: {error}");
+        std::process::exit(1);
     }
 }
 

@@ -40,6 +40,6 @@ pub(super) fn run(args: AddressArgs, settings: &SettingFlags) -> anyhow::Result<
     };
     let venue = VenueId::new(args.venue).map_err(|fault| anyhow!("the venue's id {fault}"))?;
     let ticket = TicketId::new(args.ticket).map_err(|fault| anyhow!("the ticket's id {fault}"))?;
-    println!("{}", mint_address(&authority, &venue, &ticket, Generation(args.generation)));
+    say!("{}", mint_address(&authority, &venue, &ticket, Generation(args.generation)));
     Ok(ExitCode::SUCCESS)
 }

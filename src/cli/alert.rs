@@ -53,15 +53,15 @@ pub(super) async fn run(args: AlertArgs, settings: &SettingFlags) -> anyhow::Res
             "error": answer.as_ref().err().map(ToString::to_string),
             "milliseconds": u64::try_from(ms).unwrap_or(u64::MAX),
         });
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
         return Ok(if delivered { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     let answer = answer?;
-    println!("{} answered {} in {ms} ms (message {})", webhook.host(), answer.status, message.message_id);
+    say!("{} answered {} in {ms} ms (message {})", webhook.host(), answer.status, message.message_id);
     let body = answer.body.trim();
     if !body.is_empty() {
         // What comes from elsewhere must not steer the terminal.
-        println!("{}", body.replace(|c: char| c.is_control() && c != '\n', " "));
+        say!("{}", body.replace(|c: char| c.is_control() && c != '\n', " "));
     }
     anyhow::ensure!(delivered, "the receiver did not take the message: only an answer from 200 to 299 counts as taken");
     Ok(ExitCode::SUCCESS)

@@ -34,11 +34,11 @@ pub(super) async fn run(args: BackupArgs, settings: &SettingFlags) -> anyhow::Re
     let write = move || backup::write(&data, &file, SystemClock.now_ms());
     let manifest = tokio::task::spawn_blocking(write).await??;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&manifest)?);
+        say!("{}", serde_json::to_string_pretty(&manifest)?);
         return Ok(ExitCode::SUCCESS);
     }
     let counts = manifest.counts;
-    println!(
+    say!(
         "{}: {} tickets ({} minted, {} under way, {} waiting, {} failed) of wallet {} on {}, read back and whole",
         args.file.display(),
         counts.total,

@@ -69,7 +69,7 @@ async fn say(client: &Client, args: &CacheArgs) -> anyhow::Result<ExitCode> {
         CacheCommand::Clear => client.clear_cache().await?,
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        say!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(ExitCode::SUCCESS);
     }
     let count = |name: &str| answer.get(name).and_then(Value::as_u64).unwrap_or_default();
@@ -77,11 +77,8 @@ async fn say(client: &Client, args: &CacheArgs) -> anyhow::Result<ExitCode> {
         CacheCommand::Stats => {
             let connected = answer.get("connected").and_then(Value::as_bool).unwrap_or_default();
             let backend = answer.get("backend").and_then(Value::as_str).unwrap_or_default();
-            println!(
-                "{backend}: {}",
-                if connected { "answers" } else { "does not answer; minting goes on without it" }
-            );
-            println!(
+            say!("{backend}: {}", if connected { "answers" } else { "does not answer; minting goes on without it" });
+            say!(
                 "{} values; {} of {} look-ups answered ({} %)",
                 answer
                     .get("keyCount")
@@ -93,17 +90,17 @@ async fn say(client: &Client, args: &CacheArgs) -> anyhow::Result<ExitCode> {
             );
         }
         CacheCommand::Warm { .. } => {
-            println!(
+            say!(
                 "{} URIs and {} signatures of {} tickets warmed.",
                 count("uris"),
                 count("signatures"),
                 count("tickets")
             );
             if answer.get("complete").and_then(Value::as_bool) == Some(false) {
-                println!("Some were left out: the newest 100,000 tickets are warmed, if the cache takes them.");
+                say!("Some were left out: the newest 100,000 tickets are warmed, if the cache takes them.");
             }
         }
-        CacheCommand::Forget { .. } | CacheCommand::Clear => println!("{} values forgotten.", count("removed")),
+        CacheCommand::Forget { .. } | CacheCommand::Clear => say!("{} values forgotten.", count("removed")),
     }
     Ok(ExitCode::SUCCESS)
 }

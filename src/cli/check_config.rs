@@ -26,7 +26,7 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
     let config = settings.load_quietly()?;
     let described = describe(&settings.sources());
     for (setting, value, source) in &described {
-        println!("{:<24} {:<32} {source}", setting.name, if value.is_empty() { "-" } else { value });
+        say!("{:<24} {:<32} {source}", setting.name, if value.is_empty() { "-" } else { value });
     }
     if let Some(name) = config.opened_by().filter(|_| config.admin_api_key.is_none())
         && !books_have_keys(&config)?
@@ -37,14 +37,14 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
         return Err(ConfigErrors(vec![fault]).into());
     }
     if let Some(signer) = &config.wallet.signer {
-        println!("tickets are signed by {signer} with the address {}", signer.public_key);
+        say!("tickets are signed by {signer} with the address {}", signer.public_key);
         if args.online {
             let ready = app::open_wallet(&config).await?.is_ready().await;
             anyhow::ensure!(ready, "{signer} does not answer, or has another key; {}", signer.remedy());
-            println!("it answers, and has that key");
+            say!("it answers, and has that key");
         }
     } else if let Some(path) = &config.wallet.key_file {
-        println!("wallet {} has the address {}", path.display(), Wallet::load(path)?.address());
+        say!("wallet {} has the address {}", path.display(), Wallet::load(path)?.address());
     }
     if args.online {
         let app = App::start(config.for_one_command()).await?;
@@ -55,19 +55,19 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
         };
         app.stop().await;
         for CopyStatus { provider, host, .. } in publishers? {
-            println!("{provider} at {host} answers and lets the box in");
+            say!("{provider} at {host} answers and lets the box in");
         }
         if let Some(fleet) = app.fleet.as_ref().filter(|fleet| !fleet.is_connected()) {
             let why = fleet.fault().unwrap_or_default();
-            println!("Redis does not answer ({why}): the box starts all the same, and goes on without it");
+            say!("Redis does not answer ({why}): the box starts all the same, and goes on without it");
         }
         let holdings = holdings?;
-        println!("the chain answers, books and wallet belong to it; the wallet holds {}", holdings.wallet);
+        say!("the chain answers, books and wallet belong to it; the wallet holds {}", holdings.wallet);
         if !holdings.payers.is_empty() {
-            println!("its {} fee payers hold {} together", holdings.payers.len(), holdings.paying());
+            say!("its {} fee payers hold {} together", holdings.payers.len(), holdings.paying());
         }
     }
-    println!("the settings are in order");
+    say!("the settings are in order");
     Ok(ExitCode::SUCCESS)
 }
 

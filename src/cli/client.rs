@@ -91,6 +91,7 @@ pub(super) struct DryRun {
     /// Of a server that makes none: none.
     pub(super) forecast: Option<Forecast>,
     pub(super) wallet: String,
+    pub(super) fee_payers: usize,
     pub(super) balance_lamports: Lamports,
     pub(super) spendable_lamports: Lamports,
     pub(super) refusal: Option<String>,

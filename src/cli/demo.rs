@@ -188,17 +188,17 @@ impl Summary {
                 "rpcCallsPerTicket": calls_per_ticket,
                 "rpcCalls": self.calls,
             });
-            println!("{}", serde_json::to_string_pretty(&summary)?);
+            say!("{}", serde_json::to_string_pretty(&summary)?);
             return Ok(());
         }
-        println!("minted      {} of {} tickets, {} failed", self.minted, self.tickets, self.failed.len());
-        println!("read back   {read_back} from the chain, as the books say");
-        println!("estimated   {}", self.estimated);
-        println!("spent       {} (the wallet lost {})", self.spent, self.wallet_lost);
-        println!("speed       {per_second:.1} tickets/s, {:.2} s from request to answer", self.seconds);
-        println!("RPC calls   {calls_per_ticket:.2} per ticket");
+        say!("minted      {} of {} tickets, {} failed", self.minted, self.tickets, self.failed.len());
+        say!("read back   {read_back} from the chain, as the books say");
+        say!("estimated   {}", self.estimated);
+        say!("spent       {} (the wallet lost {})", self.spent, self.wallet_lost);
+        say!("speed       {per_second:.1} tickets/s, {:.2} s from request to answer", self.seconds);
+        say!("RPC calls   {calls_per_ticket:.2} per ticket");
         for line in self.failed.iter().chain(&self.differences).take(20) {
-            println!("  {line}");
+            say!("  {line}");
         }
         Ok(())
     }

@@ -45,10 +45,10 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
         if let Some(fields) = answer.as_object_mut() {
             fields.insert("forecast".into(), serde_json::to_value(&forecast)?);
         }
-        println!("{}", serde_json::to_string_pretty(&answer)?);
+        say!("{}", serde_json::to_string_pretty(&answer)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("{} tickets on {} cost {}", args.count, config.network, estimate.estimated_lamports);
+    say!("{} tickets on {} cost {}", args.count, config.network, estimate.estimated_lamports);
     let parts = estimate.breakdown.batch;
     for (name, lamports) in [
         ("rent of the mint accounts", parts.mint_rent_lamports),
@@ -59,14 +59,12 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
         ("network fees", parts.signature_fee_lamports),
         ("priority fees", parts.priority_fee_lamports),
     ] {
-        println!("  {name:<30} {lamports}");
+        say!("  {name:<30} {lamports}");
     }
-    println!("and take about {} s", estimate.estimated_time_seconds);
+    say!("and take about {} s", estimate.estimated_time_seconds);
     if config.packing && args.count > 1 {
-        println!(
-            "with one ticket in a transaction; `boxoffice mint FILE --dry-run` finds out whether several ride together"
-        );
+        say!("with one ticket in a transaction; `boxoffice mint FILE --dry-run` finds out whether several ride together");
     }
-    println!("forecast: {}", forecast.explanation);
+    say!("forecast: {}", forecast.explanation);
     Ok(ExitCode::SUCCESS)
 }

@@ -50,11 +50,11 @@ pub(super) async fn run(args: ExportArgs, settings: &SettingFlags) -> anyhow::Re
             "file": car.display().to_string(), "roots": roots.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "files": files, "blocks": blocks, "bytes": bytes, "damaged": damaged
         });
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        say!("{}", serde_json::to_string_pretty(&report)?);
     } else {
-        println!("{}: {files} files in {blocks} blocks, {bytes} bytes", car.display());
+        say!("{}: {files} files in {blocks} blocks, {bytes} bytes", car.display());
         for root in roots {
-            println!("root {root}");
+            say!("root {root}");
         }
     }
     for cid in damaged {

@@ -92,12 +92,12 @@ async fn carry_out(client: &Client, command: &ImageCommand, of: &Of, file: Optio
         }
     };
     if of.json {
-        println!("{}", serde_json::to_string_pretty(&image)?);
+        say!("{}", serde_json::to_string_pretty(&image)?);
         return Ok(ExitCode::SUCCESS);
     }
     let text = |name: &str| image.get(name).and_then(Value::as_str).unwrap_or("?").to_owned();
     let number = |name: &str| image.get(name).and_then(Value::as_u64).unwrap_or_default();
-    println!(
+    say!(
         "{} of {}: {done} {} ({}, {} x {} pixels, {} bytes, set {})",
         of.event,
         of.venue,

@@ -112,7 +112,7 @@ async fn create(store: &Store, name: String, role: Role) -> anyhow::Result<()> {
     store.audit_outcome(note, None, added.as_ref().map_or_else(ToString::to_string, |()| "made".into())).await?;
     added?;
     eprintln!("The key {name} has the role {}. It is shown only now; send it as x-admin-api-key.", role.as_str());
-    println!("{}", key.expose());
+    say!("{}", key.expose());
     Ok(())
 }
 
@@ -149,12 +149,12 @@ async fn list(store: &Store, as_json: bool) -> anyhow::Result<()> {
                 "revokedAt": key.revoked_at_ms.map(rfc3339),
             })
         };
-        println!("{}", serde_json::to_string_pretty(&keys.iter().map(entry).collect::<Vec<_>>())?);
+        say!("{}", serde_json::to_string_pretty(&keys.iter().map(entry).collect::<Vec<_>>())?);
         return Ok(());
     }
     for key in &keys {
         let state = key.revoked_at_ms.map_or_else(|| "in force".to_owned(), |at| format!("revoked {}", rfc3339(at)));
-        println!("{:<24} {:<8} made {}  {state}", key.name, key.role.as_str(), rfc3339(key.created_at_ms));
+        say!("{:<24} {:<8} made {}  {state}", key.name, key.role.as_str(), rfc3339(key.created_at_ms));
     }
     if keys.is_empty() {
         eprintln!("There are no keys yet; make one with `boxoffice key create NAME --role operate`.");

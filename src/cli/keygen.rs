@@ -20,6 +20,6 @@ pub(super) fn run(args: &KeygenArgs) -> anyhow::Result<ExitCode> {
         "Wrote {}. Back it up: whoever has it owns the wallet, and without it nothing can be minted.",
         args.path.display()
     );
-    println!("{}", wallet.address());
+    say!("{}", wallet.address());
     Ok(ExitCode::SUCCESS)
 }

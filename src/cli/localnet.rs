@@ -68,7 +68,7 @@ pub(super) async fn run(args: LocalnetArgs) -> anyhow::Result<ExitCode> {
         fork: args.fork,
     };
     let chain = tokio::task::spawn_blocking(move || LocalChain::start(&options)).await??;
-    println!("RPC {} WebSocket {}", chain.rpc_url(), chain.ws_url());
+    say!("RPC {} WebSocket {}", chain.rpc_url(), chain.ws_url());
     eprintln!("Ctrl-C ends the chain and everything on it.");
     stop.cancelled().await;
     Ok(ExitCode::SUCCESS)

@@ -133,13 +133,18 @@ async fn mint(
     }
     if plan.new > 0 {
         let seconds = plan.estimate.estimated_time_seconds;
-        eprintln!("Cost: {price}, of {} in the wallet. Time: about {seconds:.0} s.", plan.balance_lamports);
+        let place = match plan.fee_payers {
+            0 => "the wallet".to_owned(),
+            1 => "its fee payer".to_owned(),
+            payers => format!("its {payers} fee payers"),
+        };
+        eprintln!("Cost: {price}, of {} in {place}. Time: about {seconds:.0} s.", plan.balance_lamports);
         if let Some(forecast) = &plan.forecast {
             eprintln!("Forecast: {}.", forecast.explanation);
         }
     }
     if args.dry_run && args.json {
-        println!("{}", serde_json::to_string_pretty(&plan)?);
+        say!("{}", serde_json::to_string_pretty(&plan)?);
     }
     if let Some(refusal) = &plan.refusal {
         bail!("nothing was minted: {refusal}");
@@ -277,12 +282,12 @@ fn report(args: &MintArgs, batches: &[Batch]) -> anyhow::Result<ExitCode> {
             "spentLamports": spent,
             "maxLamports": budget,
         });
-        println!("{}", serde_json::to_string_pretty(&result)?);
+        say!("{}", serde_json::to_string_pretty(&result)?);
     } else {
-        println!("{minted} tickets are on the chain, {failed} failed. Spent {spent}, estimated {estimated}{bound}.");
+        say!("{minted} tickets are on the chain, {failed} failed. Spent {spent}, estimated {estimated}{bound}.");
         for ticket in batches.iter().flat_map(|batch| &batch.failed).take(SHOWN_FAILURES) {
             let hint = if ticket.retryable { " (run again to retry)" } else { "" };
-            println!("  {}: {} [{}]{hint}", ticket.ticket_id, ticket.error, ticket.code);
+            say!("  {}: {} [{}]{hint}", ticket.ticket_id, ticket.error, ticket.code);
         }
     }
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })

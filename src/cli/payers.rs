@@ -143,16 +143,16 @@ fn print_moved(moved: &[Moved], left: &[Part]) {
     for Moved { signature, parts, fee_lamports, of_earlier_run } in moved {
         let sum: Lamports = parts.iter().map(|part| part.lamports).sum();
         let whose = if *of_earlier_run { ", begun by an earlier run" } else { "" };
-        println!("moved {sum} with {} fee payers{whose} (fee {fee_lamports}): {signature}", parts.len());
+        say!("moved {sum} with {} fee payers{whose} (fee {fee_lamports}): {signature}", parts.len());
         for Part { payer, lamports } in parts {
-            println!("  {payer} {lamports}");
+            say!("  {payer} {lamports}");
         }
     }
     for Part { payer, lamports } in left {
-        println!("left {lamports} in {payer}: too little for a fee");
+        say!("left {lamports} in {payer}: too little for a fee");
     }
     if moved.is_empty() && left.is_empty() {
-        println!("nothing to move");
+        say!("nothing to move");
     }
 }
 
@@ -165,12 +165,12 @@ fn shown<'a>(config: &Config, holdings: &'a Holdings) -> impl Iterator<Item = (u
 }
 
 fn print_holdings(config: &Config, wallet: &str, holdings: &Holdings, price: Lamports) {
-    println!("wallet {wallet} {}", holdings.wallet);
+    say!("wallet {wallet} {}", holdings.wallet);
     for (number, payer, holds) in shown(config, holdings) {
         let tickets = holdings.tickets_of(holds, price);
         let used =
             if number < config.wallet.fee_payers { format!("{tickets} tickets") } else { "not used now".to_owned() };
-        println!("{number:>6} {payer} {holds} ({used})");
+        say!("{number:>6} {payer} {holds} ({used})");
     }
 }
 
@@ -198,6 +198,6 @@ fn print_json(
         "moved": moved,
         "left": left,
     });
-    println!("{}", serde_json::to_string_pretty(&result)?);
+    say!("{}", serde_json::to_string_pretty(&result)?);
     Ok(())
 }

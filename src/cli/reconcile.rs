@@ -61,9 +61,9 @@ fn show_summary(summary: &Value, args: &ReconcileArgs) -> serde_json::Result<Exi
     let strangers = list("unknownToBooks");
     let clean = count("discrepancyCount") == 0 && strangers.is_empty();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(summary)?);
+        say!("{}", serde_json::to_string_pretty(summary)?);
     } else {
-        println!(
+        say!(
             "{} tickets of {}: {} confirmed, {} not found, {} pending, {} with errors.",
             count("totalChecked"),
             args.venue,
@@ -75,7 +75,7 @@ fn show_summary(summary: &Value, args: &ReconcileArgs) -> serde_json::Result<Exi
         show_list(&list("discrepancies"), &["ticketId", "kind", "explanation"]);
         show_list(&list("reasons"), &["ticketId", "text"]);
         if !strangers.is_empty() {
-            println!("NFTs of this wallet that the books do not know:");
+            say!("NFTs of this wallet that the books do not know:");
             show_list(&strangers, &["mintAddress", "name", "signature"]);
         }
     }
@@ -86,10 +86,10 @@ fn show_repair(repair: &Value, args: &ReconcileArgs) -> serde_json::Result<ExitC
     let count = |name: &str| repair.get(name).and_then(Value::as_u64).unwrap_or_default();
     let refused = repair.get("refused").and_then(Value::as_array).cloned().unwrap_or_default();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(repair)?);
+        say!("{}", serde_json::to_string_pretty(repair)?);
     } else {
         let would = if args.dry_run { "would be " } else { "" };
-        println!(
+        say!(
             "{} tickets of {}: {would}{} adopted, {} corrected, {} queued, {} published again; {} refused.",
             count("checked"),
             args.venue,
@@ -107,9 +107,9 @@ fn show_repair(repair: &Value, args: &ReconcileArgs) -> serde_json::Result<ExitC
 fn show_list(entries: &[Value], names: &[&str]) {
     for entry in entries.iter().take(SHOWN) {
         let parts = names.iter().filter_map(|name| entry.get(*name)?.as_str());
-        println!("  {}", parts.collect::<Vec<_>>().join(": "));
+        say!("  {}", parts.collect::<Vec<_>>().join(": "));
     }
     if entries.len() > SHOWN {
-        println!("  and {} more; --json shows all", entries.len().saturating_sub(SHOWN));
+        say!("  and {} more; --json shows all", entries.len().saturating_sub(SHOWN));
     }
 }

@@ -65,15 +65,11 @@ async fn recover(client: &Client, args: &RecoverArgs, tickets: &[serde_json::Val
     if args.json {
         let failed: Vec<_> = failed.iter().map(|f| json!({ "ticketId": f.ticket_id, "code": f.code })).collect();
         let result = json!({ "tickets": tickets.len(), "inTheBooks": recovered, "failed": failed });
-        println!("{}", serde_json::to_string_pretty(&result)?);
+        say!("{}", serde_json::to_string_pretty(&result)?);
     } else {
-        println!(
-            "{recovered} of {} tickets are on the chain and in the books; {} are not.",
-            tickets.len(),
-            failed.len()
-        );
+        say!("{recovered} of {} tickets are on the chain and in the books; {} are not.", tickets.len(), failed.len());
         for ticket in failed.iter().take(SHOWN) {
-            println!("  {}: {} [{}]", ticket.ticket_id, ticket.error, ticket.code);
+            say!("  {}: {} [{}]", ticket.ticket_id, ticket.error, ticket.code);
         }
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(SOME_FAILED) })

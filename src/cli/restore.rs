@@ -43,7 +43,7 @@ pub(super) async fn run(args: RestoreArgs, settings: &SettingFlags) -> anyhow::R
     let restore = move || backup::restore(&file, &data, &owner, force, SystemClock.now_ms());
     let restored = tokio::task::spawn_blocking(restore).await??;
     let manifest = restored.manifest;
-    println!(
+    say!(
         "{} holds the books as they were at {}: {} tickets, {} of them minted",
         folder.path().display(),
         manifest.created_at,
@@ -51,11 +51,11 @@ pub(super) async fn run(args: RestoreArgs, settings: &SettingFlags) -> anyhow::R
         manifest.counts.minted
     );
     if let Some(aside) = restored.moved_aside {
-        println!("The books that were there are in {}", aside.display());
+        say!("The books that were there are in {}", aside.display());
     }
-    println!("Tickets minted since then are on the chain: send them again (or reconcile), and they are found there,");
-    println!("neither minted nor paid for a second time.");
-    println!("Keys for the admin API are those of that time, revoked ones too: see `boxoffice key list`.");
+    say!("Tickets minted since then are on the chain: send them again (or reconcile), and they are found there,");
+    say!("neither minted nor paid for a second time.");
+    say!("Keys for the admin API are those of that time, revoked ones too: see `boxoffice key list`.");
     Ok(ExitCode::SUCCESS)
 }
 

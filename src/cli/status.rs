@@ -53,15 +53,15 @@ pub(super) async fn run(args: StatusArgs, settings: &SettingFlags) -> anyhow::Re
                 "failed": of(MintStatus::Failed),
             },
         });
-        println!("{}", serde_json::to_string_pretty(&status)?);
+        say!("{}", serde_json::to_string_pretty(&status)?);
         return Ok(ExitCode::SUCCESS);
     }
-    println!("network  {}", config.network);
+    say!("network  {}", config.network);
     if let (Some(identity), Some(balance)) = (identity, balance) {
         let balance = balance.map_or_else(|error| format!("unknown: {error}"), |balance| balance.to_string());
-        println!("wallet   {} ({balance})", identity.authority);
+        say!("wallet   {} ({balance})", identity.authority);
     }
-    println!(
+    say!(
         "tickets  {} accepted: {} minted, {} under way, {} waiting, {} failed",
         counts.total(),
         of(MintStatus::Minted),

@@ -1,7 +1,7 @@
 //! What tickets cost, and whether that may be spent.
 //!
-//! Hours and days are windows that glide: what left the wallet in a minute counts for 60 or 1,440 more. They are of the wall
-//! clock. Money booked in a minute that is still to come, because the clock was moved back, counts as spent now: no window
+//! Hours and days are windows that glide: what left the wallet in a minute counts for 60 or 1,440 more, and what is reserved for
+//! tickets that wait for their time counts so much before and after that time, and not now. They are of the wall clock. Money booked in a minute that is still to come, because the clock was moved back, counts as spent now: no window
 //! opens because of it, and none stays shut longer than it is.
 
 use std::{ops::Mul, time::Duration};
@@ -98,6 +98,10 @@ pub fn minute_of(unix_ms: i64) -> i64 {
 pub struct Commitments {
     /// Tickets accepted and not yet settled.
     pub open_tickets: u64,
+    /// Those of them that wait for a time that is still to come: when, Unix milliseconds, and how many.
+    pub later: Vec<(i64, u64)>,
+    /// Open tickets that the batch under consideration wants sooner than they were to be minted; no longer among `later`.
+    pub sooner: u64,
     /// What left the wallet, by minute, at least that of the last day.
     pub spent: Vec<(i64, Lamports)>,
     /// What settled tickets have cost since the process began: only ever grows.
@@ -107,11 +111,23 @@ pub struct Commitments {
 }
 
 impl Commitments {
-    /// What counts for a window of so many minutes: the minute from which it counts, and the money.
-    fn in_window(&self, window: i64) -> impl Iterator<Item = (i64, Lamports)> + '_ {
+    /// An open ticket that was to be minted at a time is wanted sooner. What is due by now is about to be minted anyway.
+    pub fn want_sooner(&mut self, not_before_ms: i64) {
+        let waiting = self.later.iter_mut().find(|(later, tickets)| *later == not_before_ms && *tickets > 0);
+        if let Some((_, tickets)) = waiting {
+            *tickets = tickets.saturating_sub(1);
+            self.sooner = self.sooner.saturating_add(1);
+        }
+    }
+
+    /// When money is spent, by minute: what was, what is about to be, and what waits for its time.
+    fn by_minute(&self, price: Lamports) -> Vec<(i64, Lamports)> {
         let now = minute_of(self.now_ms);
-        let spent = self.spent.iter().map(move |(minute, lamports)| ((*minute).min(now), *lamports));
-        spent.filter(move |(minute, _)| *minute >= now.saturating_sub(window))
+        let later: u64 = self.later.iter().fold(self.sooner, |sum, (_, tickets)| sum.saturating_add(*tickets));
+        let spent = self.spent.iter().map(|(minute, lamports)| ((*minute).min(now), *lamports));
+        let about_to_be = (now, price * self.open_tickets.saturating_sub(later));
+        let waiting = self.later.iter().map(|(at_ms, tickets)| (minute_of(*at_ms).max(now), price * *tickets));
+        spent.chain([about_to_be]).chain(waiting).collect()
     }
 
     /// Whether money is booked in minutes that are still to come: the clock was moved back.
@@ -120,23 +136,21 @@ impl Commitments {
         self.spent.iter().any(|(minute, _)| *minute > minute_of(self.now_ms))
     }
 
-    /// The first moment at which no more than `most` counts for a window, Unix milliseconds. What is reserved counts as spent
-    /// now.
-    fn free_at(&self, window: i64, reserved: Lamports, most: Lamports) -> i64 {
-        let now = minute_of(self.now_ms);
-        let mut spent: Vec<_> = self.in_window(window).chain([(now, reserved)]).collect();
-        spent.sort_unstable();
-        let mut left: Lamports = spent.iter().map(|(_, lamports)| *lamports).sum();
-        let mut free = now;
-        for (minute, lamports) in spent {
-            if left <= most {
-                break;
-            }
-            left = left.saturating_sub(lamports);
-            free = minute.saturating_add(window).saturating_add(1);
-        }
-        free.saturating_mul(MINUTE_MS)
+    /// The first moment, not before a minute, at which no more than `most` counts for a window, Unix milliseconds.
+    fn free_at(by_minute: &[(i64, Lamports)], window: i64, from: i64, most: Lamports) -> i64 {
+        let leaves = by_minute.iter().map(|(minute, _)| minute.saturating_add(window).saturating_add(1));
+        let mut moments: Vec<i64> = leaves.filter(|minute| *minute > from).collect();
+        moments.sort_unstable();
+        moments.dedup();
+        let free = moments.into_iter().find(|minute| counted(by_minute, window, *minute) <= most);
+        free.unwrap_or(from).saturating_mul(MINUTE_MS)
     }
+}
+
+/// What counts for a window of so many minutes when more is spent in a minute.
+fn counted(by_minute: &[(i64, Lamports)], window: i64, minute: i64) -> Lamports {
+    let near = |other: i64| other.abs_diff(minute) <= window.unsigned_abs();
+    by_minute.iter().filter(|(other, _)| near(*other)).map(|(_, lamports)| *lamports).sum()
 }
 
 /// When a limit lets a batch through.
@@ -181,7 +195,7 @@ pub enum Refusal {
     #[error(
         "{tickets} new tickets cost {needed}, but {whose} {balance}, of which {reserved} is reserved for tickets already \
          accepted and {kept} is kept back (MIN_SOL_BALANCE, and never less than an account needs to live): {remedy}",
-        whose = whose(wallet, *payers), remedy = remedy(*payers, *missing)
+        whose = whose(wallet, *payers), remedy = remedy(*payers, *missing, *own)
     )]
     InsufficientFunds {
         /// New tickets in the batch.
@@ -200,6 +214,8 @@ pub enum Refusal {
         kept: Lamports,
         /// How much is missing.
         missing: Lamports,
+        /// What the wallet itself holds.
+        own: Lamports,
     },
     /// A single ticket costs more than a transaction may.
     #[error("one ticket costs {price}, which is {missing} more than TX_LIMIT_SOL allows ({limit})")]
@@ -256,9 +272,14 @@ fn whose(wallet: &str, payers: usize) -> String {
     }
 }
 
-fn remedy(payers: usize, missing: Lamports) -> String {
+fn remedy(payers: usize, missing: Lamports, own: Lamports) -> String {
     match payers {
         0 => format!("send it {missing} more"),
+        _ if own > missing => {
+            format!(
+                "they lack {missing}, and the wallet itself has {own}: move it to them with `boxoffice payers fund`"
+            )
+        }
         _ => format!("they lack {missing}; send that to the wallet and move it to them with `boxoffice payers fund`"),
     }
 }
@@ -272,11 +293,13 @@ pub struct Funds<'a> {
     pub payers: usize,
     /// What can be spent of what those who pay hold.
     pub balance: Lamports,
+    /// What the wallet itself holds.
+    pub own: Lamports,
     /// [`Commitments::settled`] from before the balance was asked for: what was settled since may still be in it.
     pub settled: Lamports,
 }
 
-/// Decides whether `tickets` new tickets may be accepted.
+/// Decides whether `tickets` new tickets may be accepted that are to be minted at a time, Unix milliseconds, or at once.
 ///
 /// Tickets that are accepted but not settled count as money gone, even if their transactions are already in the balance:
 /// a check may refuse a batch a moment too long, but never lets one through that cannot be paid.
@@ -285,39 +308,66 @@ pub struct Funds<'a> {
 /// The first rule that the batch would break.
 pub fn check(
     tickets: u64,
+    at_ms: i64,
     price: Lamports,
     funds: Funds<'_>,
     limits: &SpendingLimits,
     commitments: &Commitments,
 ) -> Result<(), Refusal> {
-    let needed = price * tickets;
-    let reserved = price * commitments.open_tickets;
-    if let Some(limit) = limits.per_transaction.filter(|limit| price > *limit) {
-        return Err(Refusal::TransactionLimit { price, limit, missing: price.saturating_sub(limit) });
+    if tickets > 0 {
+        check_funds(tickets, price, funds, limits, commitments)?;
     }
-    let Funds { wallet, payers, balance, settled } = funds;
-    let (in_period, reserved) = (reserved, reserved + commitments.settled.saturating_sub(settled));
-    let missing = (needed + reserved + limits.keep_back).saturating_sub(balance);
-    if missing > Lamports::ZERO {
-        let (wallet, kept) = (wallet.to_owned(), limits.keep_back);
-        return Err(Refusal::InsufficientFunds { tickets, needed, wallet, payers, balance, reserved, kept, missing });
-    }
+    // Tickets that are wanted sooner are paid for already, but not then.
+    let tickets = tickets.saturating_add(commitments.sooner);
+    let (needed, by_minute) = (price * tickets, commitments.by_minute(price));
+    let at = minute_of(at_ms.max(commitments.now_ms));
     let periods = [("HOURLY_LIMIT_SOL", limits.per_hour, HOUR), ("DAILY_LIMIT_SOL", limits.per_day, DAY)];
     for (setting, limit, window) in periods {
         let Some(limit) = limit else { continue };
-        let used = commitments.in_window(window).map(|(_, lamports)| lamports).sum::<Lamports>() + in_period;
+        let used = counted(&by_minute, window, at);
         let missing = (used + needed).saturating_sub(limit);
-        if missing == Lamports::ZERO {
+        if missing == Lamports::ZERO || tickets == 0 {
             continue;
         }
         let opening = if needed > limit {
             Opening::Never { fitting: limit.0.checked_div(price.0).unwrap_or_default() }
         } else {
-            let unix_ms = commitments.free_at(window, in_period, limit.saturating_sub(needed));
+            let unix_ms = Commitments::free_at(&by_minute, window, at, limit.saturating_sub(needed));
             let wait = u64::try_from(unix_ms.saturating_sub(commitments.now_ms)).unwrap_or_default();
             Opening::At { unix_ms, wait: Duration::from_millis(wait) }
         };
         return Err(Refusal::PeriodLimit { setting, tickets, needed, limit, used, missing, opening });
+    }
+    Ok(())
+}
+
+fn check_funds(
+    tickets: u64,
+    price: Lamports,
+    funds: Funds<'_>,
+    limits: &SpendingLimits,
+    commitments: &Commitments,
+) -> Result<(), Refusal> {
+    if let Some(limit) = limits.per_transaction.filter(|limit| price > *limit) {
+        return Err(Refusal::TransactionLimit { price, limit, missing: price.saturating_sub(limit) });
+    }
+    let Funds { wallet, payers, balance, own, settled } = funds;
+    let needed = price * tickets;
+    let reserved = price * commitments.open_tickets + commitments.settled.saturating_sub(settled);
+    let missing = (needed + reserved + limits.keep_back).saturating_sub(balance);
+    if missing > Lamports::ZERO {
+        let (wallet, kept) = (wallet.to_owned(), limits.keep_back);
+        return Err(Refusal::InsufficientFunds {
+            tickets,
+            needed,
+            wallet,
+            payers,
+            balance,
+            reserved,
+            kept,
+            missing,
+            own,
+        });
     }
     Ok(())
 }
@@ -344,12 +394,19 @@ mod tests {
     /// Money that left the wallet so many minutes ago.
     fn spent(open_tickets: u64, ago: &[(i64, u64)]) -> Commitments {
         let spent = ago.iter().map(|(minutes, lamports)| (NOW - minutes, Lamports(*lamports))).collect();
-        Commitments { open_tickets, spent, settled: Lamports(7), now_ms: NOW * MINUTE_MS + 30_000 }
+        Commitments {
+            open_tickets,
+            spent,
+            settled: Lamports(7),
+            now_ms: NOW * MINUTE_MS + 30_000,
+            ..Commitments::default()
+        }
     }
 
     fn refusal(balance: u64, limits: SpendingLimits, commitments: &Commitments) -> Option<Refusal> {
-        let funds = Funds { wallet: "w", payers: 0, balance: Lamports(balance), settled: Lamports(7) };
-        check(3, PRICE, funds, &limits, commitments).err()
+        let funds =
+            Funds { wallet: "w", payers: 0, balance: Lamports(balance), own: Lamports(balance), settled: Lamports(7) };
+        check(3, commitments.now_ms, PRICE, funds, &limits, commitments).err()
     }
 
     fn limits(hour: u64, day: u64) -> SpendingLimits {
@@ -380,14 +437,18 @@ mod tests {
 
     #[test]
     fn a_refusal_names_those_who_pay() {
-        let told = |payers| {
-            let funds = Funds { wallet: "w", payers, balance: Lamports(50), settled: Lamports::ZERO };
-            check(3, PRICE, funds, &SpendingLimits::default(), &Commitments::default()).unwrap_err().to_string()
+        let told = |payers, own| {
+            let funds =
+                Funds { wallet: "w", payers, balance: Lamports(50), own: Lamports(own), settled: Lamports::ZERO };
+            check(3, 0, PRICE, funds, &SpendingLimits::default(), &Commitments::default()).unwrap_err().to_string()
         };
         assert!(
-            told(0).contains("the wallet w has 0.00000005 SOL") && told(0).ends_with("send it 0.00000001 SOL more")
+            told(0, 50).contains("the wallet w has 0.00000005 SOL")
+                && told(0, 50).ends_with("send it 0.00000001 SOL more")
         );
-        assert!(told(8).contains("8 fee payers of the wallet w") && told(8).contains("payers fund"), "{}", told(8));
+        assert!(told(8, 9).contains("8 fee payers of the wallet w") && told(8, 9).contains("send that to the wallet"));
+        let rich = told(8, 99);
+        assert!(rich.contains("payers fund") && !rich.contains("send"), "{rich}");
     }
 
     #[test]
@@ -418,6 +479,39 @@ mod tests {
         assert!(said.ends_with("waiting cannot help: send at most 2 tickets at once, or raise the limit"), "{said}");
         let said = refusal(1_000, limits(110, 1_000), &commitments).unwrap().to_string();
         assert!(said.contains("send the batch again at 1970-01-07T22:51:00Z"), "{said}");
+    }
+
+    #[test]
+    fn what_waits_for_its_time_counts_around_that_time() {
+        // Three tickets cost 60, and as many wait for the fifth hour.
+        let at = |minutes: i64| (NOW + minutes) * MINUTE_MS;
+        let commitments = Commitments { later: vec![(at(300), 3)], ..spent(3, &[]) };
+        let funds =
+            Funds { wallet: "w", payers: 0, balance: Lamports(1_000), own: Lamports(1_000), settled: Lamports(7) };
+        let hour = SpendingLimits { per_hour: Some(Lamports(60)), ..SpendingLimits::default() };
+        let opens = |minutes: i64| match check(3, at(minutes), PRICE, funds, &hour, &commitments) {
+            Ok(()) => None,
+            Err(Refusal::PeriodLimit { opening: Opening::At { unix_ms, .. }, .. }) => Some(minute_of(unix_ms) - NOW),
+            Err(other) => panic!("{other}"),
+        };
+        for (minutes, opening) in
+            [(0, None), (239, None), (240, Some(361)), (300, Some(361)), (360, Some(361)), (361, None)]
+        {
+            assert_eq!(opens(minutes), opening, "{minutes}");
+        }
+        // The balance is promised all the same.
+        let poor = Funds { balance: Lamports(119), ..funds };
+        assert!(matches!(
+            check(3, at(0), PRICE, poor, &hour, &commitments),
+            Err(Refusal::InsufficientFunds { missing: Lamports(1), .. })
+        ));
+        // Wanted now they count now, and no longer then; what is due anyway counts once.
+        let mut sooner = commitments.clone();
+        (0..3).for_each(|_| sooner.want_sooner(at(300)));
+        sooner.want_sooner(at(-1));
+        assert_eq!((sooner.sooner, check(0, at(0), PRICE, funds, &hour, &sooner)), (3, Ok(())));
+        assert!(check(1, at(0), PRICE, funds, &hour, &sooner).is_err());
+        assert_eq!(check(0, at(300), PRICE, funds, &hour, &sooner), Ok(()));
     }
 
     #[test]

@@ -147,6 +147,9 @@ pub(super) struct DryRun {
     forecast: Forecast,
     /// Its address, base58.
     wallet: String,
+    /// How many fee payers pay in its place; 0 when it pays itself.
+    fee_payers: usize,
+    /// What those who pay hold.
     balance_lamports: Lamports,
     /// Without what is kept back by setting and reserved for tickets already accepted.
     spendable_lamports: Lamports,
@@ -167,6 +170,7 @@ async fn preview(api: &Api, request: BatchRequest) -> Result<DryRun, Problem> {
         estimate: api.app.minter.estimate(new, price).await,
         forecast: api.app.minter.forecast(new).await?,
         wallet: funds.wallet,
+        fee_payers: funds.payers,
         balance_lamports: funds.balance,
         spendable_lamports: funds.spendable,
         refusal: funds.refusal.map(|refusal| refusal.to_string()),

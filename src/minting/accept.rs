@@ -65,6 +65,8 @@ pub enum NotBefore {
 pub struct Funds {
     /// Its address, base58.
     pub wallet: String,
+    /// How many fee payers pay in its place.
+    pub payers: usize,
     /// Everything in it, or in its fee payers if it has any.
     pub balance: Lamports,
     /// Without what is kept back by setting and reserved for tickets already accepted.
@@ -153,8 +155,13 @@ impl Minter {
             batch.forecast = self.forecast_of(preview.new, batch.not_before_ms).await?.to_keep();
         }
         // A batch of known tickets is answered even when the chain is away.
-        let spending =
-            if preview.new > 0 { Some(self.spending_rules(&preview, batch.budget).await?.rules) } else { None };
+        let now_ms = shared.now_ms();
+        let costs = preview.new > 0 || (batch.has_periods && preview.sooner.iter().any(|later_ms| *later_ms > now_ms));
+        let spending = if costs {
+            Some(self.spending_rules(&preview, batch.budget, batch.not_before_ms).await?.rules)
+        } else {
+            None
+        };
         fail_point!("accept.before");
         let accepted = shared.store.accept(batch, spending, Uuid::now_v7(), shared.now_ms()).await?;
         fail_point!("accept.after");
@@ -185,11 +192,13 @@ impl Minter {
     /// [`AcceptError::BatchSize`], or a fault of the chain or the books.
     pub async fn preview(&self, request: BatchRequest) -> Result<(Preview, Funds), AcceptError> {
         let (preview, batch) = self.look_through(request).await?;
-        let Spending { rules, holdings, commitments, refusal } = self.spending_rules(&preview, batch.budget).await?;
+        let Spending { rules, holdings, commitments, refusal } =
+            self.spending_rules(&preview, batch.budget, batch.not_before_ms).await?;
         let SpendingRules { price, wallet, balance: usable, settled, limits, .. } = rules;
         let settled_since = commitments.settled.saturating_sub(settled);
         let spendable = usable.saturating_sub(limits.keep_back + settled_since + price * commitments.open_tickets);
-        Ok((preview, Funds { wallet, balance: holdings.paying(), spendable, refusal }))
+        let (balance, payers) = (holdings.paying(), holdings.payers.len());
+        Ok((preview, Funds { wallet, payers, balance, spendable, refusal }))
     }
 
     /// Queues failed tickets again that a retry can help, the oldest first and as many as a batch may have. Spending is
@@ -205,7 +214,7 @@ impl Minter {
         }
         let (ids, addresses): (Vec<i64>, Vec<String>) = failed.into_iter().unzip();
         let preview = Preview { new: ids.len() as u64, new_addresses: addresses, ..Preview::default() };
-        let Spending { rules, .. } = self.spending_rules(&preview, None).await?;
+        let Spending { rules, .. } = self.spending_rules(&preview, None, None).await?;
         let queued = shared.store.retry(ids, rules, shared.now_ms()).await?;
         if queued > 0 {
             shared.work.notify_one();
@@ -228,12 +237,19 @@ impl Minter {
         };
         let (authority, rules) = (self.shared.wallet.address(), self.shared.settings.ticket_rules);
         let check = move || check(request, not_before_ms, &authority, rules);
-        let batch = simulation::aside(check).await.ok_or(StoreError::Closed)?;
+        let mut batch = simulation::aside(check).await.ok_or(StoreError::Closed)?;
+        let limits = self.shared.settings.limits;
+        batch.has_periods = limits.per_hour.is_some() || limits.per_day.is_some();
         Ok(self.shared.store.preview(batch).await?)
     }
 
     /// What decides about a batch's money, and why it would be refused as things stand.
-    async fn spending_rules(&self, preview: &Preview, budget: Option<Lamports>) -> Result<Spending, AcceptError> {
+    async fn spending_rules(
+        &self,
+        preview: &Preview,
+        budget: Option<Lamports>,
+        not_before_ms: Option<i64>,
+    ) -> Result<Spending, AcceptError> {
         let shared = &self.shared;
         // Before the balance is asked for: what is settled after this may not be missing from it yet.
         let settled = shared.store.settled();
@@ -258,16 +274,19 @@ impl Minter {
             wallet,
             payers,
             balance,
+            own: holdings.wallet,
             settled,
             limits,
             on_chain,
         };
-        let commitments = shared.store.commitments(shared.now_ms()).await?;
-        let mut refusal = rules.check(preview.new, &commitments).err();
+        let mut commitments = shared.store.commitments(shared.now_ms()).await?;
+        preview.sooner.iter().for_each(|later_ms| commitments.want_sooner(*later_ms));
+        let at_ms = not_before_ms.unwrap_or_default();
+        let mut refusal = rules.check(preview.new, at_ms, &commitments).err();
         if refusal.is_some() {
             // What the chain holds already, from an earlier life of these books, costs nothing: worth a look before a no.
             rules.on_chain = self.on_chain(&preview.new_addresses).await?;
-            refusal = rules.check(rules.to_pay(&preview.new_addresses), &commitments).err();
+            refusal = rules.check(rules.to_pay(&preview.new_addresses), at_ms, &commitments).err();
         }
         Ok(Spending { rules, holdings, commitments, refusal })
     }
@@ -318,7 +337,14 @@ fn check(request: BatchRequest, not_before_ms: Option<i64>, authority: &Pubkey, 
         first_seen.insert(ticket.id.clone(), position);
         entries.push(new_ticket(&request.venue_id, ticket, authority));
     }
-    NewBatch { venue_id: request.venue_id, not_before_ms, budget: request.budget, forecast: None, entries }
+    NewBatch {
+        venue_id: request.venue_id,
+        not_before_ms,
+        budget: request.budget,
+        has_periods: false,
+        forecast: None,
+        entries,
+    }
 }
 
 fn new_ticket(venue: &VenueId, ticket: Ticket, authority: &Pubkey) -> Entry {

@@ -28,6 +28,8 @@ pub struct NewBatch {
     pub not_before_ms: Option<i64>,
     /// Most that its tickets may cost together; none for no bound of its own.
     pub budget: Option<Lamports>,
+    /// Hours or days are limited, so that it matters when its tickets are paid for.
+    pub has_periods: bool,
     /// What is expected of it, as JSON.
     pub forecast: Option<String>,
     /// Its entries, in the order sent.
@@ -86,6 +88,8 @@ pub struct SpendingRules {
     pub payers: usize,
     /// What can be spent of what those who pay hold.
     pub balance: Lamports,
+    /// What the wallet itself holds.
+    pub own: Lamports,
     /// [`Store::settled`] from before the balance was asked for.
     pub settled: Lamports,
     /// What the operator allows.
@@ -108,18 +112,18 @@ impl SpendingRules {
         (self.expected * to_pay).saturating_sub(self.fee * shared)
     }
 
-    /// Decides whether so many new tickets may be accepted that have to be paid for.
+    /// Decides whether so many new tickets may be accepted that have to be paid for, when their time comes (Unix milliseconds;
+    /// 0 for at once).
     ///
     /// # Errors
     /// The reason why not.
-    pub fn check(&self, to_pay: u64, commitments: &Commitments) -> Result<(), Refusal> {
-        if to_pay == 0 {
-            return Ok(());
+    pub fn check(&self, to_pay: u64, at_ms: i64, commitments: &Commitments) -> Result<(), Refusal> {
+        if let Some(budget) = self.budget.filter(|_| to_pay > 0) {
+            check_budget(to_pay, self.estimate(to_pay), budget)?;
         }
-        self.budget.map_or(Ok(()), |budget| check_budget(to_pay, self.estimate(to_pay), budget))?;
-        let Self { ref wallet, payers, balance, settled, .. } = *self;
-        let funds = Funds { wallet, payers, balance, settled };
-        check(to_pay, self.price, funds, &self.limits, commitments)
+        let Self { ref wallet, payers, balance, own, settled, .. } = *self;
+        let funds = Funds { wallet, payers, balance, own, settled };
+        check(to_pay, at_ms, self.price, funds, &self.limits, commitments)
     }
 }
 
@@ -145,6 +149,8 @@ pub struct Preview {
     pub new_addresses: Vec<String>,
     /// Tickets that are in the books already, minted or on their way.
     pub known: u64,
+    /// Those of them that are to be minted later than the batch wants them, by their time, Unix milliseconds.
+    pub sooner: Vec<i64>,
     /// Entries that would fail.
     pub failed: Vec<PreviewFailure>,
 }
@@ -189,7 +195,10 @@ impl Store {
                         Some(mint) if mint.content_digest != ticket.content_digest => {
                             preview.failed.push(failed(&ticket.ticket_id, content_conflict(), &[]));
                         }
-                        Some(mint) if !mint.can_be_retried() => preview.known = preview.known.saturating_add(1),
+                        Some(mint) if !mint.can_be_retried() => {
+                            preview.known = preview.known.saturating_add(1);
+                            preview.sooner.extend(mint.waits_beyond(batch.not_before_ms));
+                        }
                         found => {
                             if let Some(mint) = found {
                                 ticket.mint_address = mint.address;
@@ -220,7 +229,7 @@ impl Store {
         let sum = Arc::clone(&self.settled);
         self.write(move |connection| {
             let commitments = spending::commitments(connection, Lamports(sum.load(Ordering::Acquire)), now_ms)?;
-            accept(connection, &batch, rules.as_ref(), &commitments, public_id, now_ms)
+            accept(connection, &batch, rules.as_ref(), commitments, public_id, now_ms)
         })
         .await
     }
@@ -230,7 +239,7 @@ fn accept(
     connection: &Connection,
     batch: &NewBatch,
     rules: Option<&SpendingRules>,
-    commitments: &Commitments,
+    mut commitments: Commitments,
     public_id: Uuid,
     now_ms: i64,
 ) -> Result<Accepted, StoreError> {
@@ -261,12 +270,13 @@ fn accept(
         };
         link.insert(connection, batch_id, position)?;
         new_at.extend(link.new_at);
+        link.sooner_than.into_iter().for_each(|not_before_ms| commitments.want_sooner(not_before_ms));
     }
-    if !new_at.is_empty() {
-        // Without rules the caller saw only settled tickets; one has failed since, and the request may be repeated.
+    if !new_at.is_empty() || (batch.has_periods && commitments.sooner > 0) {
+        // Without rules the caller saw nothing that costs anything; a ticket has failed since, and the request may be repeated.
         let rules = rules.ok_or(StoreError::Unavailable)?;
         let to_pay = rules.to_pay(&new_at);
-        rules.check(to_pay, commitments)?;
+        rules.check(to_pay, turn.not_before_ms, &commitments)?;
         fail_point!("accept.inside");
         let estimate = rules.estimate(to_pay);
         connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
@@ -312,9 +322,17 @@ struct KnownMint {
     error_code: Option<String>,
     /// Its event has another picture now than the ticket got.
     image_changed: bool,
+    /// When it may be minted, Unix milliseconds; 0 for at once.
+    not_before_ms: i64,
 }
 
 impl KnownMint {
+    /// The time that it waits for, if that is later than a batch wants it.
+    fn waits_beyond(&self, wanted_ms: Option<i64>) -> Option<i64> {
+        let waits = self.status == MintStatus::Pending.as_str();
+        Some(self.not_before_ms).filter(|not_before_ms| waits && *not_before_ms > wanted_ms.unwrap_or_default())
+    }
+
     fn can_be_retried(&self) -> bool {
         let code = self.error_code.as_deref().and_then(FailureCode::parse);
         let retryable = code.is_some_and(FailureCode::retryable) || self.gets_new_image();
@@ -331,7 +349,7 @@ impl KnownMint {
 
 fn known_mint(connection: &Connection, venue_id: &str, ticket: &NewTicket) -> Result<Option<KnownMint>, StoreError> {
     let sql = format!(
-        "SELECT id, content_digest, status, error_code, image_uri IS NOT {}, mint_address FROM mints
+        "SELECT id, content_digest, status, error_code, image_uri IS NOT {}, mint_address, not_before FROM mints
          WHERE venue_id = :venue AND ticket_id = :ticket ORDER BY generation DESC LIMIT 1",
         images::URI_NOW
     );
@@ -348,6 +366,7 @@ fn known_mint(connection: &Connection, venue_id: &str, ticket: &NewTicket) -> Re
                 error_code: row.get(3)?,
                 image_changed: row.get(4)?,
                 address: row.get(5)?,
+                not_before_ms: row.get(6)?,
             })
         })
         .optional()?;
@@ -360,6 +379,8 @@ struct Link<'a> {
     mint_id: Option<i64>,
     /// Where it will live, if it is to be minted for this batch.
     new_at: Option<String>,
+    /// When it was to be minted, if this batch wants it sooner, Unix milliseconds.
+    sooner_than: Option<i64>,
     replayed: bool,
     failure: Option<Failure>,
     faults: &'a [Fault],
@@ -367,7 +388,15 @@ struct Link<'a> {
 
 impl<'a> Link<'a> {
     fn faulty(ticket_id: &'a str, failure: &Failure, faults: &'a [Fault]) -> Self {
-        Self { ticket_id, mint_id: None, new_at: None, replayed: false, failure: Some(failure.clone()), faults }
+        Self {
+            ticket_id,
+            mint_id: None,
+            new_at: None,
+            sooner_than: None,
+            replayed: false,
+            failure: Some(failure.clone()),
+            faults,
+        }
     }
 
     fn insert(&self, connection: &Connection, batch_id: i64, position: usize) -> Result<(), StoreError> {
@@ -412,6 +441,7 @@ fn take<'a>(
         ticket_id: &ticket.ticket_id,
         mint_id: Some(mint_id),
         new_at,
+        sooner_than: None,
         replayed,
         failure: None,
         faults: &[],
@@ -459,12 +489,13 @@ fn take<'a>(
         return Ok(link(known.id, Some(known.address), false));
     }
     // Whoever asks for a waiting ticket earlier gets it earlier.
-    connection
-        .prepare_cached(
-            "UPDATE mints SET not_before = ?1, due_at = max(?1, ?3) WHERE id = ?2 AND status = 'pending' AND not_before > ?1",
-        )?
-        .execute(params![turn.not_before_ms, known.id, now_ms])?;
-    Ok(link(known.id, None, true))
+    let sooner_than = known.waits_beyond(Some(turn.not_before_ms));
+    if sooner_than.is_some() {
+        connection
+            .prepare_cached("UPDATE mints SET not_before = ?1, due_at = max(?1, ?3) WHERE id = ?2")?
+            .execute(params![turn.not_before_ms, known.id, now_ms])?;
+    }
+    Ok(Link { sooner_than, ..link(known.id, None, true) })
 }
 
 /// Gives a ticket that has no picture the one that its event has now.

@@ -54,7 +54,7 @@ fn retry(
     for id in mint_ids {
         queued.extend(connection.prepare_cached(&sql)?.query_row(params![id, now_ms], |row| row.get(0)).optional()?);
     }
-    rules.check(rules.to_pay(&queued), commitments)?;
+    rules.check(rules.to_pay(&queued), commitments.now_ms, commitments)?;
     Ok(queued.len() as u64)
 }
 

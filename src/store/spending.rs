@@ -72,10 +72,17 @@ pub(super) fn commitments(connection: &Connection, settled: Lamports, now_ms: i6
     let from = minute_of(now_ms).saturating_sub(DAY);
     let mut spent = connection.prepare_cached("SELECT minute, lamports FROM spending WHERE minute >= ?")?;
     let spent = spent.query_map([from], |row| Ok((row.get(0)?, Lamports(row.get(1)?))))?;
+    // The clock may stand differently by now: what waits for its time is what is still to come.
+    let mut later = connection.prepare_cached(
+        "SELECT not_before, count(*) FROM mints WHERE status = 'pending' AND not_before > 0 AND not_before > ?
+         GROUP BY not_before",
+    )?;
+    let later = later.query_map([now_ms], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let open_tickets = connection
         .prepare_cached("SELECT coalesce(sum(count), 0) FROM mint_counts WHERE status IN ('pending', 'minting')")?
         .query_row([], |row| row.get(0))?;
-    Ok(Commitments { open_tickets, spent: spent.collect::<Result<_, _>>()?, settled, now_ms })
+    let (spent, later) = (spent.collect::<Result<_, _>>()?, later.collect::<Result<_, _>>()?);
+    Ok(Commitments { open_tickets, later, sooner: 0, spent, settled, now_ms })
 }
 
 /// Books what is of minutes to come in this one.

@@ -7,7 +7,7 @@ use boxoffice::{
         ids::VenueId,
         lamports::Lamports,
         mint::MintStatus,
-        spending::{Refusal, SpendingLimits},
+        spending::{Opening, Refusal, SpendingLimits},
     },
     store::{
         Accepted, Change, Correction, Entry, NewBatch, NewTicket, Settlement, SpendingRules, Step, Store, StoreError,
@@ -23,7 +23,7 @@ fn open(folder: &Path) -> Store {
     Store::open(folder).unwrap()
 }
 
-fn batch(ids: &[&str]) -> NewBatch {
+fn batch(ids: &[&str], not_before_ms: Option<i64>) -> NewBatch {
     let ticket = |id: &&str| {
         Entry::Ticket(NewTicket {
             ticket_id: (*id).to_owned(),
@@ -36,7 +36,7 @@ fn batch(ids: &[&str]) -> NewBatch {
     };
     let venue_id = VenueId::new("v".to_owned()).unwrap();
     let entries = ids.iter().map(ticket).collect();
-    NewBatch { venue_id, not_before_ms: None, budget: None, forecast: None, entries }
+    NewBatch { venue_id, not_before_ms, budget: None, has_periods: true, forecast: None, entries }
 }
 
 /// With a balance for so many tickets.
@@ -50,6 +50,7 @@ fn rules(tickets: u64) -> SpendingRules {
         wallet: "w".into(),
         payers: 0,
         balance: PRICE * tickets,
+        own: PRICE * tickets,
         settled: Lamports::ZERO,
         limits: SpendingLimits::default(),
         on_chain: HashSet::new(),
@@ -57,7 +58,7 @@ fn rules(tickets: u64) -> SpendingRules {
 }
 
 async fn accept(store: &Store, ids: &[&str], rules: &SpendingRules) -> Result<Accepted, StoreError> {
-    store.accept(batch(ids), Some(rules.clone()), Uuid::now_v7(), NOW_MS).await
+    store.accept(batch(ids, None), Some(rules.clone()), Uuid::now_v7(), NOW_MS).await
 }
 
 #[tokio::test]
@@ -123,5 +124,42 @@ async fn a_minted_ticket_that_is_queued_again_is_not_paid_for_twice() {
     settle(&store, [1]).await;
     let stats = store.venue_stats("v".into(), 0, Step::Day).await.unwrap();
     assert_eq!((stats.total.minted, stats.total.spent), (2, PRICE * 2));
+    store.close().await;
+}
+
+/// Tickets that wait for tomorrow take nothing from the limit of this hour, and what is told of it comes true.
+#[tokio::test]
+async fn a_limit_counts_tickets_when_they_are_minted() {
+    const MINUTE_MS: i64 = 60_000;
+    const HOUR_MS: i64 = 60 * MINUTE_MS;
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path());
+    let limits = SpendingLimits { per_hour: Some(PRICE * 50), ..SpendingLimits::default() };
+    let rules = SpendingRules { limits, ..rules(1_000) };
+    let forty = async |prefix: &str, not_before_ms: Option<i64>, now_ms: i64| {
+        let ids: Vec<String> = (0..40).map(|number| format!("{prefix}-{number}")).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        store.accept(batch(&ids, not_before_ms), Some(rules.clone()), Uuid::now_v7(), now_ms).await
+    };
+    let opens_at = |refused: Result<Accepted, StoreError>| match refused.unwrap_err() {
+        StoreError::Refused(Refusal::PeriodLimit { opening: Opening::At { unix_ms, .. }, .. }) => unix_ms,
+        other => panic!("{other}"),
+    };
+    forty("later", Some(NOW_MS + 5 * HOUR_MS), NOW_MS).await.unwrap();
+    forty("now", None, NOW_MS).await.unwrap();
+    let at_ms = opens_at(forty("third", None, NOW_MS).await);
+    assert_eq!(at_ms, NOW_MS + 61 * MINUTE_MS);
+    assert_eq!(opens_at(forty("third", None, NOW_MS + MINUTE_MS).await), at_ms + MINUTE_MS, "none was minted yet");
+    settle(&store, 41..=80).await;
+    assert_eq!(opens_at(forty("third", None, NOW_MS + MINUTE_MS).await), at_ms, "it stays as it is");
+    let ten_minutes_after = NOW_MS + 5 * HOUR_MS + 10 * MINUTE_MS;
+    assert_eq!(opens_at(forty("fourth", Some(ten_minutes_after), NOW_MS).await), NOW_MS + 5 * HOUR_MS + 61 * MINUTE_MS);
+    // Nor are they to be had sooner, past the limit.
+    assert_eq!(opens_at(forty("later", None, NOW_MS + MINUTE_MS).await), at_ms);
+    forty("third", None, at_ms).await.unwrap();
+    let free_ms = at_ms + 61 * MINUTE_MS;
+    settle(&store, 81..=120).await;
+    forty("later", None, free_ms).await.unwrap();
+    assert_eq!(store.commitments(free_ms).await.unwrap().later, []);
     store.close().await;
 }

@@ -162,3 +162,16 @@ fn an_estimate_and_the_settings_need_no_books() {
     assert!(checked.status.success(), "{}", stderr(&checked));
     assert!(stdout(&checked).contains("the settings are in order") && !stdout(&checked).contains("hunter2"));
 }
+
+/// As `| head -1` does: whoever has read enough closes the pipe.
+#[test]
+fn a_reader_that_has_read_enough_is_no_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = boxoffice(folder.path());
+    let authority = "11111111111111111111111111111112";
+    command.args(["address", "--venue", "v", "--authority", authority, "t-1", "t-2"]);
+    let output = command.stdout(writer).output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).as_str()), (Some(0), ""));
+}

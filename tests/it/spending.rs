@@ -60,6 +60,10 @@ async fn a_batch_above_its_budget_is_refused_and_one_within_it_is_minted() {
         assert_eq!(problem["errors"][0]["pointer"], "/maxLamports", "{problem}");
     }
 
+    let none = json!({ "venueId": "v", "tickets": tickets("t", 5), "maxLamports": null, "notBefore": null });
+    let (status, dry) = office.post("/admin/batch-mint?dryRun=true", &none).await;
+    assert_eq!((status, &dry["refusal"]), (StatusCode::OK, &json!(null)), "null says that there is none: {dry}");
+
     let (status, _, result) = post(&office, &batch("t", 5, five)).await;
     assert_eq!(status, StatusCode::OK, "{result}");
     let (_, found) = office.get(&format!("/admin/batches/{}", result["batchId"].as_str().unwrap())).await;

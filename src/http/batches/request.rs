@@ -43,12 +43,12 @@ pub(in crate::http) struct BatchMint {
     tickets: Vec<SentTicket>,
     /// Nothing is minted before this time (RFC 3339), or with `quietHours` before the next quiet hours of the box
     /// (`QUIET_HOURS`). The batch waits by itself, and is answered 202 at once.
-    #[schema(value_type = String, required = false, example = "2026-12-31T23:00:00Z",
+    #[schema(value_type = Option<String>, required = false, example = "2026-12-31T23:00:00Z",
         pattern = r"^(quietHours|\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d{1,9})?(Z|[+-]\d{2}:\d{2}))$")]
     not_before: Option<String>,
     /// Most that the new tickets may cost together, fees of transactions that come to nothing included. A batch that is
     /// expected to cost more is refused as a whole; tickets that it turns out not to reach for fail with `budget_used_up`.
-    #[schema(value_type = u64, required = false, minimum = 1, example = 25_000_000)]
+    #[schema(value_type = Option<u64>, required = false, minimum = 1, example = 25_000_000)]
     max_lamports: Option<u64>,
 }
 
@@ -94,6 +94,12 @@ pub(super) fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
         Some(Err(_)) => Err("must be an array"),
         None => Err("is missing"),
     };
+    // As in answers, null says that there is none.
+    for optional in ["notBefore", "maxLamports"] {
+        if fields.get(optional).is_some_and(|text| text.get() == "null") {
+            fields.remove(optional);
+        }
+    }
     let not_before = match fields.remove("notBefore").map(|text| serde_json::from_str::<String>(text.get())) {
         None => Ok(None),
         Some(Ok(text)) => read_not_before(&text).map(Some),

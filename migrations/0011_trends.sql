@@ -98,7 +98,7 @@ CREATE TEMP TABLE past AS
     SELECT m.venue_id, m.event_id, m.settled_at / 3600000 AS hour, sum(m.adopted) AS adopted,
            sum(iif(m.adopted, 0, s.lamports)) AS estimated,
            sum(iif(m.adopted, 0, max(m.settled_at - max(coalesce(s.brought_at, m.created_at), m.not_before), 0))) AS due_ms
-    FROM mints m LEFT JOIN temp.shares s ON s.mint_id = m.id
+    FROM mints AS m NOT INDEXED LEFT JOIN temp.shares AS s ON s.mint_id = m.id
     WHERE m.status = 'minted' AND m.settled_at IS NOT NULL GROUP BY 1, 2, 3;
 UPDATE mint_events AS t SET estimated_lamports = coalesce(p.estimated, 0)
     FROM (SELECT venue_id, event_id, sum(estimated) AS estimated FROM temp.past GROUP BY 1, 2) AS p
@@ -126,7 +126,7 @@ INSERT INTO mint_minutes
     SELECT m.settled_at / 60000, m.venue_id, sum(m.status = 'minted'), sum(m.status = 'failed'),
            sum(iif(m.adopted, 0, m.cost_lamports)), sum(iif(m.status = 'minted', max(m.settled_at - m.created_at, 0), 0)),
            coalesce(sum(iif(m.status = 'minted' AND NOT m.adopted, s.lamports, 0)), 0)
-    FROM mints m LEFT JOIN temp.shares s ON s.mint_id = m.id
+    FROM mints AS m NOT INDEXED LEFT JOIN temp.shares AS s ON s.mint_id = m.id
     WHERE m.settled_at >= ((SELECT max(hour) FROM mint_hours) - 25) * 3600000 GROUP BY 1, 2;
 
 INSERT INTO box_periods (step, period, minted, failed, spent_lamports, mint_ms, estimated_lamports)

@@ -63,7 +63,9 @@ pub(super) async fn run(args: EstimateArgs, settings: &SettingFlags) -> anyhow::
     }
     say!("and take about {} s", estimate.estimated_time_seconds);
     if config.packing && args.count > 1 {
-        say!("with one ticket in a transaction; `boxoffice mint FILE --dry-run` finds out whether several ride together");
+        say!(
+            "with one ticket in a transaction; `boxoffice mint FILE --dry-run` finds out whether several ride together"
+        );
     }
     say!("forecast: {}", forecast.explanation);
     Ok(ExitCode::SUCCESS)

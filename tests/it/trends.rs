@@ -278,6 +278,7 @@ impl Books {
             wallet,
             payers: 0,
             balance,
+            own: balance,
             settled,
             limits,
             on_chain,
@@ -300,6 +301,7 @@ impl Books {
             venue_id: VenueId::new(venue).unwrap(),
             not_before_ms: None,
             budget: None,
+            has_periods: false,
             forecast: None,
             entries: ids.iter().map(entry).collect(),
         };

@@ -421,6 +421,7 @@ fn queue(connection: &Connection, mint_id: i64, seen: MintStatus, now_ms: i64) -
         let again = "UPDATE mints SET lane = 1, attempts = 0, due_at = ? WHERE id = ?";
         return Ok(connection.prepare_cached(again)?.execute(params![now_ms, mint_id])?);
     }
+    finality::forget(connection, mint_id)?;
     uncount(connection, mint_id, seen)?;
     // What it was expected to cost is kept for when it is minted again.
     let sql = format!(

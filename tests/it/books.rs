@@ -141,9 +141,12 @@ async fn a_limit_counts_tickets_when_they_are_minted() {
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         store.accept(batch(&ids, not_before_ms), Some(rules.clone()), Uuid::now_v7(), now_ms).await
     };
-    let opens_at = |refused: Result<Accepted, StoreError>| match refused.unwrap_err() {
-        StoreError::Refused(Refusal::PeriodLimit { opening: Opening::At { unix_ms, .. }, .. }) => unix_ms,
-        other => panic!("{other}"),
+    let opens_at = |refused: Result<Accepted, StoreError>| {
+        let error = refused.unwrap_err();
+        let StoreError::Refused(Refusal::PeriodLimit { opening: Opening::At { unix_ms, .. }, .. }) = error else {
+            panic!("{error}");
+        };
+        unix_ms
     };
     forty("later", Some(NOW_MS + 5 * HOUR_MS), NOW_MS).await.unwrap();
     forty("now", None, NOW_MS).await.unwrap();

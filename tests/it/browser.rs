@@ -65,6 +65,7 @@ async fn the_page_does_what_it_says() {
             "cut_stream",
             "keyboard",
             "hostile_data",
+            "faults",
             "alone",
             "accessible",
         ];
@@ -72,6 +73,19 @@ async fn the_page_does_what_it_says() {
     };
     tokio::task::spawn_blocking(run).await.unwrap();
     office.abandon().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_key_a_few_numbers_are_shown_if_the_box_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, _) = wallet(folder.path(), SOL);
+    let options = BoxOptions::new(folder.path(), &wallet).set("PUBLIC_STATUS", "true");
+    let office = options.set("ADMIN_API_KEY", "a-key-of-some-length").start().await;
+    assert_eq!(office.mint("v", &tickets("t", 3)).await["summary"]["succeeded"], 3);
+    let (url, at) = (office.url.to_string(), folder.path().to_owned());
+    let run = move || scenarios(&at, &url, &["public_status"], &[("BOX_KEY", "a-key-of-some-length")]);
+    tokio::task::spawn_blocking(run).await.unwrap();
+    office.finish().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -105,7 +105,7 @@ pub struct Hour {
     pub due_ms: u64,
 }
 
-/// What is to be said.
+/// What is to be said. Only what is worse than usual is unusual; that is also an alert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 #[schema(rename_all = "lowercase")]

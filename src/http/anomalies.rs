@@ -26,7 +26,6 @@ pub(super) struct AnomalyAnswer {
 #[serde(rename_all = "camelCase")]
 pub(super) struct Anomaly {
     measure: Measure,
-    /// Only what is worse than usual is unusual; that is also an alert of the kind `anomaly` with the measure as its subject.
     #[schema(inline)]
     verdict: Verdict,
     /// What it was in that hour; null when no hour lately had enough tickets.

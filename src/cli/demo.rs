@@ -68,12 +68,13 @@ pub(super) async fn run(args: DemoArgs, settings: &SettingFlags) -> anyhow::Resu
     };
     let Some(summary) = result? else {
         server.stop().await?;
+        eprintln!("Interrupted. The chain and what was minted on it were temporary, and are gone.");
         return Ok(ExitCode::from(INTERRUPTED));
     };
     let complete = summary.minted == args.tickets && summary.read_back == args.tickets;
     summary.print(&args)?;
     if !args.exit {
-        eprintln!("\nThe box stays up at {} (Ctrl-C ends it). Try:", server.client.base());
+        eprintln!("\nThe box stays up at {} (Ctrl-C ends it). Open it in a browser, or try:", server.client.base());
         eprintln!("  curl {}admin/mints?limit=1", server.client.base());
         stop.cancelled().await;
     }

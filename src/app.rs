@@ -21,7 +21,7 @@ use crate::{
         transaction::signatures,
         wallet::{Wallet, WalletError},
     },
-    clock::{SharedClock, SystemClock},
+    clock::{Clock as _, SharedClock, SystemClock},
     config::{Config, Network},
     domain::{alert::RetrySchedule, mint::MintStatus, ticket::TicketRules},
     estimate::Prices,
@@ -38,7 +38,7 @@ use crate::{
     publishing::Publishing,
     reconcile::Reconciler,
     schedule::{self, Scheduler, Services},
-    store::{self, Identity, Store, StoreError},
+    store::{self, Identity, Store, StoreError, backup::BackupError},
     trends::Trends,
     webhook::{Webhook, WebhookError},
 };
@@ -64,6 +64,12 @@ pub enum StartError {
     /// The books.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Books that would be upgraded without a way back.
+    #[error(
+        "the books are of an earlier version, and the backup before their upgrade failed, so that nothing was changed: {0} \
+         (BACKUP_DIR says where backups go)"
+    )]
+    NoBackup(#[source] BackupError),
     /// The content store.
     #[error(transparent)]
     Content(#[from] PublishError),
@@ -199,6 +205,10 @@ impl App {
         let files = [store::FILE_NAME, local::FILE_NAME];
         let folder =
             DataFolder::take(embedded.temporary.as_ref().map_or(config.data_dir.as_path(), |dir| dir.path()), &files)?;
+        let backups = backups(&config, &folder);
+        if store::is_outdated(folder.path())? {
+            back_up_before_upgrade(&backups, SystemClock.now_ms()).await?;
+        }
         let store = Store::open(folder.path())?;
         let access = close(&config, &store).await?;
         let content = LocalContent::open(folder.path())?;
@@ -295,7 +305,7 @@ impl App {
             reconciler: reconciler.clone(),
             publishing: publishing.clone(),
             alerts: alerts.clone(),
-            backups: backups(&config, &folder),
+            backups,
             clock: Arc::clone(&clock),
         };
         let jobs = schedule::table(&services, &config.schedules);
@@ -430,10 +440,22 @@ fn watch_rules(config: &Config) -> WatchRules {
 fn backups(config: &Config, folder: &DataFolder) -> Backups {
     let data = folder.path().to_owned();
     Backups {
-        folder: config.backup_dir.clone().unwrap_or_else(|| data.join("backups")),
+        folder: config.backup.dir.clone().unwrap_or_else(|| data.join("backups")),
         data,
-        keep: config.backup_keep,
+        keep: config.backup.keep,
+        recipients: config.backup.recipients.clone(),
     }
+}
+
+/// Books that an earlier version wrote are kept as they are, before this one changes their schema.
+async fn back_up_before_upgrade(backups: &Backups, now_ms: i64) -> Result<(), StartError> {
+    let backups = backups.clone();
+    let writing = tokio::task::spawn_blocking(move || backups.before_upgrade(now_ms));
+    let written = writing.await.map_err(|_ended| StartError::Interrupted)?.map_err(StartError::NoBackup)?;
+    if let Some(path) = written {
+        tracing::info!(backup = %path.display(), "the books are of an earlier version: backed up before their upgrade");
+    }
+    Ok(())
 }
 
 /// The wallet of the settings, without fee payers.

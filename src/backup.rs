@@ -17,7 +17,7 @@ use crate::{
     metadata::local,
     store::{
         self,
-        backup::{self, BackupError, BackupManifest, PARTIAL_PREFIX},
+        backup::{self, BackupError, BackupKeys, BackupManifest, PARTIAL_PREFIX, Recipients},
     },
 };
 
@@ -25,9 +25,13 @@ use crate::{
 const OTHERS: &[&str] = &[local::FILE_NAME];
 /// What SQLite may leave beside a database.
 const COMPANIONS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
-/// How the files of scheduled backups begin and end.
+/// How the files of scheduled backups begin and end, and what is added to the end of those that are encrypted.
 const PREFIX: &str = "boxoffice-";
 const SUFFIX: &str = ".tar";
+const ENCRYPTED: &str = ".age";
+/// How the files of backups before an upgrade begin, and how many of them are kept.
+const BEFORE_UPGRADE: &str = "before-upgrade-";
+const KEEP_BEFORE_UPGRADE: usize = 3;
 /// What an interrupted backup left behind is removed at this age; before, it may be one that is being written.
 const ABANDONED: Duration = Duration::from_hours(24);
 
@@ -40,6 +44,8 @@ pub struct Backups {
     pub folder: PathBuf,
     /// How many are kept (`BACKUP_KEEP`).
     pub keep: usize,
+    /// Who can read them (`BACKUP_RECIPIENTS`).
+    pub recipients: Recipients,
 }
 
 impl Backups {
@@ -48,32 +54,50 @@ impl Backups {
     /// # Errors
     /// See [`BackupError`]; nothing is removed then.
     pub fn make(&self, now_ms: i64) -> Result<(PathBuf, BackupManifest), BackupError> {
+        self.rotate(PREFIX, self.keep, now_ms)
+    }
+
+    /// Writes a backup that is kept apart from the others, for the way back from an upgrade. None of books that were never used.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// See [`BackupError`].
+    pub fn before_upgrade(&self, now_ms: i64) -> Result<Option<PathBuf>, BackupError> {
+        match self.rotate(BEFORE_UPGRADE, KEEP_BEFORE_UPGRADE, now_ms) {
+            Ok((path, _manifest)) => Ok(Some(path)),
+            Err(BackupError::Unbound { .. }) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    fn rotate(&self, prefix: &str, keep: usize, now_ms: i64) -> Result<(PathBuf, BackupManifest), BackupError> {
         let fault = |source| BackupError::Io { path: self.folder.clone(), source };
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true);
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(&self.folder).map_err(fault)?;
-        let path = self.folder.join(format!("{PREFIX}{}{SUFFIX}", stamp(now_ms)));
-        let manifest = write(&self.data, &path, now_ms)?;
-        self.tidy(&path).map_err(fault)?;
+        let suffix = if self.recipients.is_empty() { "" } else { ENCRYPTED };
+        let path = self.folder.join(format!("{prefix}{}{SUFFIX}{suffix}", stamp(now_ms)));
+        let manifest = write(&self.data, &path, now_ms, &self.recipients)?;
+        self.tidy(&path, prefix, keep).map_err(fault)?;
         Ok((path, manifest))
     }
 
-    fn tidy(&self, written: &Path) -> io::Result<()> {
+    fn tidy(&self, written: &Path, prefix: &str, keep: usize) -> io::Result<()> {
         let mut backups = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
-            let name = entry.file_name().to_string_lossy().into_owned();
-            if name.starts_with(PARTIAL_PREFIX) {
-                remove_if_abandoned(&entry)?;
-            } else if is_scheduled(&name) && entry.path() != written {
+            if is_made_by_itself(&entry.file_name().to_string_lossy(), prefix) && entry.path() != written {
                 backups.push(entry.path());
             }
         }
+        // What is encrypted was copied inside the data folder first.
+        remove_abandoned(&self.folder)?;
+        remove_abandoned(&self.data)?;
         // The names sort by time. The one just written stays in any case, even if the clock was set back.
         backups.sort();
-        let surplus = backups.len().saturating_sub(self.keep.saturating_sub(1));
+        let surplus = backups.len().saturating_sub(keep.saturating_sub(1));
         backups.iter().take(surplus).try_for_each(fs::remove_file)
     }
 }
@@ -82,8 +106,8 @@ impl Backups {
 ///
 /// # Errors
 /// See [`BackupError`].
-pub fn write(data: &Path, target: &Path, now_ms: i64) -> Result<BackupManifest, BackupError> {
-    backup::write(data, OTHERS, target, &rfc3339(now_ms))
+pub fn write(data: &Path, target: &Path, now_ms: i64, recipients: &Recipients) -> Result<BackupManifest, BackupError> {
+    backup::write(data, OTHERS, target, &rfc3339(now_ms), recipients)
 }
 
 /// What the settings say the books must belong to.
@@ -142,17 +166,35 @@ pub struct Restored {
     pub moved_aside: Option<PathBuf>,
 }
 
+/// Does with a backup what a restore does, and changes nothing. Blocks; needs room for the databases in the folder `room`.
+///
+/// # Errors
+/// See [`RestoreError`].
+pub fn verify(backup: &Path, keys: &BackupKeys, owner: &Owner, room: &Path) -> Result<BackupManifest, RestoreError> {
+    compare(backup, &backup::read_manifest(backup, keys)?, owner)?;
+    let fault = |source| RestoreError::Io { path: room.to_owned(), source };
+    let unpacked = tempfile::Builder::new().prefix(PARTIAL_PREFIX).tempdir_in(room).map_err(fault)?;
+    Ok(backup::unpack(backup, keys, unpacked.path(), OTHERS)?)
+}
+
 /// Puts a backup in the place of the books of a data folder, which the caller owns. Blocks.
 ///
 /// # Errors
 /// See [`RestoreError`]; nothing has changed then, unless a rename fails halfway: then the rest is in the folder that the
 /// books were moved aside to.
-pub fn restore(backup: &Path, data: &Path, owner: &Owner, force: bool, now_ms: i64) -> Result<Restored, RestoreError> {
+pub fn restore(
+    backup: &Path,
+    keys: &BackupKeys,
+    data: &Path,
+    owner: &Owner,
+    force: bool,
+    now_ms: i64,
+) -> Result<Restored, RestoreError> {
     let fault = |path: &Path| {
         let path = path.to_owned();
         move |source| RestoreError::Io { path, source }
     };
-    let manifest = backup::read_manifest(backup)?;
+    let manifest = backup::read_manifest(backup, keys)?;
     compare(backup, &manifest, owner)?;
     let names = || std::iter::once(&store::FILE_NAME).chain(OTHERS);
     let in_place: Vec<PathBuf> = names()
@@ -164,7 +206,7 @@ pub fn restore(backup: &Path, data: &Path, owner: &Owner, force: bool, now_ms: i
     }
     // Inside the data folder, so that a rename is enough in the end; gone again if anything is wrong with the backup.
     let unpacked = tempfile::Builder::new().prefix(".boxoffice-restore-").tempdir_in(data).map_err(fault(data))?;
-    let manifest = backup::unpack(backup, unpacked.path(), OTHERS)?;
+    let manifest = backup::unpack(backup, keys, unpacked.path(), OTHERS)?;
     let moved_aside = (!in_place.is_empty()).then(|| data.join(format!("before-restore-{}", stamp(now_ms))));
     if let Some(aside) = &moved_aside {
         fs::create_dir(aside).map_err(fault(aside))?;
@@ -201,8 +243,9 @@ fn compare(path: &Path, manifest: &BackupManifest, owner: &Owner) -> Result<(), 
     Ok(())
 }
 
-fn is_scheduled(name: &str) -> bool {
-    let stamp = name.strip_prefix(PREFIX).and_then(|rest| rest.strip_suffix(SUFFIX));
+fn is_made_by_itself(name: &str, prefix: &str) -> bool {
+    let plain = name.strip_suffix(ENCRYPTED).unwrap_or(name);
+    let stamp = plain.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(SUFFIX));
     stamp.is_some_and(|stamp| stamp.len() == stamp_len() && stamp.bytes().all(|byte| byte.is_ascii_alphanumeric()))
 }
 
@@ -216,13 +259,21 @@ fn stamp(unix_ms: i64) -> String {
     format!("{}{:03}Z", time.strftime("%Y%m%dT%H%M%S"), unix_ms.rem_euclid(1_000))
 }
 
-fn remove_if_abandoned(entry: &fs::DirEntry) -> io::Result<()> {
-    let metadata = entry.metadata()?;
-    #[expect(clippy::disallowed_methods, reason = "compared with what the file system wrote by the same clock")]
-    let age = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
-    match (age >= ABANDONED, metadata.is_dir()) {
-        (false, _) => Ok(()),
-        (true, true) => fs::remove_dir_all(entry.path()),
-        (true, false) => fs::remove_file(entry.path()),
+/// Removes what interrupted backups left behind in a folder.
+fn remove_abandoned(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_name().to_string_lossy().starts_with(PARTIAL_PREFIX) {
+            continue;
+        }
+        let metadata = entry.metadata()?;
+        #[expect(clippy::disallowed_methods, reason = "compared with what the file system wrote by the same clock")]
+        let age = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
+        match (age >= ABANDONED, metadata.is_dir()) {
+            (false, _) => {}
+            (true, true) => fs::remove_dir_all(entry.path())?,
+            (true, false) => fs::remove_file(entry.path())?,
+        }
     }
+    Ok(())
 }

@@ -4,6 +4,7 @@
 //! from. Secrets print as `[redacted]`.
 
 mod alerts;
+mod backup;
 mod cache;
 mod parse;
 mod publishing;
@@ -29,6 +30,7 @@ use thiserror::Error;
 use utoipa::ToSchema;
 
 pub use alerts::AlertSettings;
+pub use backup::BackupSettings;
 pub use cache::{CacheSettings, RedisSettings};
 pub use settings::{SETTINGS, Setting};
 pub use sources::{Sources, describe};
@@ -263,10 +265,8 @@ pub struct Config {
     pub alerts: AlertSettings,
     /// The jobs, in the time zone `TIMEZONE`.
     pub schedules: Schedules,
-    /// `BACKUP_DIR`; a folder inside the data folder when not set.
-    pub backup_dir: Option<PathBuf>,
-    /// `BACKUP_KEEP`: how many backups of the job are kept.
-    pub backup_keep: usize,
+    /// Where backups go, how many are kept, and who can read them.
+    pub backup: BackupSettings,
     /// `LOG_LEVEL`.
     pub log_level: String,
     /// `LOG_FORMAT`; by the terminal when not set.
@@ -408,8 +408,7 @@ impl Config {
         let verify_sample = values.parse("CONTENT_VERIFY_SAMPLE", |text| number::<usize>(text, 1, 10_000));
         let alerts = AlertSettings::read(values);
         let schedules = schedules(values, publish.as_ref().is_some_and(|publish| publish.first.is_some()));
-        let backup_dir = values.optional("BACKUP_DIR", path);
-        let backup_keep = values.parse("BACKUP_KEEP", |text| number::<usize>(text, 1, 10_000));
+        let backup = BackupSettings::read(values);
         let log_level = values.parse("LOG_LEVEL", log_level);
         let log_format = values.optional("LOG_FORMAT", |text| match text {
             "pretty" => Ok(LogFormat::Pretty),
@@ -450,8 +449,7 @@ impl Config {
             verify_sample: verify_sample?,
             alerts: alerts?,
             schedules: schedules?,
-            backup_dir,
-            backup_keep: backup_keep?,
+            backup: backup?,
             log_level: log_level?,
             log_format,
             warnings: std::mem::take(&mut values.warnings),

@@ -262,6 +262,22 @@ impl Store {
     }
 }
 
+/// Whether there are books in a data folder whose schema is older than this program's. The caller owns the folder.
+///
+/// # Errors
+/// See [`StoreError`].
+pub fn is_outdated(folder: &Path) -> Result<bool, StoreError> {
+    let path = folder.join(FILE_NAME);
+    if !path.exists() {
+        return Ok(false);
+    }
+    // Not read-only: after a crash there may be a write-ahead log to take in.
+    let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let version = Migrations::from_slice(MIGRATIONS).current_version(&connection);
+    let version = version.map_err(|source| StoreError::Migration { path, source })?;
+    Ok(matches!(version, SchemaVersion::Inside(version) if version.get() < MIGRATIONS.len()))
+}
+
 /// Reads the counts of a data folder without taking it from the process that owns it.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ use crate::{
     clock::{Clock as _, SystemClock},
     config::{Config, Network},
     folder::DataFolder,
+    store::backup::BackupKeys,
 };
 
 /// How long the chain is waited for, to compare it with the backup's.
@@ -29,6 +30,12 @@ pub(super) struct RestoreArgs {
     /// Moves books that are there already aside, into a folder before-restore-… inside the data folder
     #[arg(long)]
     force: bool,
+    /// File with the secret key of an encrypted backup
+    #[arg(long, short, value_name = "KEYFILE")]
+    identity: Option<PathBuf>,
+    /// Only looks whether the backup is whole and can be restored; works beside a running server
+    #[arg(long, conflicts_with = "force")]
+    check: bool,
 }
 
 pub(super) async fn run(args: RestoreArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
@@ -37,10 +44,14 @@ pub(super) async fn run(args: RestoreArgs, settings: &SettingFlags) -> anyhow::R
         config.network != Network::Embedded,
         "with NETWORK=embedded chain and books begin anew with each process; set NETWORK to that of the backup"
     );
+    let keys = args.identity.as_deref().map(BackupKeys::read).transpose()?.unwrap_or_default();
+    if args.check {
+        return check(args.file, keys, &config).await;
+    }
     let owner = owner(&config).await?;
     let folder = DataFolder::take(&config.data_dir, &[])?;
     let (data, file, force) = (folder.path().to_owned(), args.file, args.force);
-    let restore = move || backup::restore(&file, &data, &owner, force, SystemClock.now_ms());
+    let restore = move || backup::restore(&file, &keys, &data, &owner, force, SystemClock.now_ms());
     let restored = tokio::task::spawn_blocking(restore).await??;
     let manifest = restored.manifest;
     say!(
@@ -56,6 +67,23 @@ pub(super) async fn run(args: RestoreArgs, settings: &SettingFlags) -> anyhow::R
     say!("Tickets minted since then are on the chain: send them again (or reconcile), and they are found there,");
     say!("neither minted nor paid for a second time.");
     say!("Keys for the admin API are those of that time, revoked ones too: see `boxoffice key list`.");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Reads a backup and opens what is in it, as a restore would, in a folder that is gone afterwards.
+async fn check(file: PathBuf, keys: BackupKeys, config: &Config) -> anyhow::Result<ExitCode> {
+    let owner = owner(config).await?;
+    let room = std::env::temp_dir();
+    let verify = move || backup::verify(&file, &keys, &owner, &room).map(|manifest| (file, manifest));
+    let (file, manifest) = tokio::task::spawn_blocking(verify).await??;
+    say!(
+        "{} is whole: the books as they were at {}, {} tickets, {} of them minted; written by boxoffice {}",
+        file.display(),
+        manifest.created_at,
+        manifest.counts.total,
+        manifest.counts.minted,
+        manifest.version
+    );
     Ok(ExitCode::SUCCESS)
 }
 

@@ -3,17 +3,21 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Output,
 };
 
 use boxoffice::{
+    app::App,
     domain::mint::MintStatus,
     store::{self, Store},
 };
 use reqwest::Method;
+use rusqlite::Connection;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
+use solana_pubkey::Pubkey;
 
 use crate::support::*;
 
@@ -76,7 +80,7 @@ fn assert_consistent(file: &Path) -> BTreeMap<String, u64> {
     for (name, bytes) in parts(file).into_iter().skip(1) {
         fs::write(folder.path().join(name), bytes).unwrap();
     }
-    let books = rusqlite::Connection::open(folder.path().join("boxoffice.db")).unwrap();
+    let books = Connection::open(folder.path().join("boxoffice.db")).unwrap();
     let text = |sql: &str| -> String { books.query_row(sql, [], |row| row.get(0)).unwrap() };
     let number = |sql: &str| -> u64 { books.query_row(sql, [], |row| row.get(0)).unwrap() };
     assert_eq!(text("PRAGMA integrity_check"), "ok");
@@ -304,4 +308,174 @@ async fn a_restore_can_be_run_again_and_deletes_nothing() {
     let store = Store::open(&data).unwrap();
     assert_eq!(store.counts(None).await.unwrap().total(), 2);
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_backup_opens_with_its_key_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (wallet, _) = wallet(folder.path(), SOL);
+    let key = |name: &str| {
+        let made = run(folder.path(), &["keygen", "--backup", name], &[]);
+        assert!(made.status.success(), "{}", stderr(&made));
+        stdout(&made).trim().to_owned()
+    };
+    let (ours, safe, other) = (key("ours.key"), key("safe.key"), key("other.key"));
+    assert!(ours.starts_with("age1") && ours != safe);
+    assert_eq!(fs::metadata(path("ours.key")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_fails(&run(folder.path(), &["keygen", "--backup", "ours.key"], &[]), 1, &["ours.key", "exists"]);
+
+    let office = BoxOptions::new(folder.path(), &wallet).start().await;
+    office.mint("v", &tickets("t", 3)).await;
+    let both = format!("{ours}, {safe}");
+    let recipients = [("BACKUP_RECIPIENTS", both.as_str())];
+    let written = command(folder.path(), &["backup", "sealed.tar.age"], &recipients);
+    assert!(stdout(&written).contains("encrypted for 2 keys, read back and whole"), "{}", stderr(&written));
+    let sealed = fs::read(path("sealed.tar.age")).unwrap();
+    for plain in [&b"SQLite format 3"[..], b"manifest.json", b"genesisHash"] {
+        assert!(!sealed.windows(plain.len()).any(|window| window == plain));
+    }
+
+    // Each of the two keys opens it, and so does the program age, which leads to what any tool for tar files reads.
+    for key in ["ours.key", "safe.key"] {
+        let checked = command(folder.path(), &["restore", "sealed.tar.age", "--check", "--identity", key], &[]);
+        assert!(stdout(&checked).contains("3 tickets, 3 of them minted"), "{}", stderr(&checked));
+        let opened = std::process::Command::new("age")
+            .args(["--decrypt", "--identity", key, "--output", "opened.tar", "sealed.tar.age"])
+            .current_dir(folder.path())
+            .output()
+            .expect("the program age is installed by tests/run");
+        assert!(opened.status.success(), "{}", stderr(&opened));
+        assert_eq!(assert_consistent(&path("opened.tar"))["minted"], 3);
+    }
+
+    // Everything else is refused, and says why.
+    let refused = |file: &str, more: &[&str], names: &[&str]| {
+        assert_fails(&restore(folder.path(), file, &[more, &["--check"]].concat()), 1, names);
+    };
+    refused("sealed.tar.age", &[], &["sealed.tar.age is encrypted", "--identity"]);
+    refused(
+        "sealed.tar.age",
+        &["-i", "other.key"],
+        &["none of the 1 keys given opens sealed.tar.age", "BACKUP_RECIPIENTS"],
+    );
+    refused(
+        "sealed.tar.age",
+        &["-i", "wallet.json"],
+        &["wallet.json holds no key that opens backups", "keygen --backup"],
+    );
+    refused("sealed.tar.age", &["-i", "absent.key"], &["cannot use absent.key"]);
+    for (name, change) in [
+        ("header", Box::new(|bytes: &mut Vec<u8>| bytes[60] ^= 1) as Box<dyn Fn(&mut Vec<u8>)>),
+        (
+            "middle",
+            Box::new(|bytes| {
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+            }),
+        ),
+        ("short", Box::new(|bytes| bytes.truncate(bytes.len() / 2))),
+    ] {
+        let mut changed = sealed.clone();
+        change(&mut changed);
+        fs::write(path(name), changed).unwrap();
+        refused(name, &["-i", "ours.key"], &["was changed or cut short after it was encrypted"]);
+    }
+    // A secret key among the settings is not repeated, neither in the message nor by check-config.
+    let secret = fs::read_to_string(path("ours.key")).unwrap().lines().last().unwrap().to_owned();
+    let mistaken = command(folder.path(), &["backup", "no.tar"], &[("BACKUP_RECIPIENTS", &secret)]);
+    assert_fails(&mistaken, 2, &["BACKUP_RECIPIENTS", "holds a secret key"]);
+    assert!(!stderr(&mistaken).contains(&secret) && !path("no.tar").exists());
+    let shown = command(folder.path(), &["check-config"], &[("BACKUP_RECIPIENTS", &other)]);
+    assert!(!stdout(&shown).contains(&other) && !stderr(&shown).contains(&other));
+
+    office.finish().await;
+    fs::remove_dir_all(path("data")).unwrap();
+    let restored = restore(folder.path(), "sealed.tar.age", &["--identity", "safe.key"]);
+    assert!(restored.status.success(), "{}", stderr(&restored));
+    assert_eq!(store::peek(&path("data")).unwrap().1.of(MintStatus::Minted), 3);
+    let left: Vec<_> = fs::read_dir(path("data")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.') || name == ".lock"), "{left:?}");
+}
+
+/// Books as the version left them that knew so many migrations: one ticket, given up.
+fn books_of(schema: usize, folder: &Path, authority: &Pubkey, genesis_hash: &str) {
+    std::fs::create_dir_all(folder).unwrap();
+    let migrations = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let mut files: Vec<_> = std::fs::read_dir(migrations).unwrap().map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let books = Connection::open(folder.join("boxoffice.db")).unwrap();
+    let migrate = |files: &[PathBuf]| {
+        for file in files {
+            books.execute_batch(&std::fs::read_to_string(file).unwrap()).unwrap();
+        }
+    };
+    migrate(&files[..1]);
+    let row = (genesis_hash, authority.to_string());
+    books.execute("INSERT INTO identity VALUES (1, ?, ?, 'localnet', 3600000)", row).unwrap();
+    let failed = crate::upgrades::OLD_BOOKS
+        .replace("'minted', 100, NULL", "'failed', 0, 'never_landed'")
+        .replace("'pending', 0, NULL", "'failed', 0, 'never_landed'");
+    books.execute_batch(&failed).unwrap();
+    migrate(&files[1..schema]);
+    books.pragma_update(None, "user_version", schema).unwrap();
+}
+
+fn kept(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let mut kept: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    kept.sort();
+    kept
+}
+
+fn schema_of(folder: &Path) -> usize {
+    let books = Connection::open(folder.join("boxoffice.db")).unwrap();
+    books.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn books_of_every_version_are_kept_before_they_are_upgraded() {
+    let latest = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations")).unwrap().count();
+    let genesis_hash = rpc_call(chain().rpc_url(), "getGenesisHash", json!([])).await;
+    let genesis_hash = genesis_hash.as_str().unwrap();
+    for schema in 1..latest {
+        let folder = tempfile::tempdir().unwrap();
+        let (wallet, authority) = wallet(folder.path(), SOL);
+        let data = folder.path().join("data");
+        books_of(schema, &data, &authority, genesis_hash);
+
+        // Without a way back nothing is changed.
+        std::fs::write(folder.path().join("file"), "").unwrap();
+        let unwritable = BoxOptions::new(folder.path(), &wallet)
+            .set("BACKUP_DIR", folder.path().join("file/backups").to_str().unwrap());
+        let refused = App::start(unwritable.config()).await.unwrap_err().to_string();
+        for part in ["backup before their upgrade failed", "nothing was changed", "file/backups", "BACKUP_DIR"] {
+            assert!(refused.contains(part), "{refused}");
+        }
+        assert_eq!(schema_of(&data), schema);
+
+        let office = BoxOptions::new(folder.path(), &wallet).start().await;
+        assert_eq!(schema_of(&data), latest);
+        assert_eq!(office.mint("v", &tickets("t", 1)).await["summary"]["succeeded"], 1);
+        office.finish().await;
+        let [backup] = kept(&data.join("backups")).try_into().unwrap();
+        assert!(backup.file_name().unwrap().to_str().unwrap().starts_with("before-upgrade-"), "{backup:?}");
+
+        // The way back: the backup restores to what there was, and an upgrade of that works as well.
+        let rpc = chain().rpc_url().to_string();
+        let settings =
+            [("NETWORK", "localnet"), ("WALLET_PATH", "wallet.json"), ("SOLANA_RPC_URLS", &rpc), ("DATA_DIR", "data")];
+        let restored = run(folder.path(), &["restore", backup.to_str().unwrap(), "--force"], &settings);
+        assert!(restored.status.success(), "{}", stderr(&restored));
+        assert_eq!(schema_of(&data), schema);
+        let again = BoxOptions::new(folder.path(), &wallet).start().await;
+        let failed = again.app.store.counts(None).await.unwrap().of(MintStatus::Failed);
+        assert_eq!((schema_of(&data), failed), (latest, 3));
+        again.finish().await;
+        assert_eq!(kept(&data.join("backups")).len(), 2);
+
+        // Once upgraded, a start makes no backup.
+        BoxOptions::new(folder.path(), &wallet).start().await.finish().await;
+        assert_eq!(kept(&data.join("backups")).len(), 2);
+    }
 }

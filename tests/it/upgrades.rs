@@ -7,7 +7,7 @@ use boxoffice::{
 use rusqlite::Connection;
 
 /// Books of schema 1 with a batch of four: minted, failed, never taken, and one still waiting.
-const OLD_BOOKS: &str = "
+pub const OLD_BOOKS: &str = "
     INSERT INTO batches (id, public_id, venue_id, total, estimated_lamports, created_at)
         VALUES (1, 'old', 'v', 4, 300, 3600000);
     INSERT INTO mints (id, venue_id, ticket_id, event_id, ticket, content_digest, mint_address, status, cost_lamports,

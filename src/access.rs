@@ -86,7 +86,8 @@ impl Access {
     /// When the books cannot be read.
     pub async fn is_still_in(&self, actor: &Actor) -> Result<bool, StoreError> {
         match actor.name.as_str() {
-            SETTING | LOCAL => Ok(true),
+            SETTING => Ok(true),
+            LOCAL => Ok(!self.needs_key().await?),
             _ => self.store.is_key_in_force(actor.name.clone()).await,
         }
     }

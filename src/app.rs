@@ -258,7 +258,13 @@ impl App {
         )?;
         reconciler.recall().await?;
         let keep_back = config.limits.keep_back;
-        let balance = BalanceMonitor::new(minter.purse().clone(), Arc::clone(&prices), keep_back, Arc::clone(&clock));
+        let balance = BalanceMonitor::new(
+            minter.purse().clone(),
+            store.clone(),
+            Arc::clone(&prices),
+            keep_back,
+            Arc::clone(&clock),
+        );
         let origin = Origin { network: config.network.to_string(), wallet: authority.to_string() };
         let webhook = config.alerts.receiver.clone().map(Webhook::new).transpose()?;
         let schedule = RetrySchedule::default();

@@ -16,6 +16,7 @@ use crate::{
     domain::lamports::Lamports,
     estimate::Prices,
     payers::{Holdings, Purse},
+    store::Store,
 };
 
 /// How often the balance is asked for by itself.
@@ -32,6 +33,8 @@ pub struct KnownBalance {
     pub holdings: Holdings,
     /// When, Unix milliseconds.
     pub at_ms: i64,
+    /// [`Store::settled`] from before it was asked for.
+    settled: Lamports,
 }
 
 /// Watches one wallet and its fee payers.
@@ -42,6 +45,7 @@ pub struct BalanceMonitor {
 
 struct Shared {
     purse: Purse,
+    store: Store,
     prices: Arc<Prices>,
     /// Kept in the wallet by setting.
     keep_back: Lamports,
@@ -58,8 +62,8 @@ impl fmt::Debug for BalanceMonitor {
 impl BalanceMonitor {
     /// A monitor that has not asked yet.
     #[must_use]
-    pub fn new(purse: Purse, prices: Arc<Prices>, keep_back: Lamports, clock: SharedClock) -> Self {
-        Self { shared: Arc::new(Shared { purse, prices, keep_back, clock, known: Mutex::new(None) }) }
+    pub fn new(purse: Purse, store: Store, prices: Arc<Prices>, keep_back: Lamports, clock: SharedClock) -> Self {
+        Self { shared: Arc::new(Shared { purse, store, prices, keep_back, clock, known: Mutex::new(None) }) }
     }
 
     /// The last answer; none if there never was one.
@@ -85,8 +89,9 @@ impl BalanceMonitor {
     /// When the chain does not answer: that says nothing about the balance.
     pub async fn check(&self) -> Result<KnownBalance, ChainError> {
         let shared = &self.shared;
+        let settled = shared.store.settled();
         let holdings = shared.purse.look().await?;
-        let known = KnownBalance { holdings, at_ms: shared.clock.now_ms() };
+        let known = KnownBalance { holdings, at_ms: shared.clock.now_ms(), settled };
         *shared.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
         Ok(known)
     }
@@ -111,7 +116,9 @@ impl BalanceMonitor {
     pub fn runway(&self, open: u64) -> Option<u64> {
         let (known, price) = (self.known()?, self.shared.prices.known()?.total());
         let keep_back = known.holdings.keep_back(self.shared.keep_back);
-        let free = known.holdings.usable(price).saturating_sub(keep_back + price * open);
+        // What was settled since is not among the open ones any more, and was paid from the balance that is known.
+        let settled_since = self.shared.store.settled().saturating_sub(known.settled);
+        let free = known.holdings.usable(price).saturating_sub(keep_back + settled_since + price * open);
         free.0.checked_div(price.0)
     }
 

@@ -16,6 +16,7 @@ pub mod image;
 pub mod lamports;
 pub mod mint;
 pub mod quiet_hours;
+pub mod raw_list;
 pub mod spending;
 pub mod ticket;
 pub mod ticket_file;

@@ -79,6 +79,7 @@ struct Api {
     gauges: Arc<metrics::Gauges>,
     probe: Arc<health::Probe>,
     bodies: Arc<Semaphore>,
+    streams: Arc<Semaphore>,
     last_look: Arc<status::LastLook>,
 }
 
@@ -101,6 +102,7 @@ pub(crate) async fn serve(
         gauges: Arc::new(metrics::Gauges::new(&app.registry)?),
         probe: Arc::default(),
         bodies: Arc::new(Semaphore::new(writes::MAX_BODIES)),
+        streams: Arc::new(Semaphore::new(status::MAX_STREAMS)),
         last_look: Arc::default(),
         stop: stop.clone(),
         app,

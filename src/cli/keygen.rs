@@ -14,7 +14,7 @@ use crate::{chain::wallet::Wallet, store::backup::BackupKeys};
 pub(super) struct KeygenArgs {
     /// Where to write it
     path: PathBuf,
-    /// Makes a key that opens encrypted backups, and prints the public half for BACKUP_RECIPIENTS
+    /// Makes a key that opens encrypted backups, and prints the public half for `BACKUP_RECIPIENTS`
     #[arg(long)]
     backup: bool,
 }

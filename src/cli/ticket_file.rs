@@ -20,11 +20,13 @@ pub(super) struct FileFaults {
     pub(super) file: String,
     pub(super) row_name: &'static str,
     pub(super) faults: Vec<FileFault>,
+    /// All of them, those that are not listed too.
+    pub(super) count: usize,
 }
 
 impl fmt::Display for FileFaults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} has {} fault{}:", self.file, self.faults.len(), if self.faults.len() == 1 { "" } else { "s" })?;
+        write!(f, "{} has {} fault{}:", self.file, self.count, if self.count == 1 { "" } else { "s" })?;
         for fault in self.faults.iter().take(SHOWN) {
             write!(f, "\n  {} {}", self.row_name, fault.row)?;
             if !fault.column.is_empty() {
@@ -32,7 +34,7 @@ impl fmt::Display for FileFaults {
             }
             write!(f, ": {}", fault.detail)?;
         }
-        match self.faults.len().checked_sub(SHOWN) {
+        match self.count.checked_sub(SHOWN) {
             Some(more) if more > 0 => write!(f, "\n  and {more} more")?,
             _ => {}
         }
@@ -53,7 +55,7 @@ pub(super) fn read(path: &Path, venue: &str, event: Option<&str>, rules: TicketR
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {file}"))?;
     let is_json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     let format = if is_json { FileFormat::Json } else { FileFormat::Csv };
-    let read = ticket_file::read(&bytes, format, venue, event, rules)?;
-    let faults = FileFaults { file, row_name: format.row_name(), faults: read.faults };
+    let read = ticket_file::read(&bytes, format, venue, event, rules, usize::MAX)?;
+    let faults = FileFaults { file, row_name: format.row_name(), faults: read.faults, count: read.fault_count };
     Ok(TicketFile { tickets: read.tickets, faults })
 }

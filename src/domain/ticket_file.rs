@@ -1,13 +1,19 @@
 //! Tickets from a CSV or JSON file: every row is checked, and every fault is told with its row and column.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap};
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value, json, value::RawValue};
 use thiserror::Error;
 use utoipa::ToSchema;
 
-use super::ticket::{Fault, Ticket, TicketRules};
+use super::{
+    raw_list::RawList,
+    ticket::{Fault, Ticket, TicketRules},
+};
+
+/// Faults that are told one by one: whoever chose the wrong file needs no million of them.
+pub const MOST_FAULTS: usize = 1_000;
 
 /// How a file is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +59,12 @@ pub enum UnreadableFile {
     /// JSON of something else.
     #[error("the JSON is neither a list of tickets nor an object with a list called tickets")]
     NoList,
+    /// More rows than are looked at.
+    #[error("the file has more than {most} rows; split it")]
+    TooLong {
+        /// How many are looked at.
+        most: usize,
+    },
     /// It names another venue than the one that is to mint it.
     #[error("the file is of the venue {named}, but {wanted:?} is to mint it; a ticket's address depends on it")]
     OtherVenue {
@@ -64,15 +76,19 @@ pub enum UnreadableFile {
 }
 
 /// The tickets of a file, as the API takes them, and what is wrong with the others.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TicketFile {
     /// Those without a fault, in their order.
     pub tickets: Vec<Value>,
-    /// What is wrong with the others, in their order.
+    /// What is wrong with the others, in their order: the first [`MOST_FAULTS`].
     pub faults: Vec<FileFault>,
+    /// All faults, those that are not listed too.
+    pub fault_count: usize,
+    /// Rows that have faults.
+    pub faulty_rows: usize,
 }
 
-/// Reads a file. `event` is the event of tickets that name none.
+/// Reads a file of `most` rows at most. `event` is the event of tickets that name none.
 ///
 /// # Errors
 /// See [`UnreadableFile`]; faults of single rows are part of the result.
@@ -82,49 +98,75 @@ pub fn read(
     venue: &str,
     event: Option<&str>,
     rules: TicketRules,
+    most: usize,
 ) -> Result<TicketFile, UnreadableFile> {
-    let rows = match format {
-        FileFormat::Csv => csv_rows(bytes),
-        FileFormat::Json => json_rows(bytes, venue)?,
-    };
-    let (mut tickets, mut faults) = (Vec::new(), Vec::new());
-    let mut first_seen = HashMap::new();
-    for row in rows {
-        match row.and_then(|(row, ticket)| check(row, ticket, event, rules, &mut first_seen)) {
-            Ok(ticket) => tickets.push(ticket),
-            Err(found) => faults.extend(found),
-        }
+    let mut file =
+        Reading { format, event, rules, most, rows: 0, first_seen: HashMap::new(), read: TicketFile::default() };
+    match format {
+        FileFormat::Csv => csv_rows(&utf8(bytes), |row| file.take(row))?,
+        FileFormat::Json => json_rows(bytes, venue, most)?.into_iter().try_for_each(|row| file.take(row))?,
     }
-    if tickets.is_empty() && faults.is_empty() {
-        let detail = "there are no tickets in it".into();
-        faults.push(FileFault { row: 1, column: String::new(), detail });
+    if file.rows == 0 {
+        file.blame(vec![whole_row(1, "there are no tickets in it")]);
     }
-    Ok(TicketFile { tickets, faults })
+    Ok(file.read)
 }
 
-type Row = Result<(u64, Value), Vec<FileFault>>;
+/// A row's place and ticket, or what is wrong with it.
+type Row = Result<(u64, Value), FileFault>;
 
-fn check(
-    row: u64,
-    mut ticket: Value,
-    event: Option<&str>,
+/// A file that is being read, row by row: what is wrong is counted, and only the first of it kept.
+struct Reading<'a> {
+    format: FileFormat,
+    event: Option<&'a str>,
     rules: TicketRules,
-    first_seen: &mut HashMap<String, u64>,
-) -> Result<Value, Vec<FileFault>> {
-    if let (Some(event), Value::Object(fields)) = (event, &mut ticket) {
-        fields.entry("eventId").or_insert_with(|| json!(event));
+    most: usize,
+    rows: usize,
+    first_seen: HashMap<String, u64>,
+    read: TicketFile,
+}
+
+impl Reading<'_> {
+    fn take(&mut self, row: Row) -> Result<(), UnreadableFile> {
+        if self.rows >= self.most {
+            return Err(UnreadableFile::TooLong { most: self.most });
+        }
+        self.rows = self.rows.saturating_add(1);
+        match row.map_err(|fault| vec![fault]).and_then(|(row, ticket)| self.check(row, ticket)) {
+            Ok(ticket) => self.read.tickets.push(ticket),
+            Err(faults) => self.blame(faults),
+        }
+        Ok(())
     }
-    let checked = Ticket::from_json(&ticket, rules).map_err(|faults| {
-        let in_file = |fault: Fault| FileFault { row, column: column(&fault.pointer), detail: fault.detail };
-        faults.into_iter().map(in_file).collect::<Vec<_>>()
-    })?;
-    match first_seen.insert(checked.id, row) {
-        None => Ok(ticket),
-        Some(first) => {
-            let detail = format!("the same ticket stands in row {first} already");
-            Err(vec![FileFault { row, column: "id".into(), detail }])
+
+    fn blame(&mut self, faults: Vec<FileFault>) {
+        let TicketFile { faults: kept, fault_count, faulty_rows, .. } = &mut self.read;
+        *fault_count = fault_count.saturating_add(faults.len());
+        *faulty_rows = faulty_rows.saturating_add(1);
+        let room = MOST_FAULTS.saturating_sub(kept.len());
+        kept.extend(faults.into_iter().take(room));
+    }
+
+    fn check(&mut self, row: u64, mut ticket: Value) -> Result<Value, Vec<FileFault>> {
+        if let (Some(event), Value::Object(fields)) = (self.event, &mut ticket) {
+            fields.entry("eventId").or_insert_with(|| json!(event));
+        }
+        let checked = Ticket::from_json(&ticket, self.rules).map_err(|faults| {
+            let in_file = |fault: Fault| FileFault { row, column: column(&fault.pointer), detail: fault.detail };
+            faults.into_iter().map(in_file).collect::<Vec<_>>()
+        })?;
+        match self.first_seen.insert(checked.id, row) {
+            None => Ok(ticket),
+            Some(first) => {
+                let detail = format!("the same ticket stands in {} {first} already", self.format.row_name());
+                Err(vec![FileFault { row, column: "id".into(), detail }])
+            }
         }
     }
+}
+
+fn whole_row(row: u64, detail: &str) -> FileFault {
+    FileFault { row, column: String::new(), detail: detail.into() }
 }
 
 /// The name of a column, from the pointer into the ticket.
@@ -133,66 +175,104 @@ fn column(pointer: &str) -> String {
     if name.is_empty() { "the ticket".into() } else { name.replace("~1", "/").replace("~0", "~") }
 }
 
-fn json_rows(bytes: &[u8], venue: &str) -> Result<Vec<Row>, UnreadableFile> {
-    let file: Value = serde_json::from_slice(bytes)?;
-    if let Some(named) = file.get("venueId").filter(|named| *named != venue) {
-        return Err(UnreadableFile::OtherVenue { named: named.clone(), wanted: venue.into() });
+fn json_rows(bytes: &[u8], venue: &str, most: usize) -> Result<Vec<Row>, UnreadableFile> {
+    // The whole first: a file that ends in the middle is told as such, whatever it begins with.
+    let whole: &RawValue = serde_json::from_slice(bytes)?;
+    let list = if whole.get().starts_with('{') {
+        let fields: HashMap<Cow<'_, str>, &RawValue> = serde_json::from_str(whole.get())?;
+        if let Some(named) = fields.get("venueId") {
+            let named: Value = serde_json::from_str(named.get())?;
+            if named != venue {
+                return Err(UnreadableFile::OtherVenue { named, wanted: venue.into() });
+            }
+        }
+        *fields.get("tickets").ok_or(UnreadableFile::NoList)?
+    } else {
+        whole
+    };
+    let list = RawList::read(list.get().as_bytes(), most).map_err(|_other| UnreadableFile::NoList)?;
+    if list.sent > most {
+        return Err(UnreadableFile::TooLong { most });
     }
-    let list = if let Value::Object(mut fields) = file { fields.remove("tickets") } else { Some(file) };
-    let Some(Value::Array(tickets)) = list else { return Err(UnreadableFile::NoList) };
-    Ok((1..).zip(tickets).map(Ok).collect())
+    let row = |(row, text): (u64, Box<RawValue>)| match serde_json::from_str(text.get()) {
+        Ok(ticket) => Ok((row, ticket)),
+        Err(error) => Err(whole_row(row, &format!("cannot be read: {error}"))),
+    };
+    Ok((1..).zip(list.kept).map(row).collect())
 }
 
-fn csv_rows(bytes: &[u8]) -> Vec<Row> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let fault = |row, detail: &str| Err(vec![FileFault { row, column: String::new(), detail: detail.into() }]);
+/// The text of a file; that of spreadsheets that write UTF-16 ("Unicode text"), too.
+fn utf8(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let units = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units = rest.chunks(2).map(|pair| pair.try_into().map_or(u16::from(u8::MAX), unit));
+        char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)).collect::<String>()
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => Cow::Owned(units(rest, u16::from_le_bytes).into_bytes()),
+        [0xfe, 0xff, rest @ ..] => Cow::Owned(units(rest, u16::from_be_bytes).into_bytes()),
+        [0xef, 0xbb, 0xbf, rest @ ..] => Cow::Borrowed(rest),
+        _ => Cow::Borrowed(bytes),
+    }
+}
+
+/// Hands on row after row.
+fn csv_rows(bytes: &[u8], mut take: impl FnMut(Row) -> Result<(), UnreadableFile>) -> Result<(), UnreadableFile> {
     let first_line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let count = |wanted: u8| first_line.split(|byte| *byte == wanted).count();
     // Spreadsheets of half the world separate by semicolons.
     let delimiter = [b',', b';', b'\t'].into_iter().max_by_key(|delimiter| (count(*delimiter), *delimiter == b','));
     let mut reader =
         csv::ReaderBuilder::new().delimiter(delimiter.unwrap_or(b',')).trim(csv::Trim::All).from_reader(bytes);
+    let header = match header(&mut reader) {
+        Ok(header) => header,
+        Err(detail) => return take(Err(whole_row(1, &detail))),
+    };
+    // Quotes come in pairs; the reader itself takes the end of the file for the closing one.
+    let ends_quoted = bytes.split(|byte| *byte == b'"').count().is_multiple_of(2);
+    let mut records = reader.records().peekable();
+    while let Some(record) = records.next() {
+        let line = match &record {
+            Ok(record) => record.position(),
+            Err(error) => error.position(),
+        };
+        let line = line.map_or(0, csv::Position::line);
+        take(if ends_quoted && records.peek().is_none() {
+            Err(whole_row(line, "the file ends inside a quoted cell that begins here; it is cut off"))
+        } else {
+            match record {
+                Ok(record) => Ok((line, csv_ticket(&header, &record))),
+                Err(error) => Err(whole_row(line, &unreadable(&error))),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// The columns' names as the API spells them.
+fn header(reader: &mut csv::Reader<&[u8]>) -> Result<Vec<String>, String> {
     let header = match reader.headers() {
         Ok(header) => header.iter().map(known_column).collect::<Vec<_>>(),
-        Err(error) => return vec![fault(1, &format!("the header cannot be read: {error}"))],
+        Err(error) => return Err(format!("the header {}", unreadable(&error))),
     };
     if !header.iter().any(|name| name == "id") {
-        return vec![fault(1, "the header has no column called id; is the first line missing?")];
+        return Err("the header has no column called id; is the first line missing?".into());
     }
     let mut names: Vec<&String> = header.iter().filter(|name| !name.is_empty()).collect();
     names.sort();
-    if let Some(twice) = names.windows(2).find_map(|pair| (pair.first() == pair.last()).then(|| pair.first()).flatten())
-    {
-        return vec![fault(1, &format!("the header has two columns for {twice}"))];
+    match names.windows(2).find_map(|pair| (pair.first() == pair.last()).then(|| pair.first()).flatten()) {
+        Some(twice) => Err(format!("the header has two columns for {twice}")),
+        None => Ok(header),
     }
-    let mut rows = Vec::new();
-    for record in reader.records() {
-        rows.push(match record {
-            Ok(record) => {
-                let line = record.position().map_or(0, csv::Position::line);
-                Ok((line, csv_ticket(&header, &record)))
-            }
-            Err(error) => {
-                let line = error.position().map_or(0, csv::Position::line);
-                let detail = if let csv::ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() {
-                    format!("has {len} cells instead of {expected_len}; is the file cut off, or a comma not quoted?")
-                } else if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) {
-                    "is not UTF-8; save the file as UTF-8".into()
-                } else {
-                    error.to_string()
-                };
-                fault(line, &detail)
-            }
-        });
+}
+
+fn unreadable(error: &csv::Error) -> String {
+    if let csv::ErrorKind::UnequalLengths { expected_len, len, .. } = error.kind() {
+        format!("has {len} cells instead of {expected_len}; is the file cut off, or a comma not quoted?")
+    } else if matches!(error.kind(), csv::ErrorKind::Utf8 { .. }) {
+        "is not UTF-8; save the file as UTF-8".into()
+    } else {
+        error.to_string()
     }
-    // Quotes come in pairs; the reader itself takes the end of the file for the closing one.
-    let between_quotes = bytes.split(|byte| *byte == b'"').count();
-    if between_quotes.is_multiple_of(2) {
-        let last = rows.last().and_then(|row| row.as_ref().ok()).map_or(1, |(line, _)| *line);
-        rows.pop();
-        rows.push(fault(last, "the file ends inside a quoted cell that begins here; it is cut off"));
-    }
-    rows
 }
 
 fn csv_ticket(header: &[String], record: &csv::StringRecord) -> Value {
@@ -224,7 +304,7 @@ mod tests {
     use super::*;
 
     fn read_text(format: FileFormat, text: &[u8]) -> TicketFile {
-        read(text, format, "v", Some("event-1"), TicketRules::default()).unwrap()
+        read(text, format, "v", Some("event-1"), TicketRules::default(), 1_000).unwrap()
     }
 
     fn faults(text: &[u8]) -> Vec<(u64, String)> {
@@ -248,7 +328,7 @@ mod tests {
         assert_eq!(found.len(), 4, "{found:?}");
         assert!(found[0].1.starts_with("eventDate: is not a date") && found[0].0 == 2, "{found:?}");
         assert!(found[1].1.starts_with("eventName: is missing") && found[1].0 == 3, "{found:?}");
-        assert!(found[2].1.contains("row 4 already") && found[2].0 == 5, "{found:?}");
+        assert!(found[2].1.contains("line 4 already") && found[2].0 == 5, "{found:?}");
         assert!(found[3].1.contains("cut off") && found[3].0 == 6, "{found:?}");
     }
 
@@ -259,6 +339,35 @@ mod tests {
         assert!(found[0].1.contains("inside a quoted cell") && found[0].0 == 3, "{found:?}");
         assert!(faults(b"")[0].1.contains("no column called id"));
         assert!(faults(b"id,eventName\n")[0].1.contains("no tickets"));
+    }
+
+    #[test]
+    fn what_spreadsheets_call_unicode_text_is_read() {
+        let text = "id\teventName\n1\tConcert \u{1f3b5}\n";
+        let units = |bytes: fn(u16) -> [u8; 2]| text.encode_utf16().flat_map(bytes).collect::<Vec<_>>();
+        for file in
+            [[vec![0xff, 0xfe], units(u16::to_le_bytes)].concat(), [vec![0xfe, 0xff], units(u16::to_be_bytes)].concat()]
+        {
+            assert_eq!(read_text(FileFormat::Csv, &file).tickets[0]["ticketData"]["eventName"], "Concert \u{1f3b5}");
+        }
+        let odd = [&[0xff, 0xfe][..], &units(u16::to_le_bytes), &[0x31]].concat();
+        assert_eq!(read_text(FileFormat::Csv, &odd).fault_count, 1);
+        assert!(faults(b"id,eventName\xff\n1,Concert\n")[0].1.contains("the header is not UTF-8"));
+    }
+
+    #[test]
+    fn the_wrong_file_takes_no_room() {
+        let read = |format, text: &str| read(text.as_bytes(), format, "v", None, TicketRules::default(), 5_000);
+        let found = read(FileFormat::Csv, &format!("id,eventName\n{}", "x\n".repeat(5_000))).unwrap();
+        assert_eq!((found.faults.len(), found.fault_count, found.faulty_rows), (MOST_FAULTS, 5_000, 5_000));
+        for (format, text) in [
+            (FileFormat::Csv, format!("id,eventName\n{}", "x\n".repeat(5_001))),
+            (FileFormat::Json, format!("[{}1]", "1,".repeat(5_000))),
+            (FileFormat::Json, format!("{{\"tickets\":[{}1]}}", "1,".repeat(5_000))),
+        ] {
+            let refused = read(format, &text).unwrap_err().to_string();
+            assert_eq!(refused, "the file has more than 5000 rows; split it");
+        }
     }
 
     #[test]

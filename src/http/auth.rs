@@ -10,17 +10,19 @@ use std::{
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, Method},
+    http::{HeaderMap, Method, Uri},
     middleware::Next,
     response::{IntoResponse as _, Response},
 };
 use tokio::time::Instant;
 
 use super::{
-    Api,
+    Api, batches,
     client_address::{Client, contains},
     error::{Problem, text},
     limits::{Limit, Limited, network_of},
+    tickets,
+    writes::uri_of,
 };
 use crate::domain::access::{Actor, Role, key_digest};
 
@@ -38,7 +40,7 @@ const MAX_REMEMBERED: usize = 10_000;
 /// Lets those through who may do what they ask for, with their [`Actor`].
 pub(super) async fn admit(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let client = client_of(&request);
-    match decide(&api, client, request.method(), request.headers()).await {
+    match decide(&api, client, request.method(), uri_of(&request), request.headers()).await {
         Ok(actor) => {
             request.extensions_mut().insert(actor);
             next.run(request).await
@@ -68,24 +70,31 @@ pub(super) fn client_of(request: &Request) -> Client {
     request.extensions().get::<Client>().copied().unwrap_or(nowhere)
 }
 
-async fn decide(api: &Api, client: Client, method: &Method, headers: &HeaderMap) -> Result<Actor, Problem> {
+async fn decide(api: &Api, client: Client, method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<Actor, Problem> {
     let allowed = &api.app.config.allowed_ips;
     if !allowed.is_empty() && !contains(allowed, client.address) {
         return Err(Problem::forbidden(format!("{} is not in ALLOWED_IPS", client.address)));
     }
     refuse_other_sites(client, headers)?;
     let actor = authenticate(api, client, headers).await?;
-    let is_read = method.is_safe();
-    if !is_read && actor.role < Role::Operate {
+    let is_safe = method.is_safe();
+    if !is_safe && actor.role < Role::Operate {
         let detail = format!("the key {:?} has the role read, and this needs the role operate", actor.name);
         return Err(Problem::forbidden(detail));
     }
+    let is_read = is_safe || only_looks(uri);
     let (limit, setting) =
         if is_read { (&api.limits.reads, "RATE_LIMIT_READ_MAX") } else { (&api.limits.writes, "RATE_LIMIT_MAX") };
     limit.check_all(api.app.fleet.as_ref(), setting, &actor.name, client.address).await.map_err(|limited| {
         Problem::too_many_requests(&format!("too many requests; {setting} is the limit"), limited)
     })?;
     Ok(actor)
+}
+
+/// Whether a request changes nothing though its method may: who corrects a file looks at it again and again.
+fn only_looks(uri: &Uri) -> bool {
+    let is_dry = || uri.query().is_some_and(|query| query.split('&').any(|part| part == "dryRun=true"));
+    uri.path() == tickets::PATH || (uri.path() == batches::PATH && is_dry())
 }
 
 /// Refuses what a web page of someone else could make a browser send.

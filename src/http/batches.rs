@@ -32,6 +32,8 @@ pub(super) use answer::{Batch, Settled};
 use answer::{BatchResult, Failed, result, retries, summarise};
 use request::{BatchMint, read};
 
+/// Where it is, for what counts as a read.
+pub(super) const PATH: &str = "/admin/batch-mint";
 /// How long a waiting request is held before it is answered with the batch's address instead.
 const MAX_WAIT: Duration = Duration::from_mins(15);
 

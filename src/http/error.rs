@@ -1,6 +1,6 @@
 //! Errors as `application/problem+json` (RFC 9457): the only place that knows status codes.
 
-use std::{any::Any, time::Duration};
+use std::{any::Any, fmt, time::Duration};
 
 use axum::{
     Json,
@@ -161,6 +161,10 @@ impl Problem {
     pub(super) fn body_too_large(most_bytes: usize, remedy: &str) -> Self {
         let detail = format!("the body is larger than {most_bytes} bytes; {remedy}");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail)
+    }
+
+    pub(super) fn file_too_long(fault: impl fmt::Display) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", fault.to_string())
     }
 
     pub(super) fn body_too_slow(patience: Duration) -> Self {

@@ -15,7 +15,7 @@ use axum::{
 };
 use futures_util::{Stream, stream};
 use tokio::{
-    sync::watch,
+    sync::{OwnedSemaphorePermit, watch},
     time::{Instant, timeout},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -24,6 +24,7 @@ use super::{
     Api,
     batches::{Batch, Settled, find},
     error::{Problem, ProblemBody},
+    status::stream_place,
 };
 use crate::{domain::access::Actor, store::StoreError};
 
@@ -91,6 +92,7 @@ pub(super) async fn follow(
     };
     // Books that were restored from a backup may know less than the client has heard.
     let heard = heard.min(batch.events);
+    let place = stream_place(&api)?;
     let follower = Follower {
         settlements: api.app.minter.settlements(),
         batch_id: batch.id,
@@ -102,6 +104,7 @@ pub(super) async fn follow(
         actor,
         admitted: Instant::now(),
         api,
+        _place: place,
     };
     if last.ends_with(FINISHED) && batch.open == 0 && follower.unheard(1).await?.is_empty() {
         return Ok(StatusCode::NO_CONTENT.into_response());
@@ -127,6 +130,7 @@ struct Follower {
     actor: Actor,
     /// When the actor was last found to be let in.
     admitted: Instant,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Follower {

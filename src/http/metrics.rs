@@ -111,7 +111,7 @@ impl Gauges {
                 self.lag.with_label_values(&name).set(gauge(lag));
             }
         }
-        let Some(KnownBalance { holdings, at_ms }) = app.balance.known() else { return };
+        let Some(KnownBalance { holdings, at_ms, .. }) = app.balance.known() else { return };
         let wallet = [app.authority.to_string()];
         self.balance.with_label_values(&wallet).set(gauge(holdings.wallet.0));
         let age_ms = app.clock.now_ms().saturating_sub(at_ms).max(0);

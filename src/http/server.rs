@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use super::{client_address::contains, limits::network_of};
 
 /// Connections at once. More wait in the system's queue, and cost nothing there.
-const MAX_CONNECTIONS: usize = 1_024;
+pub(super) const MAX_CONNECTIONS: usize = 1_024;
 /// How long a client may take to send the head of a request, and how long a connection may idle before the next one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a client may take nothing of its answer.

@@ -1,7 +1,7 @@
 //! `/status` for everyone, if the settings say so, and `/admin/status/events`: all that the status page shows at a glance, as
 //! it changes.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use axum::{
     Json,
@@ -12,9 +12,12 @@ use axum::{
     },
 };
 use bytes::Bytes;
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use serde::Serialize;
-use tokio::{sync::Mutex, time::Instant};
+use tokio::{
+    sync::{Mutex, OwnedSemaphorePermit},
+    time::Instant,
+};
 use utoipa::ToSchema;
 
 use super::{
@@ -24,6 +27,8 @@ use super::{
     dashboard::{self, Dashboard},
     error::{Problem, ProblemBody},
     health,
+    limits::Limited,
+    server::MAX_CONNECTIONS,
     system::{self, SystemStatus},
 };
 use crate::{
@@ -42,6 +47,11 @@ const PACE: Duration = Duration::from_millis(500);
 const AT_LEAST_EVERY: Duration = Duration::from_secs(5);
 /// How soon a client that lost its connection should come back.
 const RETRY: Duration = Duration::from_secs(2);
+
+/// Streams that are open at once: each takes a connection, and half of those stay free for what mints.
+pub(super) const MAX_STREAMS: usize = MAX_CONNECTIONS / 2;
+/// When a client that found no place should come back.
+const STREAM_PAUSE: Duration = Duration::from_secs(10);
 
 /// The last look, which all clients share: when, at which version of the books, and what was seen, as JSON.
 pub(super) type LastLook = Mutex<Option<(Instant, u64, Bytes)>>;
@@ -78,10 +88,24 @@ pub(super) struct StatusEvent {
 /// client's key is revoked.
 #[utoipa::path(get, path = "/status/events", operation_id = "followStatus", tag = "system",
     responses((status = 200, body = StatusEvent, content_type = "text/event-stream", description = "A stream of these.")))]
-pub(super) async fn follow(State(api): State<Api>, Extension(actor): Extension<Actor>) -> Response {
+pub(super) async fn follow(State(api): State<Api>, Extension(actor): Extension<Actor>) -> Result<Response, Problem> {
+    let place = stream_place(&api)?;
     // A proxy that collects the stream before it passes it on would make it useless.
     let unbuffered = [("x-accel-buffering", "no")];
-    (unbuffered, Sse::new(glances(api, actor)).keep_alive(KeepAlive::default())).into_response()
+    let glances = glances(api, actor).map(move |glance| {
+        // Held as long as the stream.
+        let _place = &place;
+        glance
+    });
+    Ok((unbuffered, Sse::new(glances).keep_alive(KeepAlive::default())).into_response())
+}
+
+/// A place among the streams that are open at once.
+pub(super) fn stream_place(api: &Api) -> Result<OwnedSemaphorePermit, Problem> {
+    Arc::clone(&api.streams).try_acquire_owned().map_err(|_full| {
+        let limited = Limited { retry_after: STREAM_PAUSE };
+        Problem::too_many_requests(&format!("{MAX_STREAMS} streams are open; close some status pages"), limited)
+    })
 }
 
 fn glances(api: Api, actor: Actor) -> impl Stream<Item = Result<Event, Infallible>> {

@@ -8,12 +8,12 @@ use axum::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::Semaphore;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Api,
     error::{Outcome, Problem, ProblemBody, text},
-    writes::IdempotencyHeader,
 };
 use crate::domain::{
     ids::{VenueId, check_id},
@@ -21,10 +21,14 @@ use crate::domain::{
     ticket_file::{self, FileFault, FileFormat, UnreadableFile},
 };
 
+/// Where it is, for what counts as a read.
+pub(super) const PATH: &str = "/admin/tickets/read";
 /// Media types of files that can be read.
 pub(super) const MEDIA_TYPES: &[&str] = &["text/csv", "application/json"];
-/// Faults that are told one by one: whoever chose the wrong file needs no million of them.
-const MOST_FAULTS: usize = 1_000;
+/// Rows that are looked at: ten full batches.
+const MOST_ROWS: usize = 100_000;
+/// Files that are looked through at once: a full one takes many times its own room.
+static READING: Semaphore = Semaphore::const_new(1);
 
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -47,6 +51,8 @@ pub(super) struct TicketFile {
     faults: Vec<FileFault>,
     /// All faults, those that are not listed too.
     fault_count: usize,
+    /// Rows that have faults.
+    faulty_rows: usize,
     /// What `row` counts: `line` of a CSV file or `entry` of a JSON list.
     row_name: &'static str,
 }
@@ -56,7 +62,7 @@ pub(super) struct TicketFile {
 /// Columns of a CSV file are `id`, `eventId`, `userId`, `eventName`, `eventDate`, `venue`, `tier`, `seatNumber`,
 /// `ownerAddress` and `image`, in any order and spelling (`Seat Number`); others are printed on the ticket under their own
 /// names. Cells are separated by commas, semicolons or tabs.
-#[utoipa::path(post, path = "/tickets/read", operation_id = "readTicketFile", tag = "minting", params(Parameters, IdempotencyHeader),
+#[utoipa::path(post, path = "/tickets/read", operation_id = "readTicketFile", tag = "minting", params(Parameters),
     request_body(content(
         (String = "text/csv", example = "id,eventId,eventName,seatNumber\n1001,gala,Winter Gala,A1\n"),
         (serde_json::Value = "application/json", example = json!([{ "id": "1001", "eventId": "gala",
@@ -78,13 +84,20 @@ pub(super) async fn read(
     let is_json = text(&headers, header::CONTENT_TYPE.as_str()).is_some_and(|kind| kind.contains("json"));
     let format = if is_json { FileFormat::Json } else { FileFormat::Csv };
     let rules = TicketRules { allow_off_curve_owners: api.app.config.allow_off_curve_owners };
+    let _place = READING.acquire().await.map_err(|_closed| super::error::internal())?;
     // A full file takes a second: others should not wait for it.
-    let read = move || (ticket_file::read(&body, format, venue.as_str(), event_id.as_deref(), rules), venue);
+    let read = move || (ticket_file::read(&body, format, venue.as_str(), event_id.as_deref(), rules, MOST_ROWS), venue);
     let (file, venue) = tokio::task::spawn_blocking(read).await.map_err(|_panicked| super::error::internal())?;
-    let unreadable = |fault: UnreadableFile| Problem::bad_request("malformed_json", fault.to_string());
-    let ticket_file::TicketFile { tickets, mut faults } = file.map_err(unreadable)?;
-    let fault_count = faults.len();
-    faults.truncate(MOST_FAULTS);
+    let unreadable = |fault| match fault {
+        UnreadableFile::TooLong { .. } => Problem::file_too_long(fault),
+        UnreadableFile::Json(_) | UnreadableFile::NoList | UnreadableFile::OtherVenue { .. } => {
+            Problem::bad_request("malformed_json", fault.to_string())
+        }
+    };
+    let ticket_file::TicketFile { tickets, faults, fault_count, faulty_rows } = file.map_err(unreadable)?;
     let outcome = Outcome(format!("file for {venue} looked through: {} tickets, {fault_count} faults", tickets.len()));
-    Ok((Extension(outcome), Json(TicketFile { tickets, faults, fault_count, row_name: format.row_name() })))
+    Ok((
+        Extension(outcome),
+        Json(TicketFile { tickets, faults, fault_count, faulty_rows, row_name: format.row_name() }),
+    ))
 }

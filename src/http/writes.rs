@@ -44,6 +44,8 @@ const BODY_TIMEOUT: Duration = Duration::from_mins(1);
 pub(super) const MAX_BODIES: usize = 16;
 /// Longest `Idempotency-Key`.
 const MAX_KEY_BYTES: usize = 255;
+/// The headers that hold one.
+const IDEMPOTENCY_HEADERS: [&str; 2] = ["idempotency-key", "x-idempotency-key"];
 /// Longest outcome in the audit trail.
 const MAX_OUTCOME_BYTES: usize = 1_000;
 
@@ -72,22 +74,25 @@ struct Bodies {
     kinds: &'static [&'static str],
     /// What to do about one that is too large.
     remedy: &'static str,
+    /// Whether answers are kept for an `Idempotency-Key`.
+    kept: bool,
 }
 
 /// Has a route's requests carried out as this module says.
 pub(super) fn write(api: &Api, route: Route) -> Route {
     let remedy = "send the tickets in several batches";
-    carried_out(api, Bodies { max_bytes: MAX_BODY_BYTES, kinds: &["application/json"], remedy }, route)
+    carried_out(api, Bodies { max_bytes: MAX_BODY_BYTES, kinds: &["application/json"], remedy, kept: true }, route)
 }
 
-/// The same for a route that takes a text file of certain media types, none of which a form can send.
+/// The same for a route that takes a text file of certain media types, none of which a form can send, and only looks at it:
+/// its answer is as large as the file, and not worth keeping.
 pub(super) fn file(api: &Api, kinds: &'static [&'static str], route: Route) -> Route {
-    carried_out(api, Bodies { max_bytes: MAX_BODY_BYTES, kinds, remedy: "split the file" }, route)
+    carried_out(api, Bodies { max_bytes: MAX_BODY_BYTES, kinds, remedy: "split the file", kept: false }, route)
 }
 
 /// The same for a route that takes a file of any type. It must not be a POST: those could be sent by a form of another site.
 pub(super) fn upload(api: &Api, max_bytes: usize, route: Route) -> Route {
-    carried_out(api, Bodies { max_bytes, kinds: &[], remedy: "make the file smaller" }, route)
+    carried_out(api, Bodies { max_bytes, kinds: &[], remedy: "make the file smaller", kept: true }, route)
 }
 
 fn carried_out(api: &Api, bodies: Bodies, (schemas, paths, handler): Route) -> Route {
@@ -97,11 +102,16 @@ fn carried_out(api: &Api, bodies: Bodies, (schemas, paths, handler): Route) -> R
 async fn carry_out(State((api, bodies)): State<(Api, Bodies)>, request: Request, next: Next) -> Response {
     // Bodies that are being read take memory; more of them wait their turn.
     let Ok(reading) = Arc::clone(&api.bodies).acquire_owned().await else { return internal().into_response() };
-    let (request, fingerprint) = match read_whole(request, bodies).await {
+    let (mut request, fingerprint) = match read_whole(request, bodies).await {
         Ok(whole) => whole,
         Err(problem) => return problem.into_response(),
     };
     drop(reading);
+    if !bodies.kept {
+        for name in IDEMPOTENCY_HEADERS {
+            request.headers_mut().remove(name);
+        }
+    }
     // A task of its own: a client that goes away does not cancel what it has begun.
     let tasks = api.app.tasks.clone();
     let span = tracing::Span::current();
@@ -133,7 +143,7 @@ pub(super) fn prefers_async(headers: &HeaderMap) -> bool {
 }
 
 async fn read_whole(request: Request, bodies: Bodies) -> Result<(Request, [u8; 32]), Problem> {
-    let Bodies { max_bytes, kinds, remedy } = bodies;
+    let Bodies { max_bytes, kinds, remedy, .. } = bodies;
     let (parts, body) = request.into_parts();
     let kind = text(&parts.headers, "content-type").and_then(|kind| kind.split(';').next()).unwrap_or_default().trim();
     let fits = kinds.is_empty() || kinds.iter().any(|known| known.eq_ignore_ascii_case(kind));
@@ -210,13 +220,13 @@ async fn audited(api: Api, request: Request, fingerprint: [u8; 32], next: Next) 
 }
 
 /// As it was sent: inside `/admin` the router has cut that off.
-fn uri_of(request: &Request) -> &Uri {
+pub(super) fn uri_of(request: &Request) -> &Uri {
     request.extensions().get::<OriginalUri>().map_or(request.uri(), |uri| &uri.0)
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut keys = Vec::new();
-    for name in ["idempotency-key", "x-idempotency-key"] {
+    for name in IDEMPOTENCY_HEADERS {
         keys.extend(headers.get_all(name));
     }
     let wrong = |detail: &str| Err(Problem::bad_request("invalid_idempotency_key", detail));

@@ -171,8 +171,8 @@ pub struct BatchFilter {
 const COLUMNS: &str = "id, public_id, venue_id, total, max(open, 0), max(succeeded, 0), max(failed, 0), estimated_lamports, spent_lamports,
      created_at, finished_at, events, reopened, not_before, max_lamports,
      CASE WHEN open = 0 OR total <= 25 THEN open
-          ELSE (SELECT count(*) FROM mints WHERE status <> 'minted' AND status IN ('pending', 'minting')
-                    AND mints.id <= (SELECT max(mint_id) FROM batch_entries WHERE batch_id = batches.id)) END,
+          ELSE min((SELECT sum(before.open) FROM batches before WHERE before.open > 0 AND before.id <= batches.id),
+                   (SELECT coalesce(sum(count), batches.open) FROM mint_counts WHERE status IN ('pending', 'minting'))) END,
      forecast";
 
 fn read_batch(row: &Row<'_>) -> rusqlite::Result<BatchRecord> {

@@ -149,3 +149,68 @@ async fn the_box_at_a_glance_follows_a_batch() {
     drop(stream);
     office.finish().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_only_looks_changes_nothing_and_may_look_often() {
+    let folder = tempfile::tempdir().unwrap();
+    let (wallet, _) = wallet(folder.path(), 100 * SOL);
+    let office = BoxOptions::new(folder.path(), &wallet).set("RATE_LIMIT_MAX", "1").start().await;
+    let body = json!({ "venueId": "v", "tickets": tickets("t", 2) });
+    for _ in 0..5 {
+        let (status, read) = send_file(&office, "venueId=v", "application/json", &body.to_string()).await;
+        assert_eq!((status, read["tickets"].as_array().unwrap().len()), (StatusCode::OK, 2), "{read}");
+        let (status, dry) = office.post("/admin/batch-mint?dryRun=true", &body).await;
+        assert_eq!((status, &dry["new"]), (StatusCode::OK, &json!(2)), "{dry}");
+    }
+    assert_eq!(office.post("/admin/batch-mint", &body).await.0, StatusCode::OK);
+    assert_eq!(office.post("/admin/batch-mint?dryRun=false", &body).await.0, StatusCode::TOO_MANY_REQUESTS);
+
+    // Files longer than ten full batches are for the command line.
+    let long = format!("id,eventName\n{}", "1\n".repeat(100_001));
+    let (status, problem) = send_file(&office, "venueId=v&eventId=e", "text/csv", &long).await;
+    assert_eq!((status, &problem["code"]), (StatusCode::PAYLOAD_TOO_LARGE, &json!("body_too_large")));
+    assert!(problem["detail"].as_str().unwrap().contains("more than 100000 rows; split it"), "{problem}");
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_leave_room_and_end_when_the_box_is_locked() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    let follow = async || office.request(Method::GET, "/admin/status/events").send().await.unwrap();
+    let mut streams = Vec::new();
+    for _ in 0..512 {
+        streams.push(follow().await);
+    }
+    assert!(streams.iter().all(|stream| stream.status() == StatusCode::OK));
+    let refused = follow().await;
+    assert_eq!(refused.status(), StatusCode::TOO_MANY_REQUESTS);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(office.get("/health/ready").await.0, StatusCode::OK, "others are served");
+    // A place that is given back is taken again.
+    streams.truncate(511);
+    until(async || follow().await.status() == StatusCode::OK).await;
+
+    // Who came without a key is shown nothing more once there is one.
+    let mut open = streams.swap_remove(0);
+    drop(streams);
+    create_key(&office, folder.path(), "first", "operate");
+    tokio::time::timeout(std::time::Duration::from_secs(20), async { while open.chunk().await.unwrap().is_some() {} })
+        .await
+        .expect("the stream ends");
+    office.finish().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_wallet_pays_for_does_not_grow_as_money_is_spent() {
+    let folder = tempfile::tempdir().unwrap();
+    let office = TestBox::new(folder.path()).await;
+    office.mint("v", &tickets("t", 1)).await;
+    office.app.balance.check().await.unwrap();
+    let before = office.app.balance.runway(0).unwrap();
+    office.mint("v", &tickets("u", 90)).await;
+    // Three in one transaction pay one fee: hardly more is left than if each had paid its own.
+    let after = office.app.balance.runway(0).unwrap();
+    assert!((before - 90..before - 88).contains(&after), "{before} then {after}");
+    office.finish().await;
+}

@@ -1,11 +1,7 @@
 //! A batch as it is sent, read by hand: one wrong ticket must not spoil the others, and every fault is told.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU64};
+use std::{collections::BTreeMap, num::NonZeroU64};
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{IgnoredAny, SeqAccess, Visitor},
-};
 use serde_json::value::RawValue;
 use utoipa::{
     PartialSchema, ToSchema,
@@ -19,6 +15,7 @@ use crate::{
     domain::{
         ids::VenueId,
         lamports::Lamports,
+        raw_list::RawList,
         ticket::{Fault, Ticket},
     },
     http::error::Problem,
@@ -75,7 +72,7 @@ impl ToSchema for SentTicket {
 
 /// Reads the body by hand: one wrong ticket must not spoil the others, and every fault is told.
 pub(super) fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
-    // Tickets stay text until each is looked into: as values, ten thousand of them would take many times the room.
+    // Tickets stay text until each is looked into.
     let whole: &RawValue = serde_json::from_slice(body)
         .map_err(|error| Problem::bad_request("malformed_json", format!("the body is not JSON: {error}")))?;
     let Ok(mut fields) = serde_json::from_str::<BTreeMap<String, &RawValue>>(whole.get()) else {
@@ -86,8 +83,8 @@ pub(super) fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
         Some(Err(_)) => Err("must be a string"),
         None => Err("is missing"),
     };
-    let tickets = match fields.remove("tickets").map(|list| serde_json::from_str::<Tickets>(list.get())) {
-        Some(Ok(Tickets { sent, .. })) if sent > MAX_BATCH_TICKETS => {
+    let tickets = match fields.remove("tickets").map(|list| RawList::read(list.get().as_bytes(), MAX_BATCH_TICKETS)) {
+        Some(Ok(RawList { sent, .. })) if sent > MAX_BATCH_TICKETS => {
             return Err(AcceptError::BatchSize { found: sent }.into());
         }
         Some(Ok(tickets)) => Ok(tickets.kept),
@@ -131,41 +128,6 @@ pub(super) fn read(body: &[u8]) -> Result<BatchRequest, Problem> {
             Ok(BatchRequest { venue_id, not_before, budget, tickets })
         }
         _ => Err(Problem::invalid(faults)),
-    }
-}
-
-/// The tickets of a request as texts, no more than a batch may have; those beyond are counted only.
-#[derive(Debug, Default)]
-struct Tickets {
-    kept: Vec<Box<RawValue>>,
-    sent: usize,
-}
-
-impl<'de> Deserialize<'de> for Tickets {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct List;
-        impl<'de> Visitor<'de> for List {
-            type Value = Tickets;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Tickets, A::Error> {
-                let mut tickets = Tickets::default();
-                while tickets.kept.len() < MAX_BATCH_TICKETS
-                    && let Some(text) = list.next_element()?
-                {
-                    tickets.kept.push(text);
-                }
-                tickets.sent = tickets.kept.len();
-                while list.next_element::<IgnoredAny>()?.is_some() {
-                    tickets.sent = tickets.sent.saturating_add(1);
-                }
-                Ok(tickets)
-            }
-        }
-        deserializer.deserialize_seq(List)
     }
 }
 

@@ -139,9 +139,9 @@ struct Authentic<R>(R);
 
 impl<R: Read> Read for Authentic<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer).map_err(|fault| match fault.kind() {
-            io::ErrorKind::UnexpectedEof => io::Error::new(io::ErrorKind::InvalidData, fault),
-            _ => fault,
+        self.0.read(buffer).map_err(|fault| {
+            let is_cut = fault.kind() == io::ErrorKind::UnexpectedEof;
+            if is_cut { io::Error::new(io::ErrorKind::InvalidData, fault) } else { fault }
         })
     }
 }

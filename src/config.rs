@@ -1,11 +1,13 @@
 //! Settings: the only reader of the environment and of configuration files.
 //!
-//! Defaults < `boxoffice.toml` < `.env` < environment < flags. Every fault is found and told at once, with the place it came
+//! Defaults < `boxoffice.toml` < `.env` < credentials < environment < flags. Every fault is found and told at once, with the place it came
 //! from. Secrets print as `[redacted]`.
 
 mod alerts;
 mod cache;
+mod credentials;
 mod parse;
+mod process;
 mod publishing;
 mod settings;
 mod sources;
@@ -30,6 +32,7 @@ use utoipa::ToSchema;
 
 pub use alerts::AlertSettings;
 pub use cache::{CacheSettings, RedisSettings};
+pub use process::Supervision;
 pub use settings::{SETTINGS, Setting};
 pub use sources::{Sources, describe};
 pub use wallet::WalletSettings;

@@ -20,6 +20,7 @@ fn sources(
         preferred: BTreeMap::new(),
         file: Some(folder.join("boxoffice.toml")),
         dot_env: Some(folder.join(".env")),
+        credentials: None,
         environment: map(environment),
         flags: map(flags),
     }

@@ -46,7 +46,7 @@ impl Supervisor {
 fn address(socket: &str) -> std::io::Result<SocketAddr> {
     #[cfg(target_os = "linux")]
     if let Some(name) = socket.strip_prefix('@') {
-        return std::os::linux::net::SocketAddrExt::from_abstract_name(name);
+        return <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name);
     }
     SocketAddr::from_pathname(socket)
 }

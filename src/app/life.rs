@@ -90,10 +90,11 @@ async fn status(app: &App) -> String {
 
 /// Whether the HTTP API says that it lives.
 async fn answers(listening: SocketAddr) -> io::Result<bool> {
-    let here = match listening.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
-        ip => ip,
+    let ip = listening.ip();
+    let here = match (ip.is_unspecified(), ip.is_ipv4()) {
+        (false, _) => ip,
+        (true, true) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        (true, false) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
     let probe = async {
         let stream = TcpStream::connect(SocketAddr::new(here, listening.port())).await?;

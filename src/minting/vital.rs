@@ -14,10 +14,10 @@ pub(super) struct Vital {
 
 impl Vital {
     /// The same task, whose end is noted, also that by a panic.
-    pub(super) fn watch(
+    pub(super) fn watch<T: Future<Output = ()> + Send + 'static>(
         &self,
-        task: impl Future<Output = ()> + Send + 'static,
-    ) -> impl Future<Output = ()> + Send + 'static {
+        task: T,
+    ) -> impl Future<Output = ()> + Send + 'static + use<T> {
         let end = End(self.clone());
         async move {
             let _end = end;

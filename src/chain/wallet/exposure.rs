@@ -74,6 +74,8 @@ mod tests {
             assert!(!names_only(&list(&[&systemd[..], &[other]].concat()), 998), "{other:?}");
         }
         assert!(!names_only(&[], 998) && !names_only(&[2, 0, 0, 0], 998));
-        assert!(!names_only(&list(&systemd)[..20], 998) && !names_only(&[&[3][..], &list(&systemd)[1..]].concat(), 998));
+        assert!(
+            !names_only(&list(&systemd)[..20], 998) && !names_only(&[&[3][..], &list(&systemd)[1..]].concat(), 998)
+        );
     }
 }

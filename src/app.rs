@@ -1,6 +1,8 @@
 //! The wiring: builds adapters and services once, serves them, and stops them in order.
 
-use std::{sync::Arc, time::Duration};
+mod life;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use prometheus::Registry;
 use solana_pubkey::Pubkey;
@@ -39,6 +41,7 @@ use crate::{
     reconcile::Reconciler,
     schedule::{self, Scheduler, Services},
     store::{self, Identity, Store, StoreError, backup::BackupError},
+    supervisor::Supervisor,
     trends::Trends,
     webhook::{Webhook, WebhookError},
 };
@@ -358,6 +361,12 @@ impl App {
         stop: CancellationToken,
     ) -> Result<(), prometheus::Error> {
         http::serve(Arc::clone(self), listener, stop).await
+    }
+
+    /// Tells the supervisor when the box is ready and that it lives, until `stop` is cancelled. `listening` is where it is
+    /// served.
+    pub async fn report(self: Arc<Self>, supervisor: Supervisor, listening: SocketAddr, stop: CancellationToken) {
+        life::run(self, supervisor, listening, stop).await;
     }
 
     /// Stops the engine: nothing new is begun, what is under way is settled or parked, and the books are closed.

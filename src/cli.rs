@@ -54,10 +54,11 @@ use crate::{
     app::StartError,
     backup::RestoreError,
     chain::{ChainError, wallet::WalletError},
-    config::{Config, ConfigErrors, Sources},
+    config::{Config, ConfigErrors, Sources, Supervision},
     metadata::export::ExportError,
     payers::transfer::TransferError,
     store::{StoreError, backup::BackupError},
+    supervisor::Supervisor,
     telemetry,
     webhook::WebhookError,
 };
@@ -148,6 +149,12 @@ fn name_and_value(text: &str) -> Result<(String, String), String> {
 impl SettingFlags {
     fn sources(&self) -> Sources {
         Sources::of_process(self.config.clone(), self.set.iter().cloned().collect::<BTreeMap<_, _>>())
+    }
+
+    /// Whoever started this process and wants to know how it is.
+    fn supervisor(&self) -> Supervisor {
+        let Supervision { socket, patience } = Supervision::read(&self.sources());
+        Supervisor::new(socket.as_deref(), patience)
     }
 
     /// Reads the settings for a command that speaks for itself: only warnings are logged, unless the settings say more.

@@ -1,12 +1,14 @@
 //! Settings: the only reader of the environment and of configuration files.
 //!
-//! Defaults < `boxoffice.toml` < `.env` < environment < flags. Every fault is found and told at once, with the place it came
+//! Defaults < `boxoffice.toml` < `.env` < credentials < environment < flags. Every fault is found and told at once, with the place it came
 //! from. Secrets print as `[redacted]`.
 
 mod alerts;
 mod backup;
 mod cache;
+mod credentials;
 mod parse;
+mod process;
 mod publishing;
 mod settings;
 mod sources;
@@ -32,6 +34,7 @@ use utoipa::ToSchema;
 pub use alerts::AlertSettings;
 pub use backup::BackupSettings;
 pub use cache::{CacheSettings, RedisSettings};
+pub use process::Supervision;
 pub use settings::{SETTINGS, Setting};
 pub use sources::{Sources, describe};
 pub use wallet::WalletSettings;

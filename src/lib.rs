@@ -10,7 +10,7 @@
 //!             alerts  backup  cache  images  publishing  forecast
 //!             trends  anomalies
 //! adapters    store  chain        one module, one outside thing; they know nothing of each other
-//!             metadata  fleet  webhook  folder  clock  telemetry
+//!             metadata  fleet  webhook  folder  clock  telemetry  supervisor
 //! below all   domain              pure and synchronous
 //!             simulation          what a simulated world stands in for; nothing in a production build
 //! ```
@@ -51,6 +51,7 @@ pub mod schedule;
 #[doc(hidden)]
 pub mod simulation;
 pub mod store;
+pub mod supervisor;
 pub mod telemetry;
 pub mod trends;
 pub mod webhook;

@@ -32,6 +32,7 @@ mod remember;
 mod send;
 mod sign;
 mod valve;
+mod vital;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -77,6 +78,7 @@ use pacing::Pacer;
 use packing::Packing;
 use remember::Remember;
 use valve::Valve;
+use vital::Vital;
 
 /// Transactions that may be under way at once: bounds memory, and what a status poll has to ask for.
 const MAX_IN_FLIGHT: usize = 1_024;
@@ -193,6 +195,8 @@ struct Shared {
     to_remember: mpsc::Sender<Remember>,
     /// How minting goes.
     forecaster: Forecaster,
+    /// Whether all of its tasks are there.
+    vital: Vital,
 }
 
 impl fmt::Debug for Minter {
@@ -247,6 +251,7 @@ impl Minter {
             rate,
             to_remember,
             forecaster,
+            vital: Vital::default(),
         };
         let remembering = Arc::new(Mutex::new(Some(remembering)));
         Ok(Self { shared: Arc::new(shared), remembering })
@@ -271,10 +276,22 @@ impl Minter {
             tasks.spawn(remember::run(shared.cache.clone(), waiting, shutdown.clone()));
         }
         tasks.spawn(packing::run(Arc::clone(shared), shutdown.clone()));
-        tasks.spawn(prepare::run(Arc::clone(shared), to_send, to_confirm.clone(), shutdown.clone()));
-        tasks.spawn(finality::run(Arc::clone(shared), to_confirm.clone(), to_resend.clone(), shutdown.clone()));
-        tasks.spawn(send::run(Arc::clone(shared), send_queue, resend_queue, valve, shutdown.clone()));
-        tasks.spawn(confirm::run(Arc::clone(shared), left_open, confirm_queue, to_resend, shutdown.clone()));
+        let vital = &shared.vital;
+        tasks.spawn(vital.watch(prepare::run(Arc::clone(shared), to_send, to_confirm.clone(), shutdown.clone())));
+        tasks.spawn(vital.watch(finality::run(
+            Arc::clone(shared),
+            to_confirm.clone(),
+            to_resend.clone(),
+            shutdown.clone(),
+        )));
+        tasks.spawn(vital.watch(send::run(Arc::clone(shared), send_queue, resend_queue, valve, shutdown.clone())));
+        tasks.spawn(vital.watch(confirm::run(
+            Arc::clone(shared),
+            left_open,
+            confirm_queue,
+            to_resend,
+            shutdown.clone(),
+        )));
         Ok(())
     }
 
@@ -383,6 +400,12 @@ impl Minter {
     /// Has the engine look for tickets that became pending by another hand.
     pub fn wake(&self) {
         self.shared.work.notify_one();
+    }
+
+    /// Whether one of the engine's tasks has ended although nobody stopped it: only a new start helps.
+    #[must_use]
+    pub fn has_broken_down(&self) -> bool {
+        self.shared.vital.has_ended()
     }
 
     /// What is published for a ticket: its metadata, and the picture of tickets that have none. `image` is the picture that it

@@ -1,5 +1,7 @@
 //! The hot wallet: the key that signs and pays, or signs and has fee payers of its own pay.
 
+#[cfg(unix)]
+mod exposure;
 mod fault;
 mod key_file;
 mod place;

@@ -20,12 +20,15 @@ pub(super) struct CheckConfigArgs {
     /// Also starts and stops the box, without its HTTP API: chain, wallet and books must belong together
     #[arg(long)]
     online: bool,
+    /// Says nothing of the settings one by one
+    #[arg(long)]
+    quiet: bool,
 }
 
 pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
     let config = settings.load_quietly()?;
     let described = describe(&settings.sources());
-    for (setting, value, source) in &described {
+    for (setting, value, source) in described.iter().filter(|_| !args.quiet) {
         say!("{:<24} {:<32} {source}", setting.name, if value.is_empty() { "-" } else { value });
     }
     if let Some(name) = config.opened_by().filter(|_| config.admin_api_key.is_none())

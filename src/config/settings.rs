@@ -91,8 +91,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("backup", "BACKUP_SCHEDULE", ""),
     setting("backup", "BACKUP_DIR", ""),
     setting("backup", "BACKUP_KEEP", "7"),
-    // Public keys; but who mistakes one for the other must not find the secret one in a log.
-    Setting { secret: true, ..setting("backup", "BACKUP_RECIPIENTS", "") },
+    setting("backup", "BACKUP_RECIPIENTS", ""),
     setting("log", "LOG_LEVEL", "info"),
     setting("log", "LOG_FORMAT", ""),
 ];

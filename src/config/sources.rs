@@ -26,6 +26,8 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// The `.env` file, read if it exists.
     pub dot_env: Option<PathBuf>,
+    /// A folder of files that a supervisor hands over (`CREDENTIALS_DIRECTORY`), each called as a setting is.
+    pub credentials: Option<PathBuf>,
     /// The environment.
     pub environment: BTreeMap<String, String>,
     /// Flags of the command line.
@@ -36,10 +38,12 @@ impl Sources {
     /// The sources of a process: `boxoffice.toml` and `.env` in the working folder, and the environment.
     #[must_use]
     pub fn of_process(file: Option<PathBuf>, flags: BTreeMap<String, String>) -> Self {
-        let environment = std::env::vars_os()
+        let environment: BTreeMap<String, String> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Self { preferred: BTreeMap::new(), file, dot_env: Some(PathBuf::from(".env")), environment, flags }
+        let credentials = environment.get("CREDENTIALS_DIRECTORY").filter(|path| !path.is_empty()).map(PathBuf::from);
+        let dot_env = Some(PathBuf::from(".env"));
+        Self { preferred: BTreeMap::new(), file, dot_env, credentials, environment, flags }
     }
 }
 
@@ -76,19 +80,17 @@ impl Values {
         if let Some(path) = &sources.dot_env {
             values.merge_dot_env(path);
         }
+        if let Some(folder) = &sources.credentials {
+            values.merge_credentials(folder, SETTINGS);
+        }
         let known = |(name, _): &(&str, &str)| is_known(name) || WITHOUT_EFFECT.contains(name);
         let pairs = |map: &BTreeMap<String, String>| map.clone().into_iter().collect::<Vec<_>>();
         let environment = pairs(&sources.environment);
         let environment = environment.iter().map(|(name, value)| (name.as_str(), value.as_str())).filter(known);
         values.merge("environment", environment);
         // Other programs' variables are none of our business, but a spending limit must not be lost to a typing mistake.
-        for name in sources.environment.keys().filter(|name| name.contains('_') && !is_known(name)) {
-            let is_close = |setting: &Setting| {
-                strsim::jaro_winkler(setting.name, name) > 0.96 || is_short_form(name, setting.name)
-            };
-            if SETTINGS.iter().any(is_close) && !WITHOUT_EFFECT.contains(&name.as_str()) {
-                values.unknown(name, "environment");
-            }
+        for name in sources.environment.keys() {
+            values.refuse_lookalike(name, "environment");
         }
         for name in sources.flags.keys().filter(|name| !is_known(name)) {
             values.unknown(name, "command line");
@@ -97,7 +99,17 @@ impl Values {
         values
     }
 
-    fn merge<'a>(&mut self, source: &str, values: impl Iterator<Item = (&'a str, &'a str)>) {
+    /// Tells of a name that is no setting's, but almost.
+    pub(super) fn refuse_lookalike(&mut self, name: &str, source: &str) {
+        let is_close =
+            |setting: &Setting| strsim::jaro_winkler(setting.name, name) > 0.96 || is_short_form(name, setting.name);
+        let is_other = !name.contains('_') || is_known(name) || WITHOUT_EFFECT.contains(&name);
+        if !is_other && SETTINGS.iter().any(is_close) {
+            self.unknown(name, source);
+        }
+    }
+
+    pub(super) fn merge<'a>(&mut self, source: &str, values: impl Iterator<Item = (&'a str, &'a str)>) {
         let mut dict = Dict::new();
         for (name, value) in values {
             if WITHOUT_EFFECT.contains(&name) {
@@ -222,7 +234,9 @@ impl Values {
     }
 
     fn shown(name: &str, text: &str, detail: String) -> String {
-        let secret = SETTINGS.iter().any(|setting| setting.name == name && setting.secret);
+        // Wherever it was put: a secret key may stand in the place of a public one.
+        let is_secret_key = || text.to_ascii_uppercase().contains("SECRET-KEY");
+        let secret = SETTINGS.iter().any(|setting| setting.name == name && setting.secret) || is_secret_key();
         if secret { detail } else { format!("{detail}, not {text:?}") }
     }
 

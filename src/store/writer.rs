@@ -37,6 +37,8 @@ pub(super) struct Writer {
 
 enum Message {
     Write(Job),
+    /// Answered as soon as it is come to: whoever asks wants to know that the writer works.
+    Pulse(oneshot::Sender<()>),
     /// The last message: answered when the file is closed.
     Close(oneshot::Sender<()>),
 }
@@ -72,6 +74,12 @@ impl Writer {
         }
     }
 
+    async fn pulse(&self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.messages.send(Message::Pulse(reply)).await.map_err(|_closed| StoreError::Closed)?;
+        answer.await.map_err(|_closed| StoreError::Closed)
+    }
+
     async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
@@ -96,6 +104,14 @@ impl Store {
         work: impl FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         self.writer.write(work).await
+    }
+
+    /// Waits until all that is to be written before it is written, and writes nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Closed`] when nothing will be written any more.
+    pub async fn pulse(&self) -> Result<(), StoreError> {
+        self.writer.pulse().await
     }
 }
 
@@ -126,6 +142,10 @@ fn run(
                 timer.observe_duration();
                 closing
             }
+            Message::Pulse(reply) => {
+                reply.send(()).unwrap_or(());
+                None
+            }
             Message::Close(reply) => Some(reply),
         };
         if closing.is_some() {
@@ -142,6 +162,10 @@ async fn run_simulated(connection: Connection, mut queue: mpsc::Receiver<Message
             Message::Write(first) => {
                 simulation::wait_for_disk().await;
                 commit_group(&connection, first, &mut queue, &version)
+            }
+            Message::Pulse(reply) => {
+                reply.send(()).unwrap_or(());
+                None
             }
             Message::Close(reply) => Some(reply),
         };
@@ -167,6 +191,8 @@ fn commit_group(
         if answers.len() < MAX_GROUP {
             match queue.try_recv() {
                 Ok(Message::Write(job)) => next = Some(job),
+                // What came before it is committed in a moment, and if that fails its writers are told.
+                Ok(Message::Pulse(reply)) => drop(reply.send(())),
                 Ok(Message::Close(reply)) => closing = Some(reply),
                 Err(_) => {}
             }

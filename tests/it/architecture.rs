@@ -23,7 +23,8 @@ const SERVICES: [&str; 14] = [
     "trends",
     "anomalies",
 ];
-const ADAPTERS: [&str; 8] = ["store", "chain", "metadata", "fleet", "webhook", "folder", "clock", "telemetry"];
+const ADAPTERS: [&str; 9] =
+    ["store", "chain", "metadata", "fleet", "webhook", "folder", "clock", "telemetry", "supervisor"];
 
 /// The files of a module, those of its submodules too.
 fn files_of(source: &Path, module: &str) -> Vec<PathBuf> {

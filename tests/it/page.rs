@@ -54,7 +54,7 @@ async fn a_file_is_looked_through_and_what_is_good_in_it_can_be_minted() {
     let (status, file) = send_file(&office, "venueId=v&eventId=gala", "text/csv; charset=utf-8", csv).await;
     assert_eq!((status, &file["rowName"], &file["faultCount"]), (StatusCode::OK, &json!("line"), &json!(2)), "{file}");
     assert_eq!((&file["faults"][0]["row"], &file["faults"][0]["column"]), (&json!(3), &json!("eventName")));
-    assert!(file["faults"][1]["detail"].as_str().unwrap().contains("row 2 already"), "{file}");
+    assert!(file["faults"][1]["detail"].as_str().unwrap().contains("line 2 already"), "{file}");
     let body = json!({ "venueId": "v", "tickets": file["tickets"] });
     let (_, dry_run) = office.post("/admin/batch-mint?dryRun=true", &body).await;
     assert_eq!((&dry_run["new"], &dry_run["failed"]), (&json!(2), &json!([])), "{dry_run}");

@@ -20,6 +20,7 @@ fn sources(
         preferred: BTreeMap::new(),
         file: Some(folder.join("boxoffice.toml")),
         dot_env: Some(folder.join(".env")),
+        credentials: None,
         environment: map(environment),
         flags: map(flags),
     }
@@ -38,6 +39,55 @@ fn later_sources_win() {
     assert_eq!(config.network, Network::Embedded);
     let without_flags = Config::load(&Sources { flags: BTreeMap::new(), ..all }).unwrap();
     assert_eq!(without_flags.listen.port(), 3);
+}
+
+#[test]
+fn files_of_a_supervisor_win_over_the_file_and_lose_to_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let handed = folder.path().join("handed");
+    fs::create_dir(&handed).unwrap();
+    let file = "[server]\nadmin_api_key = \"of the file\"\n[solana]\nwallet_path = \"of-the-file.json\"\n";
+    let write = |name: &str, text: &str| fs::write(handed.join(name), text).unwrap();
+    let load = |environment: &[(&str, &str)]| {
+        let all = Sources { credentials: Some(handed.clone()), ..sources(folder.path(), file, "", environment, &[]) };
+        (Config::load(&all), all)
+    };
+    let key = |config: Config| config.admin_api_key.unwrap().expose().to_owned();
+
+    // What is optional is empty there, and counts as not set.
+    write("ADMIN_API_KEY", "\n");
+    write("wallet.json", "\n");
+    let config = load(&[]).0.unwrap();
+    assert_eq!(config.wallet.key_file.as_deref(), Some(std::path::Path::new("of-the-file.json")));
+    assert_eq!(key(config), "of the file");
+
+    write("ADMIN_API_KEY", "of a credential\r\n");
+    write("wallet.json", "[1,2]");
+    write("somebody-else", "ignored");
+    let (config, all) = load(&[]);
+    let config = config.unwrap();
+    assert_eq!(config.wallet.key_file, Some(handed.join("wallet.json")));
+    assert_eq!(key(config), "of a credential");
+    let described = describe(&all);
+    let told = described.iter().find(|(setting, ..)| setting.name == "ADMIN_API_KEY").unwrap();
+    assert_eq!((told.1.as_str(), told.2.as_str()), ("[redacted]", handed.join("ADMIN_API_KEY").to_str().unwrap()));
+    assert_eq!(key(load(&[("ADMIN_API_KEY", "of the environment")]).0.unwrap()), "of the environment");
+
+    write("ADMIN_API_KEY", "hunter2\nhunter2");
+    write("PINATA_JTW", "hunter2");
+    fs::create_dir(handed.join("REDIS_PASSWORD")).unwrap();
+    let told = load(&[]).0.unwrap_err().to_string();
+    for wanted in [
+        &*format!(
+            "ADMIN_API_KEY has more than one line; the file must hold the value and nothing else ({}",
+            handed.display()
+        ),
+        "PINATA_JTW is not a setting; did you mean PINATA_JWT?",
+        "REDIS_PASSWORD cannot be read: ",
+    ] {
+        assert!(told.contains(wanted), "{wanted:?} is not in:\n{told}");
+    }
+    assert!(!told.contains("hunter2"), "{told}");
 }
 
 #[test]

@@ -1,13 +1,16 @@
 //! Key files as the Solana CLI has them, which only their owner may read.
 
 use std::{
-    io::{self, Write as _},
+    fs::{File, Metadata},
+    io::{self, Read as _, Write as _},
     path::Path,
 };
 
 use solana_keypair::Keypair;
 
 use super::WalletError;
+#[cfg(unix)]
+use super::exposure::exposure;
 
 /// Reads one.
 pub(super) fn read_key(path: &Path) -> Result<Keypair, WalletError> {
@@ -19,12 +22,14 @@ pub(super) fn read_key(path: &Path) -> Result<Keypair, WalletError> {
             WalletError::Io { path, source }
         }
     };
-    let metadata = std::fs::metadata(path).map_err(fault)?;
-    if !metadata.is_file() {
+    // Looked at before it is opened: opening a pipe would wait for somebody to write into it.
+    if !std::fs::metadata(path).map_err(fault)?.is_file() {
         return Err(WalletError::NotAKey { path: path.to_owned() });
     }
-    refuse_exposed(path, &metadata)?;
-    let text = std::fs::read_to_string(path).map_err(fault)?;
+    let mut file = File::open(path).map_err(fault)?;
+    refuse_exposed(path, &file, &file.metadata().map_err(fault)?)?;
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(fault)?;
     let bytes: Option<Vec<u8>> = serde_json::from_str(&text).ok();
     // Also checks that the public half belongs to the private one.
     let keypair = bytes.and_then(|bytes| Keypair::try_from(bytes.as_slice()).ok());
@@ -53,15 +58,13 @@ pub(super) fn write_key(path: &Path, keypair: &Keypair) -> Result<(), WalletErro
 }
 
 #[cfg(unix)]
-fn refuse_exposed(path: &Path, metadata: &std::fs::Metadata) -> Result<(), WalletError> {
-    /// Permission bits, and those of group and others among them.
-    const PERMISSIONS: u32 = 0o777;
-    const OTHERS: u32 = 0o077;
-    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions()) & PERMISSIONS;
-    if mode & OTHERS == 0 { Ok(()) } else { Err(WalletError::Exposed { path: path.to_owned(), mode }) }
+fn refuse_exposed(path: &Path, file: &File, metadata: &Metadata) -> Result<(), WalletError> {
+    let mode = std::os::unix::fs::PermissionsExt::mode(&metadata.permissions());
+    let exposed = exposure(file, mode);
+    exposed.map_or(Ok(()), |mode| Err(WalletError::Exposed { path: path.to_owned(), mode }))
 }
 
 #[cfg(not(unix))]
-fn refuse_exposed(_path: &Path, _metadata: &std::fs::Metadata) -> Result<(), WalletError> {
+fn refuse_exposed(_path: &Path, _file: &File, _metadata: &Metadata) -> Result<(), WalletError> {
     Ok(())
 }

@@ -1,10 +1,13 @@
 // One batch: its progress as it happens, and what became of each ticket.
-import { follow, get, segment } from "../api.js";
+import { ReadOnlyHint } from "../actions.js";
+import { get, segment } from "../api.js";
 import { csv, download } from "../csv.js";
 import { about, count, counted, duration, percent } from "../format.js";
 import { html, useEffect, useRef, useState } from "../html.js";
-import { BatchStatus, Card, Copy, Crumbs, Empty, Explorer, Fact, Facts, Lamports, Note, Page, Progress, ProblemNote, ReadOnlyHint, Skeleton, Status, Table, Time, Words } from "../parts.js";
+import { lend } from "../live.js";
+import { BatchStatus, Card, Copy, Crumbs, Empty, Explorer, Fact, Facts, Lamports, Note, Page, Progress, ProblemNote, Skeleton, Status, Table, Time, Words } from "../parts.js";
 import { ticketLink, venueLink } from "../router.js";
+import { follow } from "../stream.js";
 import { Retry } from "./retry.js";
 
 const SHOWN_AT_ONCE = 100;
@@ -39,6 +42,7 @@ function useBatch(id) {
         draw();
         if (batch.state === "finished") return await readAll();
         let finished = false;
+        const giveBack = lend();
         await follow(`admin/batches/${segment(id)}/events`, {
           signal,
           onState: (kind, problem, nextAt) => {
@@ -54,7 +58,7 @@ function useBatch(id) {
             soon();
             return !finished;
           },
-        });
+        }).finally(giveBack);
         if (!signal.aborted) await readAll();
       } catch (problem) {
         if (signal.aborted) return;

@@ -50,6 +50,9 @@ export function Lamports({ value }) {
   return value === null || value === undefined ? html`<span class="none">${NONE}</span>` : html`<span class="num">${sol(value)}</span>`;
 }
 
+/** Why a ticket failed. The box speaks of a field of its API where the page speaks of what was agreed to. */
+export const failureWords = ({ code, error }) => (code === "budget_used_up" ? "It would have cost more than was agreed to, so it was not minted. It can be sent again at today’s price." : error);
+
 /** Text of others: its direction is its own, and must not turn the page's. */
 export function Words({ children }) {
   return html`<bdi>${children}</bdi>`;

@@ -5,7 +5,7 @@ import { csv, download } from "../csv.js";
 import { about, count, counted, duration, percent } from "../format.js";
 import { html, useEffect, useRef, useState } from "../html.js";
 import { lend } from "../live.js";
-import { BatchStatus, Card, Copy, Crumbs, Empty, Explorer, Fact, Facts, Lamports, Note, Page, Progress, ProblemNote, Skeleton, Status, Table, Time, Words } from "../parts.js";
+import { BatchStatus, Card, Copy, Crumbs, Empty, Explorer, Fact, Facts, failureWords, Lamports, Note, Page, ProblemNote, Progress, Skeleton, Status, Table, Time, Words } from "../parts.js";
 import { ticketLink, venueLink } from "../router.js";
 import { follow } from "../stream.js";
 import { Retry } from "./retry.js";
@@ -141,7 +141,7 @@ function Results({ state, batch }) {
     ${coming || (!listed && batch.state === "finished") ? html`<${Skeleton} rows=${5} />` : html`<${Table} label="What became of each ticket" rows=${rows.slice(0, shown)} rowKey=${(row) => `${row.index ?? ""}/${row.ticketId}`}
       empty=${html`<${Empty} title=${filter === "failed" ? "None failed" : "None is settled yet"} />`} columns=${[
         { name: "Ticket", className: "main", cell: (row) => html`<a href=${ticketLink(batch.venueId, row.ticketId)}><${Words}>${row.ticketId}<//></a>` },
-        { name: "State", cell: (row) => (row.code ? html`<${Status} kind="bad">Failed<//><small><${Words}>${row.error}<//> <span class="nowrap">(${row.code}${row.retryable ? ", can be sent again" : ""})</span></small>` : html`<${Status} kind="ok">${row.replayed ? "Known already" : row.adopted ? "Found on the chain" : "Minted"}<//>`) },
+        { name: "State", cell: (row) => (row.code ? html`<${Status} kind="bad">Failed<//><small><${Words}>${failureWords(row)}<//> <span class="nowrap">(${row.code}${row.retryable ? ", can be sent again" : ""})</span></small>` : html`<${Status} kind="ok">${row.replayed ? "Known already" : row.adopted ? "Found on the chain" : "Minted"}<//>`) },
         { name: "Address", cell: (row) => html`<${Copy} text=${row.mintAddress} label="the address of the NFT" /> <${Explorer} kind="address" value=${row.mintAddress} />` },
         { name: "Signature", cell: (row) => html`<${Copy} text=${row.signature} label="the signature" />` },
         { name: "Cost", className: "right", cell: (row) => html`<${Lamports} value=${row.costLamports} />` },

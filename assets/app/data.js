@@ -67,7 +67,7 @@ export function usePages(path, query, { list, cursor = "nextCursor", parameter =
   const [held, setHeld] = useState(null);
   const still = held?.wanted === wanted ? held : null;
   // The longer the list, the seldomer.
-  const first = useData(path, { ...query, limit }, { every: every && every * Math.ceil(limit / 100), list: wanted });
+  const first = useData(path, { ...query, limit }, { every: every && every * Math.ceil(limit / 250), list: wanted });
   const next = still ? still.next : (first.data?.[cursor] ?? null);
   const more = async () => {
     if (limit < MOST_ROWS) return setShown({ wanted, rows: Math.min(limit + query.limit, MOST_ROWS) });

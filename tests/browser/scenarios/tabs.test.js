@@ -45,15 +45,20 @@ test("eight tabs: the last one loads, and the first one still works", async (con
 });
 
 test("a batch that is followed holds one connection, and misses nothing while it is not looked at", async (context) => {
-  const page = await open(context);
-  await page.waitForSelector("main .numbers");
+  const page = await open(context, { expected: ["ERR_ABORTED"] });
   const streams = new Set();
   page.on("request", (request) => request.url().endsWith("/events") && streams.add(request));
   for (const over of ["requestfinished", "requestfailed"]) page.on(over, (request) => streams.delete(request));
+  await page.reload({ waitUntil: "load" });
+  await says(page, ".connection", "Live");
+  assert.equal(streams.size, 1, "the stream of the whole page");
   const { batchId } = await mint(fresh("arena"), tickets(300));
   await visit(page, `#/batches/${batchId}`);
   await page.waitForFunction(() => Number(document.querySelector("main .batch-sums [role=progressbar]").ariaValueNow) > 0);
-  await until("only the batch’s stream is held", () => [...streams].map((one) => one.url()).join() === [...streams].map((one) => one.url()).find((url) => url.includes(batchId)));
+  await until("only the batch’s stream is held", () => {
+    const urls = [...streams].map((one) => one.url());
+    return urls.length === 1 && urls[0].includes(batchId);
+  });
   await says(page, ".connection", "Live");
   await seen(page, false);
   await until("no stream is held", () => streams.size === 0);

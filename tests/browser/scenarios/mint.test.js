@@ -1,5 +1,6 @@
 // A file of tickets, from preview to minted, with its progress as it happens.
 import test from "node:test";
+import { writeFile } from "node:fs/promises";
 import { ask, assert, file, fill, fresh, mint, named, open, press, says, settled, tickets, until, visit } from "../support.js";
 
 const GOOD = 240;
@@ -77,6 +78,18 @@ test("a file without a single good row says so, and cannot be minted", async (co
   await press(page, "Check the file");
   await says(page, "main .note", "There is nothing to mint");
   assert.equal(await page.$eval("main .card:last-child button.primary, [role=status] button.primary", (button) => button.disabled), true);
+});
+
+test("a file that was changed after it was chosen is asked for again", async (context) => {
+  const page = await open(context);
+  await visit(page, "#/mint");
+  const path = await file(context, "moving.csv", "id,eventName\nA-1,Gala\n");
+  await (await page.$("input[type=file]")).uploadFile(path);
+  await fill(page, "Venue", fresh("hall"));
+  await writeFile(path, "id,eventName\nA-1,Gala\nA-2,Gala\nA-3,Gala\n");
+  await press(page, "Check the file");
+  await says(page, "main [role=alert]", "Choose it again");
+  assert.doesNotMatch(await page.$eval("main", (main) => main.textContent), /NaN/);
 });
 
 /** Chooses a file of so many tickets for a venue, and has it checked. */

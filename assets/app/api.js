@@ -1,5 +1,6 @@
-// Talks to the box: JSON requests, errors as the box words them, event streams, and the key. The key is kept for the browser
-// session only and travels in a header, so that no other site can make use of it.
+// Talks to the box: JSON requests, errors as the box words them, and the key. The key is kept for the browser session only and travels
+// in a header, so that no other site can make use of it.
+import { either } from "./signals.js";
 import { store } from "./store.js";
 
 const KEY_NAME = "boxoffice.key";
@@ -17,6 +18,13 @@ export class Problem extends Error {
     this.requestId = more.requestId ?? null;
     this.body = more.body ?? {};
   }
+}
+
+/** What went wrong here and not at the box, as a problem with words. */
+export function asProblem(error) {
+  if (error instanceof Problem) return error;
+  const gone = error?.name === "NotReadableError" || error?.name === "NotFoundError";
+  return new Problem(400, gone ? "The file cannot be read any more: it was changed, moved or deleted. Choose it again." : `The page failed: ${error?.message ?? error}`);
 }
 
 /**
@@ -56,28 +64,29 @@ export function address(path, query = {}) {
 /** A path segment. */
 export const segment = encodeURIComponent;
 
-/** An idempotency key. randomUUID is missing on plain http. */
-export function newActionKey() {
-  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-async function send(method, url, { key, body, headers = {}, signal, timeoutMs }) {
+/** Asks, and reads the answer within the same time: a body that stalls is no answer either. `read` may take the answer as it comes. */
+async function send(method, url, { key, body, headers = {}, signal, timeoutMs = READ_TIMEOUT_MS, read = whole }) {
   const timer = new AbortController();
-  const stop = () => timer.abort(signal?.reason);
-  if (signal?.aborted) stop();
-  signal?.addEventListener("abort", stop, { once: true });
-  const timeout = timeoutMs && setTimeout(() => timer.abort(), timeoutMs);
+  const timeout = setTimeout(() => timer.abort(), timeoutMs);
   const sent = { ...headers };
   if (key) sent["x-admin-api-key"] = key;
+  let begun = false;
   try {
-    return await fetch(url, { method, headers: sent, body, signal: timer.signal, cache: "no-store", credentials: "omit", redirect: "error" });
+    const response = await fetch(url, { method, headers: sent, body, signal: either(signal, timer.signal), cache: "no-store", credentials: "omit", redirect: "error" });
+    begun = true;
+    return await read(response);
   } catch (error) {
-    if (signal?.aborted) throw error;
-    const detail = timer.signal.aborted ? "The box has not answered in time." : "The box cannot be reached.";
+    if (signal?.aborted || error instanceof Problem) throw error;
+    const detail = timer.signal.aborted ? "The box has not answered in time." : begun ? "The answer broke off." : "The box cannot be reached.";
     throw new Problem(0, detail, { retryable: true, code: "unreachable" });
   } finally {
     clearTimeout(timeout);
   }
+}
+
+async function whole(response) {
+  const { status, statusText, ok, headers } = response;
+  return { status, statusText, ok, headers, text: await response.text() };
 }
 
 function retryAfterMs(response) {
@@ -87,27 +96,24 @@ function retryAfterMs(response) {
   return Number.isFinite(ms) ? Math.max(ms, 0) : null;
 }
 
-async function problemOf(response) {
+function problemOf(answer) {
   let body = {};
   try {
-    body = JSON.parse(await response.text());
+    body = JSON.parse(answer.text);
   } catch {
     // What stands between us and the box, such as a proxy, answers what it likes.
   }
-  const detail = body?.detail ?? body?.error ?? `The answer was ${response.status} ${response.statusText}`.trim();
-  return new Problem(response.status, detail, {
+  const detail = body?.detail ?? body?.error ?? `The answer was ${answer.status} ${answer.statusText}`.trim();
+  return new Problem(answer.status, detail, {
     code: body?.code,
-    retryable: body?.retryable ?? response.status >= 500,
-    retryAfterMs: retryAfterMs(response),
-    requestId: body?.requestId ?? response.headers.get("x-request-id"),
+    retryable: body?.retryable ?? answer.status >= 500,
+    retryAfterMs: retryAfterMs(answer),
+    requestId: body?.requestId ?? answer.headers.get("x-request-id"),
     body: body ?? {},
   });
 }
 
-async function jsonOf(response) {
-  const text = await response.text().catch(() => {
-    throw new Problem(0, "The answer broke off.", { retryable: true, code: "unreachable" });
-  });
+function jsonOf({ text }) {
   if (!text) return null;
   try {
     return JSON.parse(text);
@@ -120,12 +126,12 @@ async function jsonOf(response) {
 export async function get(path, query, { signal } = {}) {
   for (;;) {
     const key = readKey();
-    const response = await send("GET", address(path, query), { key, signal, timeoutMs: READ_TIMEOUT_MS });
+    const response = await send("GET", address(path, query), { key, signal });
     if (response.status === 401) {
       await unlocked(key, signal);
       continue;
     }
-    if (!response.ok) throw await problemOf(response);
+    if (!response.ok) throw problemOf(response);
     return jsonOf(response);
   }
 }
@@ -148,8 +154,8 @@ export async function act(method, path, { query, body, type = "application/json"
     unlocked(key);
     throw new Problem(401, "The key was asked for again, and nothing was done. Once it is entered, try again.", { code: "unauthorized" });
   }
-  if (!response.ok) throw await problemOf(response);
-  return { status: response.status, location: response.headers.get("location"), body: await jsonOf(response) };
+  if (!response.ok) throw problemOf(response);
+  return { status: response.status, location: response.headers.get("location"), replayed: response.headers.get("idempotent-replayed") === "true", body: jsonOf(response) };
 }
 
 // ---- the key
@@ -160,9 +166,19 @@ let waiting = [];
 function unlocked(used, signal) {
   if (readKey() !== used && access.get().state === "open") return Promise.resolve();
   return new Promise((resolve, reject) => {
-    waiting.push(resolve);
-    signal?.addEventListener("abort", () => reject(signal.reason), { once: true });
+    if (signal?.aborted) return reject(signal.reason);
+    const gone = () => {
+      waiting = waiting.filter((one) => one !== go);
+      reject(signal.reason);
+    };
+    const go = () => {
+      signal?.removeEventListener("abort", gone);
+      resolve();
+    };
+    waiting.push(go);
+    signal?.addEventListener("abort", gone, { once: true });
     if (!access.get().asking) access.set({ asking: used ? "revoked" : "first" });
+    return undefined;
   });
 }
 
@@ -175,15 +191,15 @@ function letIn(session) {
 
 /** Asks the box who we are; at the start, and with each key that is entered. */
 export async function enter(key = readKey()) {
-  const response = await send("GET", address("admin/session"), { key, timeoutMs: READ_TIMEOUT_MS });
+  const response = await send("GET", address("admin/session"), { key });
   if (response.ok) {
-    const session = await jsonOf(response);
+    const session = jsonOf(response);
     writeKey(key);
     letIn(session);
     return "open";
   }
   if (response.status === 401) return "wrong";
-  throw await problemOf(response);
+  throw problemOf(response);
 }
 
 /** At the start: in, the public summary, or the question for the key. */
@@ -202,25 +218,28 @@ export async function start() {
 }
 
 async function isPublic() {
-  const response = await send("GET", address("status"), { timeoutMs: READ_TIMEOUT_MS });
+  const response = await send("GET", address("status"), {});
   return response.ok;
 }
 
 export async function publicStatus(signal) {
-  const response = await send("GET", address("status"), { signal, timeoutMs: READ_TIMEOUT_MS });
-  if (!response.ok) throw await problemOf(response);
+  const response = await send("GET", address("status"), { signal });
+  if (!response.ok) throw problemOf(response);
   return jsonOf(response);
 }
 
-/** The dialog was closed without a key. */
+/** The dialog was closed without a key: what is for everyone is still shown. */
 export async function dismiss() {
-  const { state } = access.get();
-  access.set({ asking: null, state: state === "public" ? "public" : "locked", session: null });
+  if (access.get().state !== "open") return access.set({ asking: null });
+  writeKey(null);
+  access.set({ asking: null, state: "locked", session: null });
+  const open = await isPublic().catch(() => false);
+  if (open && access.get().state === "locked") access.set({ state: "public" });
+  return undefined;
 }
 
 export async function forgetKey() {
   writeKey(null);
-  waiting = [];
   access.set({ state: "starting", session: null, asking: null });
   await start();
 }
@@ -232,117 +251,16 @@ export function mayAct() {
   return { allowed: true, reason: null };
 }
 
-// ---- event streams
+// ---- streams
 
-const BACK_OFF_MS = [500, 1000, 2000, 4000, 8000, 15_000];
-
-/** How long to wait after so many failures in a row, a little differently for each of many pages. */
-export function backOff(failures, problem) {
-  const step = BACK_OFF_MS[Math.min(failures, BACK_OFF_MS.length) - 1] ?? BACK_OFF_MS[0];
-  return Math.max(problem?.retryAfterMs ?? 0, step * (0.8 + Math.random() * 0.4));
-}
-
-/**
- * Follows a stream until `signal` ends it, the box says that there is no more (204), or `onEvent` returns false.
- * `onState` hears "open", or "lost" with the problem and the time of the next attempt.
- */
-export async function follow(path, { onEvent, onState, signal, silenceMs = 20_000, once = false }) {
-  let lastEventId = null;
-  let failures = 0;
-  while (!signal.aborted) {
-    let problem = new Problem(0, "The connection to the box broke off.", { retryable: true, code: "unreachable" });
-    try {
-      const key = readKey();
-      const headers = { accept: "text/event-stream" };
-      if (lastEventId !== null) headers["last-event-id"] = lastEventId;
-      const response = await send("GET", address(path), { key, headers, signal });
-      if (response.status === 204) return;
-      if (response.status === 401) {
-        await unlocked(key, signal);
-        continue;
-      }
-      if (!response.ok) throw await problemOf(response);
-      for await (const event of eventsOf(response.body, silenceMs, signal)) {
-        if (event.comment) continue;
-        if (failures || event.first) onState?.("open");
-        failures = 0;
-        if (event.id !== null) lastEventId = event.id;
-        if (onEvent(event.name, JSON.parse(event.data), event.id) === false) return;
-      }
-      if (once) return;
-    } catch (error) {
-      if (signal.aborted) return;
-      if (error instanceof Problem) problem = error;
-      if (problem.status === 404) throw problem;
-    }
-    failures += 1;
-    const wait = backOff(failures, problem);
-    onState?.("lost", problem, Date.now() + wait);
-    await sleep(wait, signal);
+/** Opens a stream of events: its answer, still coming; null when the box says that there is no more. */
+export async function openStream(path, { headers, signal }) {
+  for (;;) {
+    const key = readKey();
+    const response = await send("GET", address(path), { key, headers: { accept: "text/event-stream", ...headers }, signal, read: (head) => (head.status === 200 ? head : whole(head)) });
+    if (response.status === 204) return null;
+    if (response.status === 200) return response;
+    if (response.status !== 401) throw problemOf(response);
+    await unlocked(key, signal);
   }
-}
-
-/** Waits; a network that comes back, or a page that is looked at again, cuts it short. */
-export function sleep(ms, signal) {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      removeEventListener("online", done);
-      removeEventListener("pageshow", done);
-      signal?.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    addEventListener("online", done);
-    addEventListener("pageshow", done);
-    signal?.addEventListener("abort", done);
-  });
-}
-
-async function* eventsOf(body, silenceMs, signal) {
-  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  let first = true;
-  let timer;
-  const stop = () => reader.cancel().catch(() => {});
-  signal.addEventListener("abort", stop, { once: true });
-  try {
-    for (;;) {
-      // A connection whose other end is gone without a word looks like a quiet one.
-      const silence = new Promise((_, reject) => {
-        timer = setTimeout(() => reject(new Problem(0, "Nothing was heard from the box for a while.", { retryable: true })), silenceMs);
-      });
-      const { value, done } = await Promise.race([reader.read(), silence]);
-      clearTimeout(timer);
-      if (done) return;
-      rest += value.replace(/\r\n?/g, "\n");
-      let end;
-      while ((end = rest.indexOf("\n\n")) >= 0) {
-        const event = parse(rest.slice(0, end));
-        rest = rest.slice(end + 2);
-        yield { ...event, first };
-        first = false;
-      }
-    }
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener("abort", stop);
-    stop();
-  }
-}
-
-function parse(block) {
-  const event = { name: "message", data: "", id: null };
-  let comment = true;
-  for (const line of block.split("\n")) {
-    const colon = line.indexOf(":");
-    if (colon <= 0) continue;
-    const [field, value] = [line.slice(0, colon), line.slice(colon + 1).replace(/^ /, "")];
-    if (field === "event") event.name = value;
-    else if (field === "id") event.id = value;
-    else if (field === "data") event.data = event.data ? `${event.data}\n${value}` : value;
-    else continue;
-    if (field === "data") comment = false;
-  }
-  return { ...event, comment };
 }

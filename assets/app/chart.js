@@ -15,12 +15,12 @@ export function Spark({ values }) {
     <polygon points=${`0,24 ${points.join(" ")} 100,24`} /><polyline points=${points.join(" ")} /></svg>`;
 }
 
-/** Round numbers for an axis that begins at 0. */
-export function ticks(most, wanted = 3) {
+/** Round numbers for an axis that begins at 0. Things that are counted have no fractions: `whole`. */
+export function ticks(most, whole = false, wanted = 3) {
   if (!(most > 0)) return [0, 1];
-  const raw = most / wanted;
+  const raw = whole ? Math.max(most / wanted, 1) : most / wanted;
   const power = 10 ** Math.floor(Math.log10(raw));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= raw);
+  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((candidate) => candidate >= raw && !(whole && candidate % 1));
   return Array.from({ length: Math.ceil(most / step - 1e-9) + 1 }, (_, index) => index * step);
 }
 
@@ -37,9 +37,9 @@ function useWidth() {
 
 /**
  * series: { name, tone, values, shape: "bar" | "line" | "mark" }, all as long as `periods` (dates). `say` writes a value with its unit, `axis` one
- * for the axis. Bars are stacked. `summary` says in words what there is to see.
+ * for the axis, which has `whole` numbers only for what is counted. Bars are stacked. `summary` says in words what there is to see.
  */
-export function Chart({ title, summary, periods, step, series, say, axis = say, empty = "Nothing happened in this time.", mostAtLeast = 0, cap = Infinity }) {
+export function Chart({ title, summary, periods, step, series, say, axis = say, empty = "Nothing happened in this time.", mostAtLeast = 0, cap = Infinity, whole = false }) {
   const [ref, width] = useWidth();
   const [at, setAt] = useState(null);
   const bars = series.filter((one) => one.shape === "bar");
@@ -48,7 +48,7 @@ export function Chart({ title, summary, periods, step, series, say, axis = say, 
   const stacks = periods.map((_, index) => bars.reduce((all, one) => all + (one.values[index] ?? 0), 0));
   const most = Math.max(mostAtLeast, ...stacks, ...[...lines, ...levels].flatMap((one) => one.values.map((value) => value ?? 0)));
   const nothing = series.every((one) => one.values.every((value) => !value));
-  const marks = ticks(Math.min(most, cap));
+  const marks = ticks(Math.min(most, cap), whole);
   const top = marks.at(-1);
   const inner = { width: Math.max(width - EDGE.left - EDGE.right, 10), height: HEIGHT - EDGE.top - EDGE.bottom };
   const slot = inner.width / periods.length;
@@ -60,14 +60,15 @@ export function Chart({ title, summary, periods, step, series, say, axis = say, 
     const index = Math.floor((event.clientX - box.left - EDGE.left) / slot);
     setAt(index >= 0 && index < periods.length ? index : null);
   };
-  const every = Math.max(1, Math.ceil(periods.length / Math.max(2, Math.floor(inner.width / 74))));
+  const long = periods.at(-1) - periods[0] > 86_400_000;
+  const every = Math.max(1, Math.ceil(periods.length / Math.max(2, Math.floor(inner.width / (long ? 90 : 74)))));
   return html`<${Card} title=${title} className="chart">
     <p class="fine">${summary}</p>
     <ul class="legend" aria-hidden="true">${series.map((one) => html`<li key=${one.name}><span class=${`swatch ${one.tone} ${one.shape}`}></span>${one.name}${shown !== null && html` <strong>${one.values[shown] === null || one.values[shown] === undefined ? NONE : say(one.values[shown])}</strong>`}</li>`)}
       <li class="chart-at">${shown === null ? "" : periodInFull(periods[shown], step)}</li></ul>
     <div class="plot" ref=${ref}>${width > 0 && html`<svg role="img" aria-label=${`${title}. ${summary}`} width=${width} height=${HEIGHT} onPointerMove=${move} onPointerDown=${move} onPointerLeave=${() => setAt(null)}>
       ${marks.map((mark) => html`<g class="axis" key=${mark}><line x1=${EDGE.left} x2=${width - EDGE.right} y1=${y(mark)} y2=${y(mark)} /><text x=${EDGE.left - 8} y=${y(mark) + 4} text-anchor="end">${axis(mark)}</text></g>`)}
-      ${periods.map((date, index) => index % every === 0 && html`<text class="tick" key=${index} x=${x(index)} y=${HEIGHT - 5} text-anchor="middle">${period(date, step)}</text>`)}
+      ${periods.map((date, index) => index % every === 0 && html`<text class="tick" key=${index} x=${x(index)} y=${HEIGHT - 5} text-anchor="middle">${period(date, step, long)}</text>`)}
       ${shown !== null && html`<rect class="cursor" x=${EDGE.left + slot * shown} y=${EDGE.top} width=${slot} height=${inner.height} />`}
       ${stacked(bars, periods.length).map((bar) => html`<rect class=${`bar ${bar.tone}${bar.index === periods.length - 1 ? " running" : ""}`} key=${`${bar.tone}${bar.index}`}
         x=${EDGE.left + slot * bar.index + Math.min(slot * 0.12, 3)} width=${Math.max(slot - 2 * Math.min(slot * 0.12, 3), 1)} y=${y(bar.to)} height=${Math.max(y(bar.from) - y(bar.to), bar.to > bar.from ? 1 : 0)} />`)}

@@ -1,27 +1,37 @@
 // Reading for views: loading, errors that are tried again, data that has gone stale, pages.
-import { backOff, get, sleep } from "./api.js";
+import { get } from "./api.js";
 import { useCallback, useEffect, useRef, useState } from "./html.js";
+import { either, pause, sleep, until } from "./signals.js";
+import { backOff } from "./stream.js";
 
+const MOST_ROWS = 500;
 const NOTHING = { data: null, problem: null, at: null, nextAt: null, loading: true };
 
 /**
  * Reads, and reads again when `deps` change, every `every` milliseconds while the page is looked at, and after faults that can
- * pass. What was read before stays, with the problem beside it, so that it can be shown as old.
+ * pass. What was read before stays, with the problem beside it, so that it can be shown as old. `list` names what a longer piece of
+ * the same list shares with a shorter one: the shorter stays until the longer is there.
  */
-export function useData(path, query = {}, { every = null, skip = false } = {}) {
+export function useData(path, query = {}, { every = null, skip = false, list = null } = {}) {
   const [state, setState] = useState(NOTHING);
   const again = useRef(() => {});
   const wanted = JSON.stringify([path, query, skip]);
+  const before = useRef(null);
   useEffect(() => {
+    const kept = list !== null && before.current === list;
+    before.current = list;
     const controller = new AbortController();
     const { signal } = controller;
-    setState(NOTHING);
+    setState((old) => (kept ? { ...old, loading: true } : NOTHING));
     if (skip) return undefined;
-    let wake = new AbortController();
-    again.current = () => wake.abort();
     (async () => {
       let failures = 0;
       while (!signal.aborted) {
+        // From here on, so that whoever asks for a new look while one is under way gets it afterwards.
+        const wake = new AbortController();
+        again.current = () => wake.abort();
+        const now = either(signal, wake.signal);
+        let wait = null;
         try {
           const data = await get(path, query, { signal });
           if (signal.aborted) return;
@@ -30,22 +40,13 @@ export function useData(path, query = {}, { every = null, skip = false } = {}) {
         } catch (problem) {
           if (signal.aborted) return;
           failures += 1;
-          const wait = problem.retryable || problem.status === 429 ? backOff(failures, problem) : null;
-          setState((old) => ({ ...old, problem, loading: false, nextAt: wait && Date.now() + wait }));
-          if (wait) {
-            wake = new AbortController();
-            await sleep(wait, either(signal, wake.signal));
-            continue;
-          }
-          if (!every) {
-            wake = new AbortController();
-            await until(either(signal, wake.signal));
-            continue;
-          }
+          if (problem.retryable || problem.status === 429) wait = backOff(failures, problem);
+          const nextAt = wait && Date.now() + wait;
+          setState((old) => ({ ...old, problem, loading: false, nextAt }));
         }
-        wake = new AbortController();
-        if (every) await pause(every, either(signal, wake.signal));
-        else await until(either(signal, wake.signal));
+        if (wait !== null) await sleep(wait, now);
+        else if (every) await pause(every, now);
+        else await until(now);
       }
     })();
     return () => controller.abort();
@@ -54,56 +55,40 @@ export function useData(path, query = {}, { every = null, skip = false } = {}) {
   return { ...state, reload };
 }
 
-/** A list that grows at its end: the first page as `useData` reads it, and older ones on demand. */
+/**
+ * A list that grows at its end. It is read as one, from its beginning to as far as it is shown: what comes in moves all rows down, so
+ * that pieces read at different times would not fit together. Beyond the longest piece that the box gives at once the rows stand
+ * still, older ones follow them, and `newer` says that something came in; `reload` begins anew.
+ */
 export function usePages(path, query, { list, cursor = "nextCursor", parameter = "cursor", every = null } = {}) {
-  const first = useData(path, query, { every });
-  const [older, setOlder] = useState({ rows: [], next: undefined, busy: false, problem: null });
   const wanted = JSON.stringify([path, query]);
-  const current = useRef(wanted);
-  current.current = wanted;
-  useEffect(() => setOlder({ rows: [], next: undefined, busy: false, problem: null }), [wanted]);
-  const next = older.next === undefined ? (first.data?.[cursor] ?? null) : older.next;
+  const [shown, setShown] = useState({ wanted, rows: query.limit });
+  const limit = shown.wanted === wanted ? shown.rows : query.limit;
+  const [held, setHeld] = useState(null);
+  const still = held?.wanted === wanted ? held : null;
+  // The longer the list, the seldomer.
+  const first = useData(path, { ...query, limit }, { every: every && every * Math.ceil(limit / 250), list: wanted });
+  const next = still ? still.next : (first.data?.[cursor] ?? null);
   const more = async () => {
-    setOlder((old) => ({ ...old, busy: true, problem: null }));
+    if (limit < MOST_ROWS) return setShown({ wanted, rows: Math.min(limit + query.limit, MOST_ROWS) });
+    const from = still ?? { wanted, rows: first.data[list], next };
+    setHeld({ ...from, busy: true, problem: null });
     try {
-      const page = await get(path, { ...query, [parameter]: next });
-      if (current.current !== wanted) return;
-      setOlder((old) => ({ rows: [...old.rows, ...page[list]], next: page[cursor] ?? null, busy: false, problem: null }));
+      const page = await get(path, { ...query, limit: MOST_ROWS, [parameter]: from.next });
+      setHeld((now) => (now?.wanted === wanted && now.busy ? { wanted, rows: [...from.rows, ...page[list]], next: page[cursor] ?? null, busy: false, problem: null } : now));
     } catch (problem) {
-      if (current.current === wanted) setOlder((old) => ({ ...old, busy: false, problem }));
+      setHeld((now) => (now?.wanted === wanted ? { ...now, busy: false, problem } : now));
     }
+    return undefined;
   };
-  const rows = first.data ? distinct([...first.data[list], ...older.rows]) : null;
-  return { ...first, rows, next, more, busy: older.busy, moreProblem: older.problem };
+  const reload = () => {
+    setHeld(null);
+    first.reload();
+  };
+  const fresh = new Map(first.data?.[list].map((row) => [idOf(row), row]));
+  const rows = still ? still.rows.map((row) => fresh.get(idOf(row)) ?? row) : (first.data?.[list] ?? null);
+  for (const row of still?.rows ?? []) fresh.delete(idOf(row));
+  return { ...first, reload, rows, next, more, newer: still ? fresh.size : 0, busy: still?.busy ?? (first.loading && first.data !== null), moreProblem: still?.problem ?? null };
 }
 
-/** While the first page is read anew, what it held moves into the second. */
-function distinct(rows) {
-  const seen = new Set();
-  return rows.filter((row) => {
-    const id = JSON.stringify([row.venueId, row.eventId, row.ticketId, row.batchId, row.id, row.reportId, row.requestId, row.at]);
-    return !seen.has(id) && seen.add(id);
-  });
-}
-
-function either(a, b) {
-  const both = new AbortController();
-  for (const one of [a, b]) {
-    if (one.aborted) both.abort();
-    one.addEventListener("abort", () => both.abort(), { once: true });
-  }
-  return both.signal;
-}
-
-const until = (signal) => new Promise((resolve) => (signal.aborted ? resolve() : signal.addEventListener("abort", resolve, { once: true })));
-
-/** Nobody looks at a hidden page: it asks nothing, and at once when it is seen again. */
-async function pause(ms, signal) {
-  await sleep(ms, signal);
-  while (document.hidden && !signal.aborted) {
-    await new Promise((resolve) => {
-      document.addEventListener("visibilitychange", resolve, { once: true });
-      signal.addEventListener("abort", resolve, { once: true });
-    });
-  }
-}
+const idOf = (row) => JSON.stringify([row.venueId, row.eventId, row.ticketId, row.batchId, row.id, row.reportId, row.requestId, row.at, row.action]);

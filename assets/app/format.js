@@ -2,6 +2,8 @@
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const hundredths = new Intl.NumberFormat("en", { maximumFractionDigits: 2 });
+const threeDigits = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
 const LAMPORTS_PER_SOL = 1_000_000_000;
 
 export const NONE = "–";
@@ -16,11 +18,12 @@ export function counted(value, one, many = `${one}s`) {
   return `${count(value)} ${value === 1 ? one : many}`;
 }
 
-/** 93.4 %. Hardly any is not none, and nearly all is not all. */
+/** 93.4 %. Hardly any is not none, and nearly all is not all; a little more than all is not all either. */
 export function percent(value) {
   if (value === null || value === undefined) return NONE;
   if (value > 0 && value < 0.1) return "< 0.1 %";
   if (value < 100 && value > 99.9) return "> 99.9 %";
+  if (value > 100 && value < 100.1) return "> 100 %";
   return `${tenths.format(value)} %`;
 }
 
@@ -40,12 +43,13 @@ export function sol(lamports) {
   return `${sign}${whole.format(Math.floor(amount / LAMPORTS_PER_SOL))}${rest && `.${rest}`} SOL`;
 }
 
-/** Lamports as SOL, rounded for a glance. */
+/** Lamports as SOL, rounded for a glance: what somebody owns or agrees to is said by `sol`. Hardly any is not none. */
 export function solShort(lamports) {
   if (lamports === null || lamports === undefined) return NONE;
   const value = lamports / LAMPORTS_PER_SOL;
-  const digits = Math.abs(value) >= 100 ? 1 : Math.abs(value) >= 1 ? 2 : 4;
-  return `${new Intl.NumberFormat("en", { maximumFractionDigits: digits }).format(value)} SOL`;
+  const amount = Math.abs(value);
+  if (amount > 0 && amount < 0.0001) return value < 0 ? "> -0.0001 SOL" : "< 0.0001 SOL";
+  return `${(amount >= 100 ? tenths : amount >= 1 ? hundredths : threeDigits).format(value)} SOL`;
 }
 
 /** A length of time: 0.4 s, 40 s, 3 min 20 s, 2 h 5 min, 3 d 4 h */
@@ -78,6 +82,7 @@ export function bytes(value) {
 
 const clockFormat = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const minuteFormat = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const weekdayFormat = new Intl.DateTimeFormat("en-GB", { weekday: "short" });
 const dayFormat = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short" });
 const yearFormat = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", year: "numeric" });
 const fullFormat = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long" });
@@ -95,12 +100,12 @@ export function when(date, now = new Date()) {
 
 export const whenInFull = (date) => (Number.isNaN(date.getTime()) ? "" : fullFormat.format(date));
 
-/** The beginning of a period of a chart. Days are UTC's. */
-export function period(date, stepSeconds) {
+/** The beginning of a period of a chart; `long` for charts of more than a day. Days are UTC's. */
+export function period(date, stepSeconds, long = false) {
   if (stepSeconds >= 86400) {
     return new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" }).format(date);
   }
-  return minuteFormat.format(date);
+  return long ? `${weekdayFormat.format(date)} ${minuteFormat.format(date)}` : minuteFormat.format(date);
 }
 
 export function periodInFull(date, stepSeconds) {

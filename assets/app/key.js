@@ -1,7 +1,7 @@
 // The question for the key.
+import { ActionProblem, Dialog } from "./actions.js";
 import { dismiss, enter } from "./api.js";
 import { html, useId, useState } from "./html.js";
-import { ActionProblem, Dialog } from "./parts.js";
 
 const REASONS = {
   first: "This box answers nobody without a key. Whoever runs it makes one with boxoffice key create.",

@@ -75,9 +75,11 @@ function App() {
   const [view, tab, title] = viewOf(route);
   const place = route.path.join("/");
   const before = useRef(null);
+  // Whoever is not let in is not told either what was looked at.
+  const heading = state === "open" ? title : state === "public" ? "Summary" : state === "locked" ? "Locked" : null;
   useEffect(() => {
-    document.title = `${title} – boxoffice`;
-  }, [title]);
+    document.title = heading ? `${heading} – boxoffice` : "boxoffice";
+  }, [heading]);
   useLayoutEffect(() => {
     // Whoever follows a link hears where they are. The first view is announced by the page's title.
     if (before.current !== null && before.current !== place) {

@@ -1,7 +1,8 @@
 // What all views are made of: icons, states, times, tables, dialogs, and how loading, emptiness and errors look.
-import { act, access, mayAct, newActionKey } from "./api.js";
-import { clock, count, NONE, short, sol, when, whenInFull } from "./format.js";
-import { html, useEffect, useId, useLayoutEffect, useRef, useState } from "./html.js";
+import { access } from "./api.js";
+import { count, counted, duration, NONE, short, sol, when, whenInFull } from "./format.js";
+import { html, useEffect, useId, useState } from "./html.js";
+import { batchLink } from "./router.js";
 import { useStore } from "./store.js";
 
 // ---- state by shape, word and colour
@@ -48,6 +49,9 @@ export function Time({ at, empty = NONE }) {
 export function Lamports({ value }) {
   return value === null || value === undefined ? html`<span class="none">${NONE}</span>` : html`<span class="num">${sol(value)}</span>`;
 }
+
+/** Why a ticket failed. The box speaks of a field of its API where the page speaks of what was agreed to. */
+export const failureWords = ({ code, error }) => (code === "budget_used_up" ? "It would have cost more than was agreed to, so it was not minted. It can be sent again at today’s price." : error);
 
 /** Text of others: its direction is its own, and must not turn the page's. */
 export function Words({ children }) {
@@ -184,97 +188,13 @@ export function Table({ label, columns, rows, rowKey, empty }) {
 export function Older({ pages, what = "Older" }) {
   return html`<div class="older">
     <${ProblemNote} problem=${pages.moreProblem} />
+    ${pages.newer > 0 && html`<p role="status">${counted(pages.newer, "new entry", "new entries")} since. <button type="button" class="link" onClick=${pages.reload}>Show</button></p>`}
     ${pages.next && html`<button type="button" class="button" disabled=${pages.busy} onClick=${pages.more}>${pages.busy ? "Loading…" : what}</button>`}
     ${pages.rows && (pages.next || pages.rows.length > 20) && html`<p class="fine">${count(pages.rows.length)} shown${pages.next ? "" : ", that is all"}.</p>`}
   </div>`;
 }
 
-// ---- actions
-
-/** A button for something that changes the box. A key that may only look disables it, and says so. */
-export function ActionButton({ onClick, children, kind = "", busy = false, disabled = false, label, type = "button" }) {
-  useStore(access);
-  const may = mayAct();
-  const hint = useId();
-  return html`<button type=${type} class=${`button ${kind}`} disabled=${!may.allowed || busy || disabled} aria-label=${label}
-      aria-describedby=${may.allowed ? undefined : hint} title=${may.reason ?? undefined} onClick=${onClick}>${busy ? html`<${Icon} kind="busy" />` : null}${children}</button>
-    ${!may.allowed && html`<span class="visually-hidden" id=${hint}>${may.reason}</span>`}`;
-}
-
-/** Says once on a view that its actions are out of reach, and why. */
-export function ReadOnlyHint() {
-  useStore(access);
-  const may = mayAct();
-  return may.allowed ? null : html`<p class="hint"><${Icon} kind="off" /> ${may.reason} Actions are switched off.</p>`;
-}
-
-/**
- * Does one thing once: while it is under way it cannot be started again, and a repetition after a lost answer carries the same
- * idempotency key, so that the box knows it.
- */
-export function useAction() {
-  const [state, setState] = useState({ busy: false, problem: null, result: null });
-  const key = useRef(null);
-  const busy = useRef(false);
-  const run = async (method, path, options = {}) => {
-    if (busy.current) return null;
-    busy.current = true;
-    const said = JSON.stringify([method, path, options.query, options.body]);
-    if (key.current?.said !== said) key.current = { said, key: newActionKey() };
-    setState({ busy: true, problem: null, result: null });
-    try {
-      const result = await act(method, path, { ...options, actionKey: key.current.key });
-      key.current = null;
-      setState({ busy: false, problem: null, result });
-      return result;
-    } catch (problem) {
-      // Without an answer it may have been done: the next attempt is the same action. A refusal ends it.
-      if (problem.status >= 400 && problem.code !== "request_in_flight" && problem.status !== 429 && problem.status < 500) key.current = null;
-      setState({ busy: false, problem, result: null });
-      return null;
-    } finally {
-      busy.current = false;
-    }
-  };
-  return { ...state, run, clear: () => setState({ busy: false, problem: null, result: null }) };
-}
-
-export function Dialog({ title, onClose, children, className = "" }) {
-  const ref = useRef();
-  const heading = useId();
-  // Before the next key is read: it must not go to what is behind.
-  useLayoutEffect(() => {
-    const dialog = ref.current;
-    const before = document.activeElement;
-    if (!dialog.open) dialog.showModal();
-    return () => {
-      if (dialog.open) dialog.close();
-      if (before?.isConnected) before.focus();
-    };
-  }, []);
-  return html`<dialog ref=${ref} class=${className} aria-labelledby=${heading} onCancel=${(event) => { event.preventDefault(); onClose(); }}>
-    <h2 id=${heading}>${title}</h2>${children}
-  </dialog>`;
-}
-
-/** Asks before something that costs money or changes books. `confirm` names what happens: "Mint for 0.0589 SOL". */
-export function Confirm({ title, confirm, kind = "primary", action, onConfirm, onClose, children }) {
-  return html`<${Dialog} title=${title} onClose=${() => !action.busy && onClose()}>
-    ${children}
-    <${ActionProblem} problem=${action.problem} />
-    <div class="actions">
-      <button type="button" class="button" disabled=${action.busy} onClick=${onClose}>Cancel</button>
-      <${ActionButton} kind=${kind} busy=${action.busy} onClick=${onConfirm}>${confirm}<//>
-    </div>
-  <//>`;
-}
-
-export function ActionProblem({ problem }) {
-  if (!problem) return null;
-  const wait = problem.retryAfterMs === null ? "" : ` It may be tried again in ${Math.ceil(problem.retryAfterMs / 1000)} s.`;
-  const unsure = problem.status === 0 ? " Whether it was done is not known. Trying again is safe: it is not done twice." : "";
-  return html`<div role="alert"><${Note} kind="bad" title="Not done"><p><${Words}>${problem.message}<//>${wait}${unsure}</p><//></div>`;
-}
+// ---- where one is
 
 export function Page({ title, lead, children, actions }) {
   return html`<div class="page-head"><div><h1 tabindex="-1"><${Words}>${title}<//></h1>${lead && html`<p class="lead">${lead}</p>`}</div>${actions && html`<div class="actions">${actions}</div>`}</div>${children}`;
@@ -293,4 +213,21 @@ export function Explorer({ kind, value }) {
   return html`<a class="external" href=${template.replace(place, encodeURIComponent(value))} target="_blank" rel="noopener noreferrer">Explorer<span class="visually-hidden"> (opens another site)</span></a>`;
 }
 
-export { clock };
+// ---- tables that several views have
+
+export function Failures({ value }) {
+  return value ? html`<strong class="bad-text">${count(value)}</strong>` : html`0`;
+}
+
+export function BatchTable({ batches, withVenue = false }) {
+  return html`<${Table} label="Batches" rows=${batches} rowKey=${(row) => row.batchId} empty=${html`<${Empty} title="No batch yet"><a href="#/mint">Mint a file of tickets</a><//>`} columns=${[
+    { name: "Accepted", className: "main", cell: (row) => html`<a href=${batchLink(row.batchId)}><${Time} at=${row.createdAt} /></a>` },
+    withVenue && { name: "Venue", cell: (row) => html`<${Words}>${row.venueId}<//>` },
+    { name: "State", cell: (row) => html`<${BatchStatus} batch=${row} />` },
+    { name: "Settled", className: "wide-cell", cell: (row) => html`<${Progress} done=${row.summary.succeeded} failed=${row.summary.failed} total=${row.summary.total} label="Settled tickets" />` },
+    { name: "Minted", className: "right", cell: (row) => count(row.summary.succeeded) },
+    { name: "Failed", className: "right", cell: (row) => html`<${Failures} value=${row.summary.failed} />` },
+    { name: "Took", className: "right", cell: (row) => duration(row.summary.totalDuration) },
+    { name: "Spent", className: "right", cell: (row) => html`<${Lamports} value=${row.summary.spentLamports} />` },
+  ].filter(Boolean)} />`;
+}

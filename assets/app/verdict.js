@@ -27,12 +27,14 @@ export function verdict({ dashboard, system, batches, alerts }) {
   if (!database.connected) {
     return { kind: "bad", title: "Needs a hand: the database does not answer", detail: "Nothing can be accepted. Look at the disk and at the box's log." };
   }
+  const payers = wallet.payers.length > 0;
   if (wallet.sufficient === false) {
-    const empty = wallet.balanceLamports === 0 || wallet.runwayTickets === 0;
-    const payers = wallet.payers.length > 0;
+    // With fee payers, what the wallet itself holds pays for nothing.
+    const empty = payers ? wallet.payers.every((payer) => payer.balanceLamports === 0) : wallet.balanceLamports === 0;
+    const who = payers ? "the fee payers" : "the wallet";
     return {
-      kind: waiting > 0 || empty ? "bad" : "warn",
-      title: `Needs a hand: ${payers ? "the fee payers" : "the wallet"} ${empty ? (payers ? "are" : "is") + " empty" : payers ? "run low" : "runs low"}`,
+      kind: "bad",
+      title: `Needs a hand: ${who} ${empty ? (payers ? "are empty" : "is empty") : "can pay for no more tickets"}`,
       detail: payers
         ? `Fund the fee payers (boxoffice payers fund); minting goes on by itself. ${left}`
         : `Send SOL to the address below${wallet.balanceLamports === null ? "" : `; it holds ${sol(wallet.balanceLamports)}`}. Minting goes on by itself. ${left}`,
@@ -62,6 +64,10 @@ export function verdict({ dashboard, system, batches, alerts }) {
       return { kind: alerts.length ? "warn" : "ok", title: alerts.length ? "Works, with something to look at" : "All is well", detail: `${counted(later, "batch", "batches")} ${later === 1 ? "waits" : "wait"} for ${later === 1 ? "its" : "their"} time.`, ...aside };
     }
     return { kind: alerts.length ? "warn" : "busy", title, detail, ...aside };
+  }
+  const low = alerts.find((alert) => alert.kind === "low_balance");
+  if (low) {
+    return { kind: "warn", title: payers ? "The fee payers run low" : "The wallet runs low", detail: low.summary, link: ["#/alerts", more(alerts.length)], wallet: payers ? null : wallet.wallet };
   }
   if (alerts.length > 0) {
     return { kind: "warn", title: `Works, with something to look at`, detail: alerts[0].summary, link: ["#/alerts", more(alerts.length)] };

@@ -10,11 +10,11 @@ export function Audit() {
       { name: "When", className: "main", cell: (row) => html`<${Time} at=${row.at} />` },
       { name: "Who", cell: (row) => html`<${Words}>${row.actor}<//><small><${Words}>${row.client}<//></small>` },
       { name: "What", className: "wide-cell", cell: (row) => html`<code class="wrap"><${Words}>${row.action}<//></code>` },
-      { name: "Outcome", className: "wide-cell", cell: (row) => html`<${Outcome} row=${row} />${row.outcome && html`<small><${Words}>${row.outcome}<//></small>`}` },
+      { name: "Outcome", className: "wide-cell", cell: (row) => html`<${Answered} row=${row} />${row.outcome && html`<small><${Words}>${row.outcome}<//></small>`}` },
     ]} /><${Older} pages=${pages} />`}<//><//>`;
 }
 
-function Outcome({ row }) {
+function Answered({ row }) {
   if (row.status === null) return row.outcome === null ? html`<${Status} kind="unknown">Under way, or cut off<//>` : html`<${Status} kind="ok">Done<//>`;
   return row.status < 400 ? html`<${Status} kind="ok">${row.status}<//>` : html`<${Status} kind="bad">${row.status}<//>`;
 }

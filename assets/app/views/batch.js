@@ -1,10 +1,13 @@
 // One batch: its progress as it happens, and what became of each ticket.
-import { follow, get, segment } from "../api.js";
+import { ReadOnlyHint } from "../actions.js";
+import { get, segment } from "../api.js";
 import { csv, download } from "../csv.js";
 import { about, count, counted, duration, percent } from "../format.js";
 import { html, useEffect, useRef, useState } from "../html.js";
-import { BatchStatus, Card, Copy, Crumbs, Empty, Explorer, Fact, Facts, Lamports, Note, Page, Progress, ProblemNote, ReadOnlyHint, Skeleton, Status, Table, Time, Words } from "../parts.js";
+import { lend } from "../live.js";
+import { BatchStatus, Card, Copy, Crumbs, Empty, Explorer, Fact, Facts, failureWords, Lamports, Note, Page, ProblemNote, Progress, Skeleton, Status, Table, Time, Words } from "../parts.js";
 import { ticketLink, venueLink } from "../router.js";
+import { follow } from "../stream.js";
 import { Retry } from "./retry.js";
 
 const SHOWN_AT_ONCE = 100;
@@ -39,6 +42,7 @@ function useBatch(id) {
         draw();
         if (batch.state === "finished") return await readAll();
         let finished = false;
+        const giveBack = lend();
         await follow(`admin/batches/${segment(id)}/events`, {
           signal,
           onState: (kind, problem, nextAt) => {
@@ -54,7 +58,7 @@ function useBatch(id) {
             soon();
             return !finished;
           },
-        });
+        }).finally(giveBack);
         if (!signal.aborted) await readAll();
       } catch (problem) {
         if (signal.aborted) return;
@@ -137,7 +141,7 @@ function Results({ state, batch }) {
     ${coming || (!listed && batch.state === "finished") ? html`<${Skeleton} rows=${5} />` : html`<${Table} label="What became of each ticket" rows=${rows.slice(0, shown)} rowKey=${(row) => `${row.index ?? ""}/${row.ticketId}`}
       empty=${html`<${Empty} title=${filter === "failed" ? "None failed" : "None is settled yet"} />`} columns=${[
         { name: "Ticket", className: "main", cell: (row) => html`<a href=${ticketLink(batch.venueId, row.ticketId)}><${Words}>${row.ticketId}<//></a>` },
-        { name: "State", cell: (row) => (row.code ? html`<${Status} kind="bad">Failed<//><small><${Words}>${row.error}<//> <span class="nowrap">(${row.code}${row.retryable ? ", can be sent again" : ""})</span></small>` : html`<${Status} kind="ok">${row.replayed ? "Known already" : row.adopted ? "Found on the chain" : "Minted"}<//>`) },
+        { name: "State", cell: (row) => (row.code ? html`<${Status} kind="bad">Failed<//><small><${Words}>${failureWords(row)}<//> <span class="nowrap">(${row.code}${row.retryable ? ", can be sent again" : ""})</span></small>` : html`<${Status} kind="ok">${row.replayed ? "Known already" : row.adopted ? "Found on the chain" : "Minted"}<//>`) },
         { name: "Address", cell: (row) => html`<${Copy} text=${row.mintAddress} label="the address of the NFT" /> <${Explorer} kind="address" value=${row.mintAddress} />` },
         { name: "Signature", cell: (row) => html`<${Copy} text=${row.signature} label="the signature" />` },
         { name: "Cost", className: "right", cell: (row) => html`<${Lamports} value=${row.costLamports} />` },

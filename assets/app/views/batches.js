@@ -1,8 +1,7 @@
 // All batches, newest first.
 import { usePages } from "../data.js";
 import { html } from "../html.js";
-import { Card, Loaded, Older, Page, Words } from "../parts.js";
-import { BatchTable } from "./venue.js";
+import { BatchTable, Card, Loaded, Older, Page, Words } from "../parts.js";
 
 export function Batches({ query }) {
   const pages = usePages("admin/batches", { venueId: query.venueId, limit: 30 }, { list: "batches", every: 4_000 });

@@ -1,23 +1,24 @@
 // What was found out before, and forgetting it.
+import { ActionButton, AsBefore, CLICK_MS, Confirm, ReadOnlyHint, useAction } from "../actions.js";
 import { useData } from "../data.js";
 import { bytes, count, counted, percent } from "../format.js";
 import { html, useState } from "../html.js";
-import { ActionButton, Card, Confirm, Fact, Facts, Loaded, Note, Page, ReadOnlyHint, Status, useAction, Words } from "../parts.js";
+import { Card, Fact, Facts, Loaded, Note, Page, Status, Words } from "../parts.js";
 
 export function Cache() {
   const stats = useData("admin/cache/stats", {}, { every: 5_000 });
-  const action = useAction();
+  const action = useAction({ lastsMs: CLICK_MS });
   const [asking, setAsking] = useState(false);
   const [done, setDone] = useState(null);
   const clear = async () => {
     const result = await action.run("DELETE", "admin/cache/clear");
     if (!result) return;
     setAsking(false);
-    setDone(result.body);
+    setDone(result);
     stats.reload();
   };
   return html`<${Page} title="Cache" actions=${html`<${ActionButton} onClick=${() => { action.clear(); setDone(null); setAsking(true); }}>Clear the cache…<//>`} /><${ReadOnlyHint} />
-    <div role="status">${done && html`<${Note} kind="ok" title="The cache is empty"><p>${counted(done.removed, "value")} forgotten. It fills by itself.</p><//>`}</div>
+    <div role="status">${done && html`<${Note} kind="ok" title="The cache is empty"><p>${counted(done.body.removed, "value")} forgotten. It fills by itself.</p><//><${AsBefore} result=${done} />`}</div>
     <${Loaded} from=${stats}>${(data) => html`
       <${Card} title="Values" aside=${html`<${Status} kind=${!data.enabled ? "off" : data.connected ? "ok" : "warn"}>${!data.enabled ? "Off" : data.connected ? "Well" : "Does not answer"}<//>`}><${Facts}>
         <${Fact} name="Kept in">${data.backend === "redis" ? "Redis, with other boxes" : "this box’s memory"}<//><${Fact} name="Values">${count(data.keyCount)}<//>

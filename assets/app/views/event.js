@@ -3,11 +3,10 @@ import { segment } from "../api.js";
 import { useData } from "../data.js";
 import { count, duration } from "../format.js";
 import { html } from "../html.js";
-import { Card, Crumbs, Fact, Facts, Lamports, Loaded, Page, Words } from "../parts.js";
+import { Card, Crumbs, Fact, Facts, Failures, Lamports, Loaded, Page, Words } from "../parts.js";
 import { venueLink } from "../router.js";
 import { cidOf, ContentImage } from "./ticket.js";
 import { TicketList } from "./tickets.js";
-import { Failures } from "./venues.js";
 
 export function Event({ venueId, eventId, query }) {
   return html`<${Crumbs}>${[html`<a href="#/venues">Venues</a>`, html`<a href=${venueLink(venueId)}><${Words}>${venueId}<//></a>`, html`<span aria-current="page"><${Words}>${eventId}<//></span>`]}<//>

@@ -34,8 +34,8 @@ export function PublicOverview() {
   const { data, connection, at } = useStore(live);
   if (!data) return html`<h1 class="visually-hidden" tabindex="-1">Overview</h1><${Skeleton} rows=${3} />`;
   return html`<${Hero} said=${publicVerdict(data)} stale=${connection === "lost"} at=${at}>
-      <dl class="numbers"><${Number} name="Minted" value=${count(data.minted)} /><${Number} name="Waiting" value=${count(data.pending)} /><${Number} name="Failed" value=${count(data.failed)} kind=${data.failed ? "bad" : ""} />
-      <${Number} name="Speed" value=${rate(data.mintsPerSecond)} unit="tickets/s" /></dl><//>
+      <dl class="numbers"><${Figure} name="Minted" value=${count(data.minted)} /><${Figure} name="Waiting" value=${count(data.pending)} /><${Figure} name="Failed" value=${count(data.failed)} kind=${data.failed ? "bad" : ""} />
+      <${Figure} name="Speed" value=${rate(data.mintsPerSecond)} unit="tickets/s" /></dl><//>
     <p class="fine">This is the public summary. With a key there is more.</p>`;
 }
 
@@ -58,7 +58,7 @@ function Hero({ said, stale, at, children }) {
   </section>`;
 }
 
-function Number({ name, value, unit, kind = "", children, href }) {
+function Figure({ name, value, unit, kind = "", children, href }) {
   return html`<div class=${kind}><dt>${name}</dt><dd><span class="value">${href ? html`<a href=${href}>${value}</a>` : value}</span>${unit && html` <span class="unit">${unit}</span>`}${children}</dd></div>`;
 }
 
@@ -66,11 +66,11 @@ function Numbers({ dashboard, system, rates }) {
   const minted = dashboard.totalMints - dashboard.pendingMints - dashboard.failedMints;
   const runway = system.balanceMonitor.runwayTickets;
   return html`<dl class="numbers">
-    <${Number} name="Minted" value=${count(minted)} href="#/tickets?status=minted" />
-    <${Number} name="Waiting" value=${count(dashboard.pendingMints)} href="#/tickets?status=pending" />
-    <${Number} name="Failed" value=${count(dashboard.failedMints)} kind=${dashboard.failedMints ? "bad" : ""} href="#/tickets?status=failed" />
-    <${Number} name="Speed" value=${rate(dashboard.mintsPerSecond)} unit="tickets/s"><${Spark} values=${rates.map((one) => one.value)} /><//>
-    <${Number} name="Wallet pays for" value=${runway === null ? "?" : count(runway)} unit=${runway === null ? "not known" : runway === 1 ? "ticket" : "tickets"} kind=${runway !== null && runway < 20 ? "bad" : ""} />
+    <${Figure} name="Minted" value=${count(minted)} href="#/tickets?status=minted" />
+    <${Figure} name="Waiting" value=${count(dashboard.pendingMints)} href="#/tickets?status=pending" />
+    <${Figure} name="Failed" value=${count(dashboard.failedMints)} kind=${dashboard.failedMints ? "bad" : ""} href="#/tickets?status=failed" />
+    <${Figure} name="Speed" value=${rate(dashboard.mintsPerSecond)} unit="tickets/s"><${Spark} values=${rates.map((one) => one.value)} /><//>
+    <${Figure} name="Wallet pays for" value=${runway === null ? "?" : count(runway)} unit=${runway === null ? "not known" : runway === 1 ? "ticket" : "tickets"} kind=${runway !== null && runway < 20 ? "bad" : ""} />
   </dl>`;
 }
 
@@ -114,14 +114,17 @@ function OpenAlerts({ alerts }) {
   <//>`;
 }
 
+/** What pays comes first: the fee payers, where there are any. */
 function Wallet({ wallet }) {
+  const { payers, balanceLamports } = wallet;
   const kind = wallet.sufficient === null ? "unknown" : wallet.sufficient ? "ok" : "bad";
   const word = wallet.sufficient === null ? "Not known: the chain has not said" : wallet.sufficient ? "Enough" : "Too little";
+  const paying = payers.length === 0 ? balanceLamports : payers.every((payer) => payer.balanceLamports !== null) ? payers.reduce((all, payer) => all + payer.balanceLamports, 0) : null;
   return html`<${Card} title="Wallet">
-    <p class="amount">${wallet.balanceLamports === null ? "? SOL" : solShort(wallet.balanceLamports)}</p>
+    <p class="amount">${paying === null ? "? SOL" : sol(paying)}${payers.length > 0 && html` <small>in ${counted(payers.length, "fee payer")}</small>`}</p>
     <p class="line"><${Status} kind=${kind}>${word}<//><span class="fine">${wallet.runwayTickets === null ? "" : `pays for ${counted(wallet.runwayTickets, "ticket")} more`}</span></p>
-    <p class="line"><${Copy} text=${wallet.wallet} label="the wallet's address" /><span class="fine">as of <${Time} at=${wallet.lastCheck} empty="never" /></span></p>
-    ${wallet.payers.length > 0 && html`<details><summary>${counted(wallet.payers.length, "fee payer")}</summary><ul class="plain">${wallet.payers.map((payer) => html`<li class="line" key=${payer.address}>
+    <p class="line"><${Copy} text=${wallet.wallet} label="the wallet's address" /><span class="fine">${payers.length > 0 && balanceLamports !== null && `holds ${sol(balanceLamports)} itself, `}as of <${Time} at=${wallet.lastCheck} empty="never" /></span></p>
+    ${payers.length > 0 && html`<details><summary>${counted(payers.length, "fee payer")}</summary><ul class="plain">${payers.map((payer) => html`<li class="line" key=${payer.address}>
       <${Copy} text=${payer.address} label="the fee payer's address" /><span>${sol(payer.balanceLamports)}</span><span class=${payer.payableTickets === 0 ? "bad-text" : "fine"}>${counted(payer.payableTickets, "ticket")}</span></li>`)}</ul></details>`}
   <//>`;
 }

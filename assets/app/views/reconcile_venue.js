@@ -1,9 +1,10 @@
 // Books and chain of one venue: compare, what differs and why, repair.
-import { act, get, segment } from "../api.js";
+import { ActionButton, ActionProblem, AsBefore, AskFirst, CLICK_MS, ReadOnlyHint, useAction } from "../actions.js";
+import { act, asProblem, get, Problem, segment } from "../api.js";
 import { usePages } from "../data.js";
 import { count, counted, duration, percent } from "../format.js";
 import { html, useState } from "../html.js";
-import { ActionButton, ActionProblem, Card, Confirm, Copy, Crumbs, Empty, Fact, Facts, Loaded, Note, Older, Page, ReadOnlyHint, Status, Table, Time, useAction, Words } from "../parts.js";
+import { Card, Copy, Crumbs, Empty, Fact, Facts, Loaded, Note, Older, Page, ProblemNote, Status, Table, Time, Words } from "../parts.js";
 import { ticketLink, venueLink } from "../router.js";
 
 export const KINDS = {
@@ -18,31 +19,55 @@ const REMEDIES = {
 };
 const DIFFERENCES_SHOWN = 200;
 
+const PIECE = 500;
+
+/**
+ * One report with its differences. The box names reports by where they stand: the list is counted up to there, and one asked for. A
+ * report that was made meanwhile moves the others.
+ */
+async function reportOf(venueId, reportId, index) {
+  const path = `admin/reconcile/${segment(venueId)}/history`;
+  for (let at = index; at < index + 10; at += 1) {
+    let cursor = null;
+    for (let left = at; left > 0; left -= PIECE) cursor = (await get(path, { limit: Math.min(left, PIECE), cursor })).nextCursor;
+    if (at > 0 && cursor === null) break;
+    const [found] = (await get(path, { limit: 1, details: "true", cursor })).reports;
+    if (found?.reportId === reportId && found.report) return found.report;
+  }
+  throw new Problem(404, "This report cannot be found any more, or its differences are not kept. Compare anew.");
+}
+
 export function ReconcileVenue({ venueId }) {
   const history = usePages(`admin/reconcile/${segment(venueId)}/history`, { limit: 20 }, { list: "reports" });
-  const compare = useAction();
+  const compare = useAction({ lastsMs: CLICK_MS });
   const [report, setReport] = useState(null);
   const [repaired, setRepaired] = useState(null);
+  const [opening, setOpening] = useState({ id: null, problem: null });
   const run = async () => {
     const result = await compare.run("POST", `admin/reconcile/${segment(venueId)}`);
     if (!result) return;
     setReport({ ...result.body, fresh: true });
     history.reload();
   };
-  const open = async (entry) => {
-    const page = await get(`admin/reconcile/${segment(venueId)}/history`, { limit: 100, details: "true" });
-    const found = page.reports.find((one) => one.reportId === entry.reportId);
-    if (found?.report) setReport({ ...found.report, reportDate: entry.reportDate });
+  const open = async (entry, index) => {
+    setOpening({ id: entry.reportId, problem: null });
+    try {
+      const found = await reportOf(venueId, entry.reportId, index);
+      setReport({ ...found, reportDate: entry.reportDate });
+      setOpening({ id: null, problem: null });
+    } catch (error) {
+      setOpening({ id: null, problem: asProblem(error) });
+    }
   };
   return html`<${Crumbs}>${[html`<a href="#/reconciliation">Books and chain</a>`, html`<span aria-current="page"><${Words}>${venueId}<//></span>`]}<//>
     <${Page} title=${venueId} lead=${html`<a href=${venueLink(venueId)}>The venue</a>`} actions=${html`<${ActionButton} kind="primary" busy=${compare.busy} onClick=${run}>${compare.busy ? "Comparing…" : "Compare now"}<//>`} />
     <${ReadOnlyHint} />
-    <${ActionProblem} problem=${compare.problem} />
-    <div role="status">${repaired && html`<${Repaired} repair=${repaired} />`}${compare.busy && html`<p class="fine">Every ticket is looked up on the chain. Ten thousand take some minutes on a small plan; minting goes first.</p>`}</div>
-    ${report && html`<${Report} report=${report} venueId=${venueId} onFixed=${(repair) => { setRepaired(repair); run(); }} />`}
-    <${Card} title="Reports so far"><${Loaded} from=${history}>${() => html`<${Table} label="Reports" rows=${history.rows} rowKey=${(row) => row.reportId} empty=${html`<${Empty} title="Never compared yet" />`} columns=${[
-      { name: "When", className: "main", cell: (row) => html`<button type="button" class="link" onClick=${() => open(row)}><${Time} at=${row.reportDate} /></button>` },
-      { name: "Outcome", cell: (row) => html`<${Outcome} row=${row} />` },
+    <${ActionProblem} problem=${compare.problem} /><${AsBefore} result=${compare.result} />
+    <div role="status">${repaired && html`<${Repaired} result=${repaired} />`}${compare.busy && html`<p class="fine">Every ticket is looked up on the chain. Ten thousand take some minutes on a small plan; minting goes first.</p>`}</div>
+    ${report && html`<${Report} report=${report} venueId=${venueId} onFixed=${(result) => { setRepaired(result); run(); }} />`}
+    <${Card} title="Reports so far"><${ProblemNote} problem=${opening.problem} /><${Loaded} from=${history}>${() => html`<${Table} label="Reports" rows=${history.rows} rowKey=${(row) => row.reportId} empty=${html`<${Empty} title="Never compared yet" />`} columns=${[
+      { name: "When", className: "main", cell: (row) => html`<button type="button" class="link" disabled=${opening.id !== null} onClick=${() => open(row, history.rows.indexOf(row))}><${Time} at=${row.reportDate} /></button>` },
+      { name: "Outcome", cell: (row) => html`<${Agreement} row=${row} />` },
       { name: "Compared", className: "right", cell: (row) => count(row.totalChecked) },
       { name: "Confirmed", className: "right", cell: (row) => count(row.confirmed) },
       { name: "Not found", className: "right", cell: (row) => count(row.notFound) },
@@ -51,7 +76,7 @@ export function ReconcileVenue({ venueId }) {
     ]} /><${Older} pages=${history} />`}<//><//>`;
 }
 
-function Outcome({ row }) {
+function Agreement({ row }) {
   if (row.discrepancyCount > 0) return html`<${Status} kind="bad">${counted(row.discrepancyCount, "ticket")} ${row.discrepancyCount === 1 ? "differs" : "differ"}<//>`;
   if (row.pending > 0) return html`<${Status} kind="wait">No difference found, ${count(row.pending)} cannot be told<//>`;
   return html`<${Status} kind="ok">Books and chain agree<//>`;
@@ -59,7 +84,7 @@ function Outcome({ row }) {
 
 function Report({ report, venueId, onFixed }) {
   const { discrepancies, reasons, news, unknownToBooks } = report;
-  return html`<${Card} title=${report.fresh ? "The report" : html`Report of <${Time} at=${report.reportDate} />`} aside=${html`<${Outcome} row=${report} />`}>
+  return html`<${Card} title=${report.fresh ? "The report" : html`Report of <${Time} at=${report.reportDate} />`} aside=${html`<${Agreement} row=${report} />`}>
     <${Facts}>
       <${Fact} name="Compared">${count(report.totalChecked)}<//><${Fact} name="Confirmed" hint="books and chain agree">${count(report.confirmed)}<//>
       <${Fact} name="Not found" hint="proven not to exist">${count(report.notFound)}<//><${Fact} name="Cannot be told now">${count(report.pending)}<//><${Fact} name="Differ">${count(report.errors)} <small>${percent(report.discrepancyRate)}</small><//>
@@ -88,35 +113,21 @@ function Notes({ title, notes, venueId }) {
 
 /** Repair looks anew first; what it would do is shown, and asked. */
 function Repair({ venueId, onFixed }) {
-  const action = useAction();
-  const [state, setState] = useState({ busy: false, problem: null, plan: null });
-  const ask = async () => {
-    setState({ busy: true, problem: null, plan: null });
-    action.clear();
-    try {
-      const plan = (await act("POST", `admin/reconcile/${segment(venueId)}/fix`, { query: { dryRun: "true" }, body: {} })).body;
-      setState({ busy: false, problem: null, plan });
-    } catch (problem) {
-      setState({ busy: false, problem, plan: null });
-    }
-  };
-  const fix = async () => {
-    const result = await action.run("POST", `admin/reconcile/${segment(venueId)}/fix`, { body: {} });
-    if (!result) return;
-    setState({ busy: false, problem: null, plan: null });
-    onFixed(result.body);
-  };
-  const { plan } = state;
-  return html`<div class="actions"><${ActionButton} kind="primary" busy=${state.busy} onClick=${ask}>Repair…<//></div>
-    <${ActionProblem} problem=${state.problem} />
-    ${plan && html`<${Confirm} title="Repair the books?" confirm=${plan.queued ? `Repair, and mint ${counted(plan.queued, "ticket")}` : "Repair the books"} action=${action} onConfirm=${fix} onClose=${() => setState({ ...state, plan: null })}>
-      <p>Books and chain were compared anew. Repair would do this: ${words(plan)}.</p>
-      <p>${plan.queued ? html`<strong>${counted(plan.queued, "ticket")} would be minted, and paid for</strong>, as far as wallet and limits reach.` : "It costs no SOL."} A second NFT of a ticket cannot come of it.</p>
-    <//>`}`;
+  const path = `admin/reconcile/${segment(venueId)}/fix`;
+  const look = async () => (await act("POST", path, { query: { dryRun: "true" }, body: {} })).body;
+  const question = (plan) => ({
+    title: "Repair the books?",
+    confirm: plan.queued ? `Repair, and mint ${counted(plan.queued, "ticket")}` : "Repair the books",
+    ready: plan.plan.length > 0,
+    words: html`<p>Books and chain were compared anew. Repair would do this: ${words(plan)}.</p>
+      <p>${plan.queued ? html`<strong>${counted(plan.queued, "ticket")} would be minted, and paid for</strong>, as far as wallet and limits reach.` : "It costs no SOL."} A second NFT of a ticket cannot come of it.</p>`,
+  });
+  return html`<div class="actions"><${AskFirst} kind="primary" look=${look} question=${question} request=${() => ["POST", path, { body: {} }]} onDone=${onFixed}>Repair…<//></div>`;
 }
 
-function Repaired({ repair }) {
-  return html`<${Note} kind=${repair.refused.length ? "warn" : "ok"} title="Repaired"><p>${words(repair)}. What was queued or adopted is settled a moment later.</p>
+function Repaired({ result }) {
+  const repair = result.body;
+  return html`<${AsBefore} result=${result} /><${Note} kind=${repair.refused.length ? "warn" : "ok"} title="Repaired"><p>${words(repair)}. What was queued or adopted is settled a moment later.</p>
     ${repair.refused.length > 0 && html`<ul class="plain">${repair.refused.map((one, index) => html`<li key=${index}><${Words}>${one.ticketId}<//>: <${Words}>${one.reason}<//></li>`)}</ul>`}<//>`;
 }
 

@@ -1,13 +1,15 @@
 // Failed tickets are sent again: as they were, once the price is agreed to.
-import { act, get } from "../api.js";
+import { AskFirst } from "../actions.js";
+import { act, get, segment } from "../api.js";
 import { count, counted, sol } from "../format.js";
-import { html, useState } from "../html.js";
-import { ActionButton, ActionProblem, Confirm, useAction } from "../parts.js";
+import { html } from "../html.js";
+import { Words } from "../parts.js";
+import { atMost, mostFor } from "../price.js";
 import { batchLink, go } from "../router.js";
 
 /** Finds what was sold, in the books: the failed tickets of the venue, page by page, until all are found. */
 async function asSold(venueId, ticketIds) {
-  if (ticketIds.length === 1) return [(await get(`admin/mints/${encodeURIComponent(ticketIds[0])}`, { venueId })).ticket];
+  if (ticketIds.length === 1) return [(await get(`admin/mints/${segment(ticketIds[0])}`, { venueId })).ticket];
   const wanted = new Set(ticketIds);
   const found = new Map();
   let cursor = null;
@@ -20,35 +22,27 @@ async function asSold(venueId, ticketIds) {
 }
 
 export function Retry({ venueId, ticketIds, onDone }) {
-  const action = useAction();
-  const [state, setState] = useState({ busy: false, problem: null, plan: null });
-  const ask = async () => {
-    setState({ busy: true, problem: null, plan: null });
-    action.clear();
-    try {
-      const tickets = await asSold(venueId, ticketIds);
-      const body = { venueId, tickets };
-      const dry = tickets.length ? (await act("POST", "admin/batch-mint", { query: { dryRun: "true" }, body })).body : null;
-      setState({ busy: false, problem: null, plan: { body, dry } });
-    } catch (problem) {
-      setState({ busy: false, problem, plan: null });
-    }
+  const look = async () => {
+    const tickets = await asSold(venueId, ticketIds);
+    const dry = tickets.length ? (await act("POST", "admin/batch-mint", { query: { dryRun: "true" }, body: { venueId, tickets } })).body : null;
+    return { tickets, dry };
   };
-  const send = async () => {
-    const result = await action.run("POST", "admin/batch-mint", { body: state.plan.body, headers: { prefer: "respond-async" } });
-    if (!result) return;
-    setState({ busy: false, problem: null, plan: null });
-    onDone?.();
-    if (result.body?.batchId) go(batchLink(result.body.batchId));
-  };
-  const { plan } = state;
-  const price = plan?.dry?.estimate.estimatedLamports;
-  return html`<${ActionButton} busy=${state.busy} onClick=${ask}>${ticketIds.length === 1 ? "Send it again" : `Send ${count(ticketIds.length)} again`}<//>
-    <${ActionProblem} problem=${state.problem} />
-    ${plan && html`<${Confirm} title=${`Send ${counted(plan.body.tickets.length, "ticket")} again?`} confirm=${price ? `Send again for ${sol(price)}` : "Send again"} action=${action} onConfirm=${send} onClose=${() => setState({ ...state, plan: null })}>
-      ${plan.dry === null
+  const question = ({ tickets, dry }) => {
+    const price = dry?.estimate.estimatedLamports ?? 0;
+    return {
+      title: `Send ${counted(tickets.length, "ticket")} again?`,
+      confirm: price ? `Send again for ${sol(price)}` : "Send again",
+      ready: dry !== null && !dry.refusal,
+      words: dry === null
         ? html`<p>None of them is failed any more: there is nothing to send.</p>`
-        : html`<p>They are sent as they were, for at most <strong>${sol(price)}</strong>. What the chain holds by now is found there, and neither minted nor paid for twice.</p>
-          ${plan.dry.refusal && html`<p class="bad-text">The box would refuse: ${plan.dry.refusal}</p>`}`}
-    <//>`}`;
+        : html`<p>They are sent as they were, to <strong><${Words}>${venueId}<//></strong>, for <strong>${sol(price)}</strong>${price > 0 && html`, and ${atMost(price)}`}. What the chain holds by now is found there, and neither minted nor paid for twice.</p>
+          ${dry.refusal && html`<p class="bad-text">The box would refuse: <${Words}>${dry.refusal}<//></p>`}`,
+    };
+  };
+  const request = ({ tickets, dry }) => ["POST", "admin/batch-mint", { body: { venueId, tickets, maxLamports: mostFor(dry.estimate.estimatedLamports) }, headers: { prefer: "respond-async" } }];
+  const sent = ({ body }) => {
+    onDone?.();
+    if (body?.batchId) go(batchLink(body.batchId));
+  };
+  return html`<${AskFirst} look=${look} question=${question} request=${request} onDone=${sent}>${ticketIds.length === 1 ? "Send it again" : `Send ${count(ticketIds.length)} again`}<//>`;
 }

@@ -3,7 +3,7 @@ import { segment } from "../api.js";
 import { useData } from "../data.js";
 import { counted, sol } from "../format.js";
 import { html, useState } from "../html.js";
-import { Card, Copy, Crumbs, Explorer, Fact, Facts, Icon, Lamports, Loaded, MintStatus, Note, Page, Time, Words } from "../parts.js";
+import { Card, Copy, Crumbs, Explorer, Fact, Facts, failureWords, Icon, Lamports, Loaded, MintStatus, Note, Page, Time, Words } from "../parts.js";
 import { eventLink, venueLink } from "../router.js";
 import { Retry } from "./retry.js";
 
@@ -21,7 +21,7 @@ function Body({ mint, reload }) {
     <div class="column wide">
       <${Card} title="State" aside=${html`<${MintStatus} status=${mint.status} />`}>
         ${mint.error && html`<${Note} kind="bad" title="It was not minted" actions=${mint.retryable && html`<${Retry} venueId=${mint.venueId} ticketIds=${[mint.ticketId]} onDone=${reload} />`}>
-          <p><${Words}>${mint.error}<//></p><p class="fine">${mint.code} · ${mint.retryable ? "Sending it again can help." : "Sending it again as it is cannot help."}</p><//>`}
+          <p><${Words}>${failureWords(mint)}<//></p><p class="fine">${mint.code} · ${mint.retryable ? "Sending it again can help." : "Sending it again as it is cannot help."}</p><//>`}
         <${History} mint=${mint} />
       <//>
       <${Card} title="On the chain"><${Facts}>

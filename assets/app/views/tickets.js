@@ -2,7 +2,7 @@
 import { get, segment } from "../api.js";
 import { usePages } from "../data.js";
 import { html, useId, useState } from "../html.js";
-import { Card, Empty, Lamports, Loaded, MintStatus, Older, Page, ProblemNote, Table, Time, Words } from "../parts.js";
+import { Card, Empty, failureWords, Lamports, Loaded, MintStatus, Older, Page, ProblemNote, Table, Time, Words } from "../parts.js";
 import { eventLink, go, replaceQuery, ticketLink, venueLink } from "../router.js";
 
 const STATES = [["", "All"], ["pending", "Waiting"], ["minting", "Being minted"], ["minted", "Minted"], ["failed", "Failed"]];
@@ -43,7 +43,7 @@ export function TicketList({ title, venueId, eventId, query, place }) {
       { name: "Ticket", className: "main", cell: (row) => html`<a href=${ticketLink(row.venueId, row.ticketId)}><${Words}>${row.ticketId}<//></a><small><${Words}>${row.name ?? row.ticket.ticketData.eventName}<//></small>` },
       !venueId && { name: "Venue", cell: (row) => html`<a href=${venueLink(row.venueId)}><${Words}>${row.venueId}<//></a>` },
       !eventId && { name: "Event", cell: (row) => html`<a href=${eventLink(row.venueId, row.eventId)}><${Words}>${row.eventId}<//></a>` },
-      { name: "State", cell: (row) => html`<${MintStatus} status=${row.status} />${row.error && html`<small><${Words}>${row.error}<//></small>`}` },
+      { name: "State", cell: (row) => html`<${MintStatus} status=${row.status} />${row.error && html`<small><${Words}>${failureWords(row)}<//></small>`}` },
       { name: "Accepted", cell: (row) => html`<${Time} at=${row.createdAt} />` },
       { name: "Settled", cell: (row) => html`<${Time} at=${row.settledAt} />` },
       { name: "Cost", className: "right", cell: (row) => html`<${Lamports} value=${row.costLamports} />` },

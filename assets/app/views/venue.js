@@ -2,11 +2,9 @@
 import { useData, usePages } from "../data.js";
 import { count, duration, percent } from "../format.js";
 import { html } from "../html.js";
-import { Card, Crumbs, Empty, Fact, Facts, Lamports, Loaded, Older, Page, Table, Time, Words } from "../parts.js";
-import { batchLink, eventLink, link, reconcileLink, replaceQuery } from "../router.js";
-import { BatchStatus, Progress } from "../parts.js";
+import { BatchTable, Card, Crumbs, Empty, Fact, Facts, Failures, Lamports, Loaded, Older, Page, Table, Words } from "../parts.js";
+import { eventLink, link, reconcileLink, replaceQuery } from "../router.js";
 import { RangePicker, rangeOf, Trends } from "./charts.js";
-import { Failures } from "./venues.js";
 
 export function Venue({ venueId, query }) {
   const range = rangeOf(query);
@@ -39,17 +37,4 @@ function Events({ venueId }) {
 function VenueBatches({ venueId }) {
   const batches = useData("admin/batches", { venueId, limit: 5 }, { every: 10_000 });
   return html`<${Card} title="Latest batches" aside=${html`<a href=${link(["batches"], { venueId })}>All of this venue</a>`}><${Loaded} from=${batches}>${(data) => html`<${BatchTable} batches=${data.batches} />`}<//><//>`;
-}
-
-export function BatchTable({ batches, withVenue = false }) {
-  return html`<${Table} label="Batches" rows=${batches} rowKey=${(row) => row.batchId} empty=${html`<${Empty} title="No batch yet"><a href="#/mint">Mint a file of tickets</a><//>`} columns=${[
-    { name: "Accepted", className: "main", cell: (row) => html`<a href=${batchLink(row.batchId)}><${Time} at=${row.createdAt} /></a>` },
-    withVenue && { name: "Venue", cell: (row) => html`<${Words}>${row.venueId}<//>` },
-    { name: "State", cell: (row) => html`<${BatchStatus} batch=${row} />` },
-    { name: "Settled", className: "wide-cell", cell: (row) => html`<${Progress} done=${row.summary.succeeded} failed=${row.summary.failed} total=${row.summary.total} label="Settled tickets" />` },
-    { name: "Minted", className: "right", cell: (row) => count(row.summary.succeeded) },
-    { name: "Failed", className: "right", cell: (row) => html`<${Failures} value=${row.summary.failed} />` },
-    { name: "Took", className: "right", cell: (row) => duration(row.summary.totalDuration) },
-    { name: "Spent", className: "right", cell: (row) => html`<${Lamports} value=${row.summary.spentLamports} />` },
-  ].filter(Boolean)} />`;
 }

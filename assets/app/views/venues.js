@@ -2,7 +2,7 @@
 import { usePages } from "../data.js";
 import { count, percent } from "../format.js";
 import { html } from "../html.js";
-import { Card, Empty, Lamports, Loaded, Older, Page, Table, Words } from "../parts.js";
+import { Card, Empty, Failures, Lamports, Loaded, Older, Page, Table, Words } from "../parts.js";
 import { venueLink } from "../router.js";
 
 export function Venues() {
@@ -17,8 +17,4 @@ export function Venues() {
       { name: "Spent", className: "right", cell: (row) => html`<${Lamports} value=${row.spentLamports} />` },
       { name: "Estimated", className: "right", cell: (row) => html`<${Lamports} value=${row.estimatedLamports} />` },
     ]} /><${Older} pages=${pages} what="More venues" />`}<//><//>`;
-}
-
-export function Failures({ value }) {
-  return value ? html`<strong class="bad-text">${count(value)}</strong>` : html`0`;
 }

@@ -1,6 +1,6 @@
 // What the box may answer instead of what was asked for: each has a state that says what is wrong and what happens next.
 import test from "node:test";
-import { assert, open, press, says, settled, visit } from "../support.js";
+import { assert, open, press, says, settled, until, visit } from "../support.js";
 
 const problem = (status, detail, headers = {}) => ({ status, contentType: "application/problem+json", headers, body: JSON.stringify({ status, detail, code: "scripted", retryable: status !== 403, requestId: "request-7" }) });
 
@@ -70,6 +70,98 @@ test("an action without an answer may be tried again as the same action", async 
   assert.equal(keys.length, 2);
   assert.match(keys[0], /^[0-9a-f]{32}$/);
   assert.equal(keys[0], keys[1], "the box can tell that it is the same action");
+});
+
+test("the next decision is another action, and an answer from before is told as such", async (context) => {
+  const keys = [];
+  const page = await open(context, { expected: ["status of"], instead: (url, request) => {
+    if (request.method() === "GET" || !["/admin/cache/clear", "/admin/jobs/balance-check/run"].includes(url.pathname)) return null;
+    keys.push(request.headers()["idempotency-key"]);
+    return keys.length < 4 ? problem(504, "the answer took too long") : { status: 202, contentType: "application/json", headers: { "idempotent-replayed": "true" }, body: "{}" };
+  } });
+  await page.waitForSelector("main .numbers");
+  await visit(page, "#/cache");
+  for (let times = 0; times < 2; times += 1) {
+    await press(page, "Clear the cache…");
+    await press(page, "Clear the cache", "dialog button");
+    await says(page, "dialog [role=alert]", "the answer took too long");
+    await press(page, "Cancel", "dialog button");
+    await page.waitForFunction(() => !document.querySelector("dialog"));
+  }
+  assert.notEqual(keys[0], keys[1], "to open the dialog again is to decide again");
+  // A click without a dialog is the same one for a minute, and no longer.
+  await visit(page, "#/jobs");
+  await press(page, "Run now: balance-check", "main button");
+  await says(page, "#job-balance-check [role=alert]", "the answer took too long");
+  await press(page, "Run now: balance-check", "main button");
+  await says(page, "#job-balance-check", "Answered as before");
+  assert.equal(keys[2], keys[3]);
+  await press(page, "Run now: balance-check", "main button");
+  await until("it is run again", () => keys.length === 5);
+  assert.notEqual(keys[3], keys[4]);
+});
+
+test("the key of a click ends after a minute", async (context) => {
+  const page = await open(context);
+  await page.waitForSelector("main .numbers");
+  const [first, soon, late] = await page.evaluate(async () => {
+    const { newDecision } = await import(new URL("assets/app/decision.js", document.baseURI));
+    const now = Date.now();
+    const decision = newDecision(60_000);
+    const keys = [];
+    for (const ms of [0, 59_000, 61_000]) {
+      Date.now = () => now + ms;
+      keys.push(decision.key("run"));
+    }
+    return keys;
+  });
+  assert.equal(first, soon);
+  assert.notEqual(soon, late);
+});
+
+test("a look that is asked for while another is under way comes after it", async (context) => {
+  let asked = 0;
+  const page = await open(context, { instead: (url) => void (asked += url.pathname === "/admin/jobs") });
+  await page.waitForSelector("main .numbers");
+  const looked = await page.evaluate(async () => {
+    const { html, render } = await import(new URL("assets/app/html.js", document.baseURI));
+    const { useData } = await import(new URL("assets/app/data.js", document.baseURI));
+    const times = [];
+    const real = window.fetch;
+    window.fetch = (...call) => {
+      if (String(call[0]).includes("admin/jobs")) times.push(times.length === 0 && setTimeout(() => window.again(), 0));
+      return real(...call);
+    };
+    const Probe = () => {
+      window.again = useData("admin/jobs").reload;
+      return null;
+    };
+    render(html`<${Probe} />`, document.createElement("div"));
+    for (let left = 100; left && times.length < 2; left -= 1) await new Promise((resolve) => setTimeout(resolve, 50));
+    return times.length;
+  });
+  assert.equal(looked, 2);
+  assert.ok(asked >= 2);
+});
+
+test("a body that stalls ends like an answer that does not come", async (context) => {
+  const page = await open(context);
+  await page.waitForSelector("main .numbers");
+  const said = await page.evaluate(async () => {
+    const { get } = await import(new URL("assets/app/api.js", document.baseURI));
+    const [fetched, later] = [window.fetch, window.setTimeout];
+    // The head is there at once, the body never; and the patience of 20 s is over soon.
+    window.fetch = async (url, { signal }) => new Response(new ReadableStream({ start: (body) => signal.addEventListener("abort", () => body.error(signal.reason)) }));
+    window.setTimeout = (what, ms) => later(what, ms / 100);
+    try {
+      return await get("admin/jobs");
+    } catch (problem) {
+      return problem.message;
+    } finally {
+      [window.fetch, window.setTimeout] = [fetched, later];
+    }
+  });
+  assert.equal(said, "The box has not answered in time.");
 });
 
 test("a box that is not there at first", async (context) => {

@@ -15,3 +15,17 @@ test("without a key there is the public summary, and the key opens the rest", as
   await page.waitForSelector("nav.side");
   await says(page, "main h2", "Wallet");
 });
+
+test("a key that is good no more, and “Not now”, lead to the summary", async (context) => {
+  needed("BOX_KEY");
+  let revoked = false;
+  const page = await open(context, { expected: ["401"], instead: (url) => (revoked && url.pathname.startsWith("/admin/") ? { status: 401, contentType: "application/problem+json", body: JSON.stringify({ status: 401, detail: "the key is not known", code: "unauthorized" }) } : null) });
+  await page.waitForSelector("nav.side");
+  revoked = true;
+  await page.evaluate(() => (location.hash = "#/jobs"));
+  await says(page, "dialog h2", "Enter the key");
+  await press(page, "Not now", "dialog button");
+  await says(page, "main", "This is the public summary");
+  await says(page, ".connection", "Live");
+  assert.equal(await page.$("main .note"), null);
+});

@@ -46,6 +46,8 @@ test("eight tabs: the last one loads, and the first one still works", async (con
 
 test("a batch that is followed holds one connection, and misses nothing while it is not looked at", async (context) => {
   const page = await open(context, { expected: ["ERR_ABORTED"] });
+  // The one that is open already ends unheard with its page.
+  await says(page, ".connection", "Live");
   const streams = new Set();
   page.on("request", (request) => request.url().endsWith("/events") && streams.add(request));
   for (const over of ["requestfinished", "requestfailed"]) page.on(over, (request) => streams.delete(request));

@@ -73,7 +73,7 @@ const INTERRUPTED: u8 = 130;
 /// Turns a venue's ticket sales into NFTs on Solana: exactly once, at an honest price.
 #[derive(Debug, Parser)]
 #[command(
-    version,
+    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BOXOFFICE_BUILD"), ")"),
     after_help = "Settings come from boxoffice.toml, .env and the environment; see `boxoffice check-config`."
 )]
 pub struct Cli {

@@ -30,7 +30,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// What `--version` says besides the version: the commit, of release builds, and the features.
 fn description() -> String {
-    let is_on = |name: &&str| env::var_os(format!("CARGO_FEATURE_{}", name.to_uppercase().replace('-', "_"))).is_some();
+    let is_on =
+        |name: &&&str| env::var_os(format!("CARGO_FEATURE_{}", name.to_uppercase().replace('-', "_"))).is_some();
     let features: Vec<_> = FEATURES.iter().filter(is_on).copied().collect();
     let features = if features.is_empty() { "no features".to_owned() } else { features.join(", ") };
     // A debug build would be compiled anew for every commit.
@@ -47,10 +48,14 @@ fn commit() -> Option<String> {
         output.status.success().then(|| said.trim().to_owned()).filter(|said| !said.is_empty())
     };
     if folder.join(".git").exists() {
-        println!("cargo::rerun-if-changed={}", git(&["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"])?);
+        println!(
+            "cargo::rerun-if-changed={}",
+            git(&["rev-parse", "--path-format=absolute", "--git-path", "logs/HEAD"])?
+        );
         return git(&["rev-parse", "--short=12", "HEAD"]);
     }
-    let packed: serde_json::Value = serde_json::from_slice(&fs::read(folder.join(".cargo_vcs_info.json")).ok()?).ok()?;
+    let packed: serde_json::Value =
+        serde_json::from_slice(&fs::read(folder.join(".cargo_vcs_info.json")).ok()?).ok()?;
     packed.pointer("/git/sha1")?.as_str()?.get(..12).map(str::to_owned)
 }
 

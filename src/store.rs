@@ -97,7 +97,7 @@ const BUSY_TIMEOUT_MS: u32 = 5_000;
 #[derive(Debug, Error)]
 pub enum StoreError {
     /// The file cannot be opened.
-    #[error("cannot open {path}: {source}; check that the folder exists and this user may write to it", path = path.display())]
+    #[error("cannot open {path}: {source}; check that the folder exists, that this user may write to it, and that files can be opened at all (ulimit -n)", path = path.display())]
     Open {
         /// The database file.
         path: PathBuf,
@@ -153,7 +153,9 @@ pub enum StoreError {
         setting: &'static str,
     },
     /// Another process holds the lock for too long, or a neighbour's write met a full disk.
-    #[error("the database is busy or its disk has failed; the same request may be sent again")]
+    #[error(
+        "the database is busy, or its disk fails or has become read-only (the system's log says so); the same request may be sent again"
+    )]
     Unavailable,
     /// A batch would cost more than may be spent.
     #[error(transparent)]
@@ -179,6 +181,8 @@ impl From<rusqlite::Error> for StoreError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(ErrorCode::DiskFull) => Self::DiskFull,
+            // A disk that fails, or that the kernel has made read-only because it does.
+            Some(ErrorCode::ReadOnly | ErrorCode::SystemIoFailure) => Self::Unavailable,
             _ => Self::Sqlite(error),
         }
     }

@@ -197,7 +197,7 @@ function Preview({ state, onMint }) {
     ${faults.length > 0 && html`<h3>${counted(out.count, "fault")} in ${counted(out.rows, "row")}</h3>
       <${Table} label="Faults of the file" rows=${faults.slice(0, FAULTS_SHOWN)} columns=${[
         { name: "Where", className: "main", cell: (row) => html`<${Words}>${row.where}<//>` },
-        { name: "Column", cell: (row) => html`<${Words}>${row.column ?? "–"}<//>` },
+        { name: "Column", cell: (row) => html`<${Words}>${row.column || "–"}<//>` },
         { name: "What is wrong", className: "wide-cell", cell: (row) => html`<${Words}>${row.detail}<//>` },
       ]} />
       ${unlisted > 0 && html`<p class="fine">And ${count(unlisted)} more.</p>`}`}

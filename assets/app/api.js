@@ -2,6 +2,7 @@
 // in a header, so that no other site can make use of it.
 import { either } from "./signals.js";
 import { store } from "./store.js";
+import { askTabs, forgetInTabs, forgotten, listenToTabs } from "./tabs.js";
 
 const KEY_NAME = "boxoffice.key";
 const READ_TIMEOUT_MS = 20_000;
@@ -190,8 +191,10 @@ function letIn(session) {
 }
 
 /** Asks the box who we are; at the start, and with each key that is entered. */
-export async function enter(key = readKey()) {
+export async function enter(key = readKey(), isWanted = () => true) {
   const response = await send("GET", address("admin/session"), { key });
+  // Forgotten in another tab while the box was asked.
+  if (!isWanted()) return "wrong";
   if (response.ok) {
     const session = jsonOf(response);
     writeKey(key);
@@ -202,12 +205,15 @@ export async function enter(key = readKey()) {
   throw problemOf(response);
 }
 
-/** At the start: in, the public summary, or the question for the key. */
+/** At the start: in, with the key of another tab if there is one, the public summary, or the question for the key. */
 export async function start() {
   try {
     if ((await enter()) === "open") return;
     const held = readKey();
     writeKey(null);
+    const round = forgotten();
+    const given = await askTabs();
+    if (given !== null && given !== held && (await enter(given, () => forgotten() === round)) === "open") return;
     if (await isPublic()) access.set({ state: "public", asking: held ? "revoked" : null, problem: null });
     else access.set({ state: "locked", asking: held ? "revoked" : "first", problem: null });
   } catch (problem) {
@@ -238,11 +244,22 @@ export async function dismiss() {
   return undefined;
 }
 
+/** In all tabs: who signs out means to be out. */
 export async function forgetKey() {
+  forgetInTabs();
+  await out();
+}
+
+async function out() {
   writeKey(null);
   access.set({ state: "starting", session: null, asking: null });
   await start();
 }
+
+listenToTabs({
+  give: () => (access.get().state === "open" ? readKey() : null),
+  onForget: () => readKey() !== null && out(),
+});
 
 /** Whether actions are allowed, and if not, why. */
 export function mayAct() {

@@ -34,7 +34,7 @@ export function KeyDialog({ reason }) {
       <p class="field-said" id=${`${field}-said`} role="alert">${state.wrong ? "This key is wrong: the box does not know it. Look for letters that were left out." : ""}</p>
       <label class="check"><input type="checkbox" checked=${state.shown} onChange=${(event) => setState({ ...state, shown: event.target.checked })} /> Show the key</label>
       <${ActionProblem} problem=${state.problem} />
-      <p class="fine" id=${`${field}-kept`}>Kept for this browser session only, and sent to this box alone.</p>
+      <p class="fine" id=${`${field}-kept`}>Kept for this browser session only, shared with new tabs of this page while one is open, and sent to this box alone.</p>
       <div class="actions">
         <button type="button" class="button" onClick=${dismiss}>Not now</button>
         <button type="submit" class="button primary" disabled=${state.busy}>${state.busy ? "Looking…" : "Unlock"}</button>

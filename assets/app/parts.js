@@ -133,13 +133,16 @@ export function Empty({ title, children }) {
   </div>`;
 }
 
+const sentence = (text) => `${text.replace(/^./u, (letter) => letter.toUpperCase())}${/[.!?]$/.test(text) ? "" : "."}`;
+
 /** Says why something could not be read, and what happens next. */
 export function ProblemNote({ problem, nextAt, reload, stale }) {
   if (!problem) return null;
+  // What is not there does not come by asking again.
+  if (problem.status === 404) return html`<${Note} kind="bad" title=${html`<${Words}>${sentence(problem.message)}<//>`} live />`;
   const title = problem.status === 0 ? "Not connected"
     : problem.status === 429 ? "Too many requests"
     : problem.status === 403 ? "Not allowed"
-    : problem.status === 404 ? "There is no such thing"
     : problem.status >= 500 ? "The box cannot answer just now" : "That did not work";
   return html`<${Note} kind=${problem.retryable || problem.status === 429 ? "warn" : "bad"} title=${title} live
       actions=${reload && problem.status !== 403 && html`<button type="button" class="button" onClick=${reload}>Try now</button>`}>
@@ -225,7 +228,7 @@ export function BatchTable({ batches, withVenue = false }) {
     withVenue && { name: "Venue", cell: (row) => html`<${Words}>${row.venueId}<//>` },
     { name: "State", cell: (row) => html`<${BatchStatus} batch=${row} />` },
     { name: "Settled", className: "wide-cell", cell: (row) => html`<${Progress} done=${row.summary.succeeded} failed=${row.summary.failed} total=${row.summary.total} label="Settled tickets" />` },
-    { name: "Minted", className: "right", cell: (row) => count(row.summary.succeeded) },
+    { name: "Minted", className: "right", cell: (row) => html`${count(row.summary.succeeded)}${row.state === "finished" && row.summary.succeeded > 0 && row.summary.spentLamports === 0 && html`<small>none of them new</small>`}` },
     { name: "Failed", className: "right", cell: (row) => html`<${Failures} value=${row.summary.failed} />` },
     { name: "Took", className: "right", cell: (row) => duration(row.summary.totalDuration) },
     { name: "Spent", className: "right", cell: (row) => html`<${Lamports} value=${row.summary.spentLamports} />` },

@@ -68,7 +68,7 @@ function Who() {
   if (state === "public" || state === "locked") return html`<button type="button" class="button small" onClick=${() => access.set({ asking: "first" })}>Enter the key</button>`;
   if (!session) return null;
   return html`<span class="who"><span class="who-name" title=${session.role === "read" ? "This key may only look" : "This key may do everything"}><bdi>${session.key}</bdi> · ${session.role}</span>
-    ${held && html`<button type="button" class="button small" onClick=${forgetKey}>Forget the key</button>`}</span>`;
+    ${held && html`<button type="button" class="button small" title="In all tabs of this browser" onClick=${forgetKey}>Forget the key</button>`}</span>`;
 }
 
 /** The connection is lost: since when, and what happens next. Said once, not with every attempt. */

@@ -1,5 +1,6 @@
 // The one sentence: how the box is, and what to do. Pure: from what the box says to a kind, a title, a detail and a place to go.
 import { about, count, counted, sol } from "./format.js";
+import { batchLink, reconcileLink, venueLink } from "./router.js";
 
 export const ALERT_WORDS = {
   low_balance: "The wallet runs low",
@@ -18,7 +19,20 @@ export const ALERT_WORDS = {
 /** A kind that this page does not know yet: its code, as words. */
 export const alertWords = (kind) => ALERT_WORDS[kind] ?? kind.replaceAll("_", " ").replace(/^./, (letter) => letter.toUpperCase());
 
-export function verdict({ dashboard, system, batches, alerts }) {
+/** What an alert says, without the paths of the API: where to look is linked. */
+export const alertSummary = ({ summary }) => summary.replace(/[;,]? (?:see |(?:GET|POST|PUT|DELETE) )?\/admin\/\S+(?: says why)?/g, "");
+
+/** Where to look into an alert: links with their words. */
+export function alertPlaces({ kind, subject, details }) {
+  const { batchId, venueId = details?.venue } = details ?? {};
+  if (kind === "job_failed" || kind === "backup_failed") return [["#/jobs", kind === "job_failed" && subject ? `The job ${subject}` : "Jobs"]];
+  if (kind === "discrepancies") return venueId ? [[reconcileLink(venueId), `Books and chain of ${venueId}`]] : [["#/reconciliation", "Books and chain"]];
+  if (kind === "anomaly") return [["#/charts", "Charts"]];
+  return [batchId && [batchLink(batchId), "The batch"], venueId && [venueLink(venueId), `The venue ${venueId}`]].filter(Boolean);
+}
+
+/** `again`: how many failed tickets can be sent again, at least; null while that is not known. */
+export function verdict({ dashboard, system, batches, alerts }, again = null) {
   const { balanceMonitor: wallet, queue, rpc, database } = system;
   const waiting = queue.pending + queue.minting;
   const critical = alerts.filter((alert) => alert.severity === "critical");
@@ -37,7 +51,7 @@ export function verdict({ dashboard, system, batches, alerts }) {
       title: `Needs a hand: ${who} ${empty ? (payers ? "are empty" : "is empty") : "can pay for no more tickets"}`,
       detail: payers
         ? `Fund the fee payers (boxoffice payers fund); minting goes on by itself. ${left}`
-        : `Send SOL to the address below${wallet.balanceLamports === null ? "" : `; it holds ${sol(wallet.balanceLamports)}`}. Minting goes on by itself. ${left}`,
+        : `${toSend(wallet)} Minting goes on by itself. ${left}`,
       wallet: payers ? null : wallet.wallet,
     };
   }
@@ -48,7 +62,7 @@ export function verdict({ dashboard, system, batches, alerts }) {
     return { kind: "bad", title: "Needs a hand: minting waits", detail: `${queue.held}${/[.!?]$/.test(queue.held) ? "" : "."} ${left}` };
   }
   if (critical.length > 0) {
-    return { kind: "bad", title: `Needs a hand: ${lower(alertWords(critical[0].kind))}`, detail: critical[0].summary, link: ["#/alerts", more(alerts.length)] };
+    return { kind: "bad", title: `Needs a hand: ${lower(alertWords(critical[0].kind))}`, detail: alertSummary(critical[0]), link: (alerts.length === 1 && alertPlaces(critical[0])[0]) || ["#/alerts", more(alerts.length)] };
   }
   const aside = alerts.length > 0 ? { link: ["#/alerts", `${counted(alerts.length, "warning")}`] } : {};
   if (waiting > 0) {
@@ -67,16 +81,22 @@ export function verdict({ dashboard, system, batches, alerts }) {
   }
   const low = alerts.find((alert) => alert.kind === "low_balance");
   if (low) {
-    return { kind: "warn", title: payers ? "The fee payers run low" : "The wallet runs low", detail: low.summary, link: ["#/alerts", more(alerts.length)], wallet: payers ? null : wallet.wallet };
+    return { kind: "warn", title: payers ? "The fee payers run low" : "The wallet runs low", detail: alertSummary(low), link: ["#/alerts", more(alerts.length)], wallet: payers ? null : wallet.wallet };
   }
   if (alerts.length > 0) {
-    return { kind: "warn", title: `Works, with something to look at`, detail: alerts[0].summary, link: ["#/alerts", more(alerts.length)] };
+    return { kind: "warn", title: `Works, with something to look at`, detail: alertSummary(alerts[0]), link: (alerts.length === 1 && alertPlaces(alerts[0])[0]) || ["#/alerts", more(alerts.length)] };
   }
   const minted = dashboard.totalMints - dashboard.failedMints - dashboard.pendingMints;
+  const { failedMints } = dashboard;
+  const onChain = `${counted(minted, "ticket")} ${minted === 1 ? "is" : "are"} on the chain.`;
+  if (failedMints > 0 && again > 0) {
+    return { kind: "warn", title: again === failedMints ? `${counted(again, "ticket")} failed and can be sent again` : "Failed tickets can be sent again", detail: `${again === failedMints ? "" : `At least ${count(again)} of ${count(failedMints)}. `}Nothing waits. ${onChain}`, link: ["#/tickets?status=failed", "The failed tickets"] };
+  }
   return {
     kind: "ok",
-    title: "All is well",
-    detail: dashboard.totalMints === 0 ? "No ticket has been sent yet." : `Nothing waits. ${counted(minted, "ticket")} ${minted === 1 ? "is" : "are"} on the chain.`,
+    // While it is not known whether those that failed are for somebody to send again, nobody should rest.
+    title: failedMints > 0 && again === null ? "Nothing waits" : "All is well",
+    detail: dashboard.totalMints === 0 ? "No ticket has been sent yet." : `Nothing waits. ${onChain}${failedMints ? ` ${counted(failedMints, "ticket")} failed${again === 0 ? ", and sending them again as they are cannot help" : ""}.` : ""}`,
   };
 }
 
@@ -88,7 +108,17 @@ export function publicVerdict(status) {
     return { kind: held ? "warn" : "busy", title: held ? `Minting waits: ${counted(status.pending, "ticket")} to go` : `Minting: ${counted(status.pending, "ticket")} to go${eta}`, detail: "" };
   }
   if (status.status === "degraded") return { kind: "warn", title: "Works, with something to look at", detail: "" };
-  return { kind: "ok", title: "All is well", detail: "Nothing waits." };
+  // What needs a hand is not said here: nothing more is known than that nothing waits.
+  return { kind: "ok", title: "Nothing waits", detail: `${counted(status.minted, "ticket")} ${status.minted === 1 ? "is" : "are"} minted${status.failed ? `, ${count(status.failed)} failed` : ""}.` };
+}
+
+/** How much the wallet lacks to its minimum, below which nothing is minted. */
+function toSend({ balanceLamports, minRequired = 0 }) {
+  if (balanceLamports === null) return "Send SOL to the address below.";
+  const least = Math.round(minRequired * 1e9);
+  const holds = `it holds ${sol(balanceLamports)}`;
+  if (least <= balanceLamports) return `Send SOL to the address below; ${holds}.`;
+  return `Send more than ${sol(least - balanceLamports)} to the address below: ${holds}, and keeps ${sol(least)} back. What goes beyond that pays for tickets.`;
 }
 
 const sum = (batches, name) => batches.reduce((all, batch) => all + batch.summary[name], 0);

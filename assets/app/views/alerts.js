@@ -4,7 +4,7 @@ import { counted } from "../format.js";
 import { html } from "../html.js";
 import { Card, Empty, Loaded, Older, Page, Status, Time, Words } from "../parts.js";
 import { replaceQuery } from "../router.js";
-import { alertWords } from "../verdict.js";
+import { alertPlaces, alertSummary, alertWords } from "../verdict.js";
 
 export function Alerts({ query }) {
   const open = query.open === "true";
@@ -22,10 +22,17 @@ function Incident({ alert }) {
   const kind = over ? "ok" : alert.severity === "critical" ? "bad" : "warn";
   return html`<li class=${`card incident ${over ? "over" : kind}`}>
     <header class="card-head"><h2>${alertWords(alert.kind)}</h2><${Status} kind=${kind}>${over ? "Over" : alert.severity === "critical" ? "Critical" : "Warning"}<//></header>
-    <p><${Words}>${alert.summary}<//></p>
+    <p><${Words}>${alertSummary(alert)}<//></p>
+    <${AlertLinks} alert=${alert} />
     <p class="fine">${alert.subject && html`<${Words}>${alert.subject}<//> · `}from <${Time} at=${alert.openedAt} />${over ? html` to <${Time} at=${alert.closedAt} />` : html`, last seen <${Time} at=${alert.lastSeenAt} />`} · seen ${counted(alert.timesSeen, "time")}</p>
     ${alert.deliveries.length > 0 && html`<details><summary>${counted(alert.deliveries.length, "message")}</summary><ul class="plain">${alert.deliveries.map((one) => html`<li class="line" key=${one.messageId}><code>${one.type}</code><${Delivery} one=${one} /></li>`)}</ul></details>`}
   </li>`;
+}
+
+/** Where to look into it. */
+export function AlertLinks({ alert }) {
+  const places = alertPlaces(alert);
+  return places.length > 0 && html`<p>${places.map(([href, name], index) => html`${index > 0 && " · "}<a key=${href} href=${href}><${Words}>${name}<//></a>`)}</p>`;
 }
 
 function Delivery({ one }) {

@@ -7,23 +7,26 @@ import { html, useEffect, useRef, useState } from "../html.js";
 import { lend } from "../live.js";
 import { BatchStatus, Card, Copy, Crumbs, Empty, Explorer, Fact, Facts, failureWords, Lamports, Note, Page, ProblemNote, Progress, Skeleton, Status, Table, Time, Words } from "../parts.js";
 import { ticketLink, venueLink } from "../router.js";
-import { follow } from "../stream.js";
+import { sleep } from "../signals.js";
+import { backOff, follow } from "../stream.js";
 import { Retry } from "./retry.js";
 
 const SHOWN_AT_ONCE = 100;
 const DRAW_EVERY_MS = 200;
+
+const BLANK = { batch: null, settled: [], successful: [], failed: [], forecast: null, listed: false, problem: null, nextAt: null, lost: null };
 
 /**
  * The batch, followed: its sums at once, then each ticket as it is settled, from the first. A cut is made up for by the stream itself
  * (`Last-Event-ID`). The lists of a finished batch are read in one go.
  */
 function useBatch(id) {
-  const [state, setState] = useState({ batch: null, settled: [], successful: [], failed: [], forecast: null, listed: false, problem: null, lost: null });
+  const [state, setState] = useState(BLANK);
   const [round, setRound] = useState(0);
   useEffect(() => {
     const controller = new AbortController();
     const { signal } = controller;
-    const found = { batch: null, settled: [], successful: [], failed: [], forecast: null, listed: false, problem: null, lost: null };
+    const found = { ...BLANK };
     let timer = null;
     const draw = () => {
       timer = null;
@@ -32,39 +35,50 @@ function useBatch(id) {
     const soon = () => (timer ??= setTimeout(draw, DRAW_EVERY_MS));
     const readAll = async () => {
       const all = await get(`admin/batches/${segment(id)}`, {}, { signal });
-      Object.assign(found, { batch: all, successful: all.successful, failed: all.failed, forecast: all.forecast, listed: true });
+      Object.assign(found, { batch: all, successful: all.successful, failed: all.failed, forecast: all.forecast, listed: true, problem: null, nextAt: null });
       draw();
     };
+    const readOn = async () => {
+      const batch = await get(`admin/batches/${segment(id)}`, { entries: "false" }, { signal });
+      // The stream tells all tickets, from the first.
+      Object.assign(found, { batch, forecast: batch.forecast, settled: [], successful: [], failed: [], problem: null, nextAt: null });
+      draw();
+      if (batch.state === "finished") return readAll();
+      let finished = false;
+      const giveBack = lend();
+      await follow(`admin/batches/${segment(id)}/events`, {
+        signal,
+        onState: (kind, problem, nextAt) => {
+          found.lost = kind === "lost" ? { problem, nextAt } : null;
+          draw();
+        },
+        onEvent: (name, data) => {
+          if (name === "ticket") {
+            (data.code ? found.failed : found.successful).push(data);
+            found.settled.push(data);
+          } else found.batch = data;
+          finished ||= name === "finished";
+          soon();
+          return !finished;
+        },
+      }).finally(giveBack);
+      return signal.aborted ? undefined : readAll();
+    };
     (async () => {
-      try {
-        const batch = await get(`admin/batches/${segment(id)}`, { entries: "false" }, { signal });
-        Object.assign(found, { batch, forecast: batch.forecast });
-        draw();
-        if (batch.state === "finished") return await readAll();
-        let finished = false;
-        const giveBack = lend();
-        await follow(`admin/batches/${segment(id)}/events`, {
-          signal,
-          onState: (kind, problem, nextAt) => {
-            found.lost = kind === "lost" ? { problem, nextAt } : null;
-            draw();
-          },
-          onEvent: (name, data) => {
-            if (name === "ticket") {
-              (data.code ? found.failed : found.successful).push(data);
-              found.settled.push(data);
-            } else found.batch = data;
-            finished ||= name === "finished";
-            soon();
-            return !finished;
-          },
-        }).finally(giveBack);
-        if (!signal.aborted) await readAll();
-      } catch (problem) {
-        if (signal.aborted) return;
-        found.problem = problem;
-        draw();
+      for (let failures = 1; !signal.aborted; failures += 1) {
+        try {
+          return await readOn();
+        } catch (problem) {
+          if (signal.aborted) return undefined;
+          const passes = problem.retryable || problem.status === 429;
+          const wait = passes ? backOff(failures, problem) : null;
+          Object.assign(found, { problem, nextAt: wait && Date.now() + wait });
+          draw();
+          if (!passes) return undefined;
+          await sleep(wait, signal);
+        }
       }
+      return undefined;
     })();
     return () => {
       controller.abort();
@@ -79,17 +93,20 @@ export function Batch({ id }) {
   const { batch, problem, lost } = state;
   return html`<${Crumbs}>${[html`<a href="#/batches">Batches</a>`, html`<span aria-current="page"><code>${id.slice(0, 8)}…</code></span>`]}<//>
     <${Page} title=${batch ? `Batch for ${batch.venueId}` : "Batch"} lead=${html`<${Copy} text=${id} label="the batch’s id" whole />`} />
-    <${ProblemNote} problem=${problem} reload=${state.reload} />
+    <${ProblemNote} problem=${problem} nextAt=${state.nextAt} reload=${state.reload} />
     ${lost && html`<${Note} kind="warn" live title="The connection broke off, trying again"><p>Nothing is missed: it goes on where it was.</p><//>`}
-    ${!batch ? !problem && html`<${Skeleton} rows=${6} />` : html`<div class=${lost ? "stale" : ""}><${Sums} batch=${batch} forecast=${state.forecast} /></div><${Results} state=${state} batch=${batch} />`}`;
+    ${!batch ? !problem && html`<${Skeleton} rows=${6} />` : html`<div class=${lost ? "stale" : ""}><${Sums} batch=${batch} forecast=${state.forecast} known=${knownOf(state)} /></div><${Results} state=${state} batch=${batch} />`}`;
 }
 
-function Sums({ batch, forecast }) {
+/** Tickets that the box had before: nothing was minted for them now. */
+const knownOf = ({ successful }) => successful.filter((one) => one.replayed).length;
+
+function Sums({ batch, forecast, known }) {
   const { total, succeeded, failed, pending, totalDuration, etaSeconds, estimatedLamports, spentLamports, maxLamports } = batch.summary;
   const settled = succeeded + failed;
   const spoken = useRef("");
   const tenth = Math.floor((10 * settled) / Math.max(total, 1));
-  const said = batch.state === "finished" ? `Finished: ${count(succeeded)} minted, ${count(failed)} failed.` : `${tenth * 10} percent settled`;
+  const said = batch.state === "finished" ? `Finished: ${count(succeeded - known)} minted, ${known ? `${count(known)} known already, ` : ""}${count(failed)} failed.` : `${tenth * 10} percent settled`;
   if (spoken.current !== said) spoken.current = said;
   return html`<${Card} className="batch-sums">
     <div class="line"><p class="amount">${count(settled)} <small>of ${count(total)}</small></p><${BatchStatus} batch=${batch} /></div>
@@ -97,7 +114,8 @@ function Sums({ batch, forecast }) {
     <p class="visually-hidden" aria-live="polite">${spoken.current}</p>
     <p class="line fine"><span>${batch.state === "waiting" ? html`Begins <${Time} at=${batch.notBefore} />` : pending > 0 ? (etaSeconds > 0 ? `${about(etaSeconds)} left` : "The time that is left is not known yet") : `Took ${duration(totalDuration)}`}</span></p>
     <${Facts}>
-      <${Fact} name="Minted"><${Status} kind="ok">${count(succeeded)}<//><//>
+      <${Fact} name="Minted"><${Status} kind="ok">${count(succeeded - known)}<//><//>
+      ${known > 0 && html`<${Fact} name="Known already" hint="not minted, not paid for again"><${Status} kind="ok">${count(known)}<//><//>`}
       <${Fact} name="Failed"><${Status} kind=${failed ? "bad" : "ok"}>${count(failed)}<//><//>
       <${Fact} name="Waiting"><${Status} kind=${pending ? "wait" : "ok"}>${count(pending)}<//><//>
       <${Fact} name="Spent"><${Lamports} value=${spentLamports} /><//>
@@ -131,7 +149,7 @@ function Results({ state, batch }) {
     [...successful.map((one) => [one.ticketId, "minted", one.signature, one.mintAddress, one.metadataUri, one.costLamports, one.replayed, one.adopted, "", "", ""]),
       ...failed.map((one) => [one.ticketId, "failed", "", "", "", "", "", "", one.code, one.error, one.retryable])],
   ));
-  return html`<${Card} title="Tickets" aside=${html`<div class="segments" role="group" aria-label="Which tickets">${[["all", `All ${count(successful.length + failed.length)}`], ["minted", `Minted ${count(successful.length)}`], ["failed", `Failed ${count(failed.length)}`]].map(([id, name]) => html`
+  return html`<${Card} title="Tickets" aside=${html`<div class="segments" role="group" aria-label="Which tickets">${[["all", `All ${count(successful.length + failed.length)}`], ["minted", `${knownOf(state) ? "On the chain" : "Minted"} ${count(successful.length)}`], ["failed", `Failed ${count(failed.length)}`]].map(([id, name]) => html`
       <button type="button" key=${id} aria-pressed=${filter === id ? "true" : "false"} onClick=${() => pick(id)}>${name}</button>`)}</div>`}>
     <div class="actions">
       <button type="button" class="button" disabled=${successful.length + failed.length === 0} onClick=${save}>Download as CSV</button>

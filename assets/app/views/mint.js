@@ -1,12 +1,14 @@
 // From a file of tickets to a batch: what is wrong with it by row, what it costs, and the agreement to pay that.
 import { ActionButton, ActionProblem, Dialog, ReadOnlyHint } from "../actions.js";
-import { act, asProblem, Problem } from "../api.js";
+import { act, asProblem, get, Problem } from "../api.js";
+import { useData } from "../data.js";
 import { newDecision, refused } from "../decision.js";
 import { about, count, counted, sol } from "../format.js";
 import { html, useEffect, useId, useRef, useState } from "../html.js";
 import { Card, Countdown, Fact, Facts, Note, Page, Progress, Table, Words } from "../parts.js";
 import { atMost, mostFor } from "../price.js";
 import { batchLink, go } from "../router.js";
+import { rowsOf } from "../rows.js";
 import { sleep } from "../signals.js";
 
 const BATCH_TICKETS = 10_000;
@@ -66,14 +68,24 @@ async function patiently(attempt, { signal, onWait }) {
   }
 }
 
-const START = { step: "choose", busy: false, problem: null, waits: null, file: null, venueId: null, eventIds: [], read: null, batches: [], plan: null, sent: [] };
+const START = { step: "choose", busy: false, problem: null, waits: null, file: null, venueId: null, newVenue: false, eventIds: [], read: null, batches: [], plan: null, sent: [] };
+/** Left out means not sent: what is sent is what a dry run found no fault with. */
+function withoutFaults(tickets, { failed }) {
+  const out = new Set(failed.map((one) => one.index));
+  return tickets.filter((_, index) => !out.has(index));
+}
+
+/** Whether the books have a ticket of the venue. */
+const isKnown = async (venueId, signal) => (await get("admin/mints", { venueId, limit: 1 }, { signal })).mints.length > 0;
+
 const faulty = (detail) => ({ ...START, problem: new Problem(400, detail) });
 
 export function Mint() {
   const [state, setState] = useState(START);
   const [asking, setAsking] = useState(false);
   const checking = useRef(null);
-  const ids = { file: useId(), venue: useId(), event: useId() };
+  const ids = { file: useId(), venue: useId(), venues: useId(), event: useId() };
+  const venues = useData("admin/venues", { limit: 500 });
   useEffect(() => () => checking.current?.abort(), []);
 
   const check = async (event) => {
@@ -90,14 +102,23 @@ export function Mint() {
     try {
       const isJson = /\.json$/i.test(file.name) || file.type === "application/json";
       // Read here and now: a file that changes on the disk later is not what was looked at.
-      const content = new Blob([await file.arrayBuffer()]);
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      const content = new Blob([bytes]);
       const read = (await ask("admin/tickets/read", { query: { venueId, eventId }, body: content, type: isJson ? "application/json" : "text/csv" })).body;
       const batches = batchesOf(read.tickets);
       const dries = [];
       for (const tickets of batches) dries.push((await ask("admin/batch-mint", { query: { dryRun: "true" }, body: { venueId, tickets } })).body);
+      const newVenue = !(await isKnown(venueId, signal));
       if (signal.aborted) return;
-      const eventIds = [...new Set(read.tickets.map((ticket) => ticket.eventId))];
-      setState({ ...START, step: "look", file: file.name, venueId, eventIds, read, batches, plan: dries.length ? together(dries, batches) : null });
+      const plan = dries.length ? together(dries, batches) : null;
+      const rows = plan?.failed.length ? rowsOf(bytes, isJson) : null;
+      for (const one of plan?.failed ?? []) one.row = rows.get(one.ticketId);
+      // A batch of which nothing is left has nothing to send, and no price.
+      const good = batches.map((tickets, index) => ({ tickets: withoutFaults(tickets, dries[index]), index })).filter(({ tickets }) => tickets.length);
+      const pick = (list) => good.map(({ index }) => list[index]);
+      if (plan) Object.assign(plan, { fresh: pick(plan.fresh), prices: pick(plan.prices) });
+      const eventIds = [...new Set(good.flatMap(({ tickets }) => tickets.map((ticket) => ticket.eventId)))];
+      setState({ ...START, step: "look", file: file.name, venueId, newVenue, eventIds, read, batches: good.map(({ tickets }) => tickets), plan });
     } catch (error) {
       if (!signal.aborted) setState({ ...START, problem: asProblem(error) });
     }
@@ -115,7 +136,8 @@ export function Mint() {
       <form class="stack" onSubmit=${check} onInput=${changed}>
         <div class="field"><label for=${ids.file}>Tickets</label><input id=${ids.file} name="file" type="file" accept=".csv,.tsv,.json,text/csv,application/json" required />
           <p class="fine">A header with <code>id</code> and <code>eventName</code>, and if you like <code>eventId</code>, <code>userId</code>, <code>eventDate</code>, <code>venue</code>, <code>tier</code>, <code>seatNumber</code>, <code>ownerAddress</code>, <code>image</code>. At most 16 MiB.</p></div>
-        <div class="field"><label for=${ids.venue}>Venue</label><input id=${ids.venue} name="venue" required maxlength="128" autocomplete="off" autocapitalize="off" spellcheck=${false} />
+        <div class="field"><label for=${ids.venue}>Venue</label><input id=${ids.venue} name="venue" list=${ids.venues} required maxlength="128" autocomplete="off" autocapitalize="off" spellcheck=${false} />
+          <datalist id=${ids.venues}>${venues.data?.venues.map(({ venueId }) => html`<option key=${venueId} value=${venueId}></option>`)}</datalist>
           <p class="fine">The id of the venue that sells. Ticket ids count within it, for ever.</p></div>
         <div class="field"><label for=${ids.event}>Event <span class="fine">if the file does not name it</span></label><input id=${ids.event} name="event" maxlength="128" autocomplete="off" autocapitalize="off" spellcheck=${false} /></div>
         <${ActionProblem} problem=${state.problem} />
@@ -135,6 +157,15 @@ function eventWords([first, second, ...others]) {
   return others.length ? html`<${Words}>${first}<//> and ${count(others.length + 1)} others` : html`<${Words}>${first}<//> and <${Words}>${second}<//>`;
 }
 
+/** What is wrong with how many rows: one row may have several faults. */
+function faultsOf({ read, plan }) {
+  const failed = plan?.failed ?? [];
+  const rows = (read.faultyRows ?? new Set(read.faults.map((fault) => fault.row)).size) + failed.length;
+  return { rows, count: (read.faultCount ?? read.faults.length) + failed.reduce((all, one) => all + Math.max(one.faults?.length ?? 0, 1), 0) };
+}
+
+const NewVenue = () => html`<span class="bad-text">New: no ticket of it is known. If it is not, look for a typing error.</span>`;
+
 /** What is left to send of the batches. */
 const left = ({ plan, sent }) => ({ prices: plan.prices.slice(sent.length), fresh: total(plan.fresh.slice(sent.length)), price: total(plan.prices.slice(sent.length)) });
 
@@ -142,34 +173,36 @@ function Preview({ state, onMint }) {
   const { read, plan, file, batches, sent } = state;
   const faults = [
     ...read.faults.map((fault) => ({ ...fault, where: `${read.rowName} ${fault.row}` })),
-    ...(plan?.failed ?? []).map((one) => ({ where: `ticket ${one.ticketId}`, column: one.faults?.map((fault) => fault.pointer).join(", ") ?? "", detail: one.error })),
+    ...(plan?.failed ?? []).map((one) => ({ where: one.row ? `${read.rowName} ${one.row}: ticket ${one.ticketId}` : `ticket ${one.ticketId}`, column: one.faults?.map((fault) => fault.pointer).join(", ") ?? "", detail: one.error })),
   ];
   // The box names the first faults only, and counts all.
-  const faultCount = (read.faultCount ?? read.faults.length) + (plan?.failed.length ?? 0);
+  const out = faultsOf(state);
+  // Several faults of one ticket stand in one line.
+  const unlisted = (read.faultCount ?? read.faults.length) - read.faults.length + Math.max(faults.length - FAULTS_SHOWN, 0);
   const { fresh, price } = plan ? left(state) : { fresh: 0, price: 0 };
   const ready = plan !== null && (fresh > 0 || sent.length > 0) && !plan.refusal;
   return html`<${Card} title=${html`What <${Words}>${file}<//> holds`}>
     <${Facts}>
       <${Fact} name="To mint">${count(plan ? total(plan.fresh) : 0)}<//>
       <${Fact} name="Known already" hint="not minted, not paid for again">${count(plan?.known ?? 0)}<//>
-      <${Fact} name="Faults" hint="those rows are left out"><span class=${faultCount ? "bad-text" : ""}>${count(faultCount)}</span><//>
+      <${Fact} name="Left out" hint="rows with faults: they are not sent"><span class=${out.rows ? "bad-text" : ""}>${count(out.rows)}</span><//>
       ${plan && html`<${Fact} name="Price" hint=${fresh ? `${sol(plan.perTicket)} for one ticket by itself` : null}><strong>${sol(total(plan.prices))}</strong><//>
         <${Fact} name="There is to spend" hint=${`of ${sol(plan.balanceLamports)} in the wallet`}>${sol(plan.spendableLamports)}<//>
         <${Fact} name="Time">${fresh ? about(plan.seconds) : "–"}<//>`}
-      <${Fact} name="Venue"><${Words}>${state.venueId}<//><//>
+      <${Fact} name="Venue" hint=${state.newVenue && html`<${NewVenue} />`}><${Words}>${state.venueId}<//><//>
       ${state.eventIds.length > 0 && html`<${Fact} name=${state.eventIds.length > 1 ? "Events" : "Event"}>${eventWords(state.eventIds)}<//>`}
       ${batches.length > 1 && html`<${Fact} name="Batches" hint=${`of ${count(BATCH_TICKETS)} tickets at most`}>${count(batches.length)}<//>`}
     <//>
     ${plan?.forecasts[0] && html`<details><summary>The forecast</summary>${plan.forecasts.map((forecast, index) => html`<p key=${index}><${Words}>${forecast.explanation}<//></p>`)}</details>`}
-    ${faults.length > 0 && html`<h3>${counted(faultCount, "fault")}</h3>
+    ${faults.length > 0 && html`<h3>${counted(out.count, "fault")} in ${counted(out.rows, "row")}</h3>
       <${Table} label="Faults of the file" rows=${faults.slice(0, FAULTS_SHOWN)} columns=${[
         { name: "Where", className: "main", cell: (row) => html`<${Words}>${row.where}<//>` },
-        { name: "Column", cell: (row) => html`<${Words}>${row.column ?? "–"}<//>` },
+        { name: "Column", cell: (row) => html`<${Words}>${row.column || "–"}<//>` },
         { name: "What is wrong", className: "wide-cell", cell: (row) => html`<${Words}>${row.detail}<//>` },
       ]} />
-      ${faultCount > Math.min(faults.length, FAULTS_SHOWN) && html`<p class="fine">And ${count(faultCount - Math.min(faults.length, FAULTS_SHOWN))} more.</p>`}`}
+      ${unlisted > 0 && html`<p class="fine">And ${count(unlisted)} more.</p>`}`}
     ${plan?.refusal && html`<${Note} kind="bad" title="The box would refuse this"><p><${Words}>${plan.refusal}<//></p><//>`}
-    ${plan && sent.length === 0 && fresh === 0 && html`<${Note} kind="ok" title="There is nothing to mint"><p>${plan.known ? "All tickets of the file are known already." : "No row of the file makes a ticket."}</p><//>`}
+    ${plan && sent.length === 0 && fresh === 0 && html`<${Note} kind="ok" title="There is nothing to mint"><p>${plan.known ? (out.rows ? "All others are known already." : "All tickets of the file are known already.") : "No row of the file makes a ticket."}</p><//>`}
     ${plan === null && html`<${Note} kind="bad" title="There is nothing to mint"><p>No row of the file makes a ticket.</p><//>`}
     <${Sent} state=${state} />
     <div class="actions"><${ActionButton} kind="primary" disabled=${!ready} onClick=${onMint}>${sent.length ? `Send the rest for ${sol(price)}…` : fresh ? `Mint ${counted(fresh, "ticket")} for ${sol(price)}…` : "Mint"}<//></div>
@@ -222,11 +255,12 @@ function Agree({ state, onSent, onClose }) {
   };
   const { prices, fresh, price } = left(state);
   const over = shown.problem !== null && refused(shown.problem) && !shown.problem.retryable;
-  const faultCount = (state.read.faultCount ?? state.read.faults.length) + plan.failed.length;
+  const out = faultsOf(state);
   return html`<${Dialog} title=${`Mint ${counted(fresh, "ticket")}?`} onClose=${close}>
     <p>From <${Words}>${file}<//>, for the venue <strong><${Words}>${venueId}<//></strong>${state.eventIds.length > 0 && html`, ${state.eventIds.length > 1 ? "events" : "event"} <strong>${eventWords(state.eventIds)}</strong>`}.</p>
     <p>This costs <strong>${sol(price)}</strong>, and ${atMost(prices)}, of ${sol(plan.spendableLamports)} that there is to spend. It cannot be taken back.</p>
-    ${faultCount > 0 && html`<p class="bad-text">${counted(faultCount, "fault")}: those rows are left out.</p>`}
+    ${state.newVenue && html`<p><${NewVenue} /></p>`}
+    ${out.rows > 0 && html`<p class="bad-text">${counted(out.rows, "row")} with faults ${out.rows === 1 ? "is" : "are"} left out.</p>`}
     ${batches.length > 1 && html`<${Progress} done=${state.sent.length} total=${batches.length} label="Batches sent" />`}
     ${!shown.busy && html`<${Sent} state=${state} />`}
     ${shown.waits && html`<${Waits} until=${shown.waits} />`}

@@ -1,21 +1,23 @@
 // One glance: the sentence, the numbers, what is under way, what needs a hand.
 import { useData } from "../data.js";
 import { about, clock, count, counted, duration, percent, rate, sol, solShort } from "../format.js";
-import { html, useRef } from "../html.js";
+import { html, useEffect, useRef } from "../html.js";
 import { live } from "../live.js";
 import { BatchStatus, Card, Copy, Empty, Icon, MintStatus, Note, Progress, Skeleton, Status, Time, Words } from "../parts.js";
 import { Spark } from "../chart.js";
 import { batchLink, ticketLink, venueLink } from "../router.js";
 import { useStore } from "../store.js";
-import { alertWords, publicVerdict, verdict } from "../verdict.js";
+import { alertSummary, alertWords, publicVerdict, verdict } from "../verdict.js";
+import { AlertLinks } from "./alerts.js";
 
 export function Overview() {
   const { data, connection, at, rates } = useStore(live);
+  const again = useSentAgain(data?.dashboard.failedMints ?? 0);
   if (!data) return html`<h1 class="visually-hidden" tabindex="-1">Overview</h1><${Skeleton} rows=${6} />`;
   const { dashboard, system, batches, alerts } = data;
   const stale = connection === "lost";
   return html`
-    <${Hero} said=${verdict(data)} stale=${stale} at=${at}><${Numbers} dashboard=${dashboard} system=${system} rates=${rates} /><//>
+    <${Hero} said=${verdict(data, again)} stale=${stale} at=${at}><${Numbers} dashboard=${dashboard} system=${system} rates=${rates} /><//>
     <div class=${`grid ${stale ? "stale" : ""}`}>
       <div class="column wide">
         <${UnderWay} batches=${batches} />
@@ -28,6 +30,13 @@ export function Overview() {
         <${Anomalies} />
       </div>
     </div>`;
+}
+
+/** How many of the failed tickets can be sent again: of the newest 500, for a sentence. */
+function useSentAgain(failedMints) {
+  const failed = useData("admin/mints", { status: "failed", limit: 500 }, { every: 60_000, skip: failedMints === 0 });
+  useEffect(() => failed.reload(), [failedMints]);
+  return failed.data?.mints.filter((mint) => mint.retryable).length ?? null;
 }
 
 export function PublicOverview() {
@@ -109,7 +118,7 @@ const worst = (alerts) => [...alerts].sort((a, b) => (b.severity === "critical")
 function OpenAlerts({ alerts }) {
   return html`<${Card} title="Needs a look" aside=${html`<a href="#/alerts">All alerts</a>`} className=${alerts.length ? "alerts-open" : ""}>
     ${alerts.length === 0 ? html`<p class="fine"><${Status} kind="ok">Nothing is open<//></p>` : html`<ul class="notes">${worst(alerts).slice(0, 5).map((alert) => html`<li key=${alert.id}>
-      <${Note} kind=${alert.severity === "critical" ? "bad" : "warn"} title=${alertWords(alert.kind)}><p><${Words}>${alert.summary}<//></p><p class="fine">since <${Time} at=${alert.openedAt} /></p><//></li>`)}</ul>
+      <${Note} kind=${alert.severity === "critical" ? "bad" : "warn"} title=${alertWords(alert.kind)}><p><${Words}>${alertSummary(alert)}<//></p><${AlertLinks} alert=${alert} /><p class="fine">since <${Time} at=${alert.openedAt} /></p><//></li>`)}</ul>
       ${alerts.length > 5 && html`<p><a href="#/alerts">${count(alerts.length - 5)} more</a></p>`}`}
   <//>`;
 }
@@ -142,7 +151,7 @@ function Parts({ system }) {
           word=${one.reachable === null ? "Not asked yet" : one.reachable ? "Well" : "Does not answer"} detail=${[one.lastError, one.unpublished ? `${counted(one.unpublished, "file")} to publish` : ""].filter(Boolean).join("; ")} />`)}
     <${Part} name="Cache" kind=${!cache.enabled ? "off" : cache.connected ? "ok" : "warn"} word=${!cache.enabled ? "Off" : cache.connected ? "Well" : "Does not answer"} detail=${cache.connected ? "" : "Everything goes on without it, a little slower."} />
     <${Part} name="Scheduler" kind=${scheduler.running ? (scheduler.jobs ? "ok" : "off") : "warn"} word=${scheduler.running ? (scheduler.jobs ? counted(scheduler.jobs, "job") : "No job is due by itself") : "Stopped"} at=${scheduler.nextRun} />
-  </ul><p class="fine">boxoffice ${system.version}, up for ${duration(system.uptimeSeconds)}</p><//>`;
+  </ul><p class="fine">boxoffice ${system.version}, up for ${duration(system.uptimeSeconds)}. Times on this page are in the zone of this browser (${Intl.DateTimeFormat().resolvedOptions().timeZone}).</p><//>`;
 }
 
 function endpointState(endpoint) {

@@ -1,9 +1,9 @@
 // Books and chain of one venue: compare, what differs and why, repair.
 import { ActionButton, ActionProblem, AsBefore, AskFirst, CLICK_MS, ReadOnlyHint, useAction } from "../actions.js";
 import { act, asProblem, get, Problem, segment } from "../api.js";
-import { usePages } from "../data.js";
+import { useData, usePages } from "../data.js";
 import { count, counted, duration, percent } from "../format.js";
-import { html, useState } from "../html.js";
+import { html, useEffect, useState } from "../html.js";
 import { Card, Copy, Crumbs, Empty, Fact, Facts, Loaded, Note, Older, Page, ProblemNote, Status, Table, Time, Words } from "../parts.js";
 import { ticketLink, venueLink } from "../router.js";
 
@@ -42,12 +42,27 @@ export function ReconcileVenue({ venueId }) {
   const compare = useAction({ lastsMs: CLICK_MS });
   const [report, setReport] = useState(null);
   const [repaired, setRepaired] = useState(null);
+  const [settling, setSettling] = useState(false);
   const [opening, setOpening] = useState({ id: null, problem: null });
   const run = async () => {
     const result = await compare.run("POST", `admin/reconcile/${segment(venueId)}`);
     if (!result) return;
     setReport({ ...result.body, fresh: true });
     history.reload();
+  };
+  // What was queued or adopted is settled by minting: before that, a new look says nothing.
+  const sums = useData(`admin/stats/${segment(venueId)}`, {}, { every: 2_000, skip: !settling });
+  const over = settling && sums.data?.pendingMints === 0 && !compare.busy;
+  useEffect(() => {
+    if (!over) return;
+    setSettling(false);
+    run();
+  }, [over]);
+  const fixed = (result) => {
+    setRepaired(result);
+    if (result.body.queued + result.body.adopted === 0) return run();
+    setReport(null);
+    return setSettling(true);
   };
   const open = async (entry, index) => {
     setOpening({ id: entry.reportId, problem: null });
@@ -63,8 +78,8 @@ export function ReconcileVenue({ venueId }) {
     <${Page} title=${venueId} lead=${html`<a href=${venueLink(venueId)}>The venue</a>`} actions=${html`<${ActionButton} kind="primary" busy=${compare.busy} onClick=${run}>${compare.busy ? "Comparing…" : "Compare now"}<//>`} />
     <${ReadOnlyHint} />
     <${ActionProblem} problem=${compare.problem} /><${AsBefore} result=${compare.result} />
-    <div role="status">${repaired && html`<${Repaired} result=${repaired} />`}${compare.busy && html`<p class="fine">Every ticket is looked up on the chain. Ten thousand take some minutes on a small plan; minting goes first.</p>`}</div>
-    ${report && html`<${Report} report=${report} venueId=${venueId} onFixed=${(result) => { setRepaired(result); run(); }} />`}
+    <div role="status">${repaired && html`<${Repaired} result=${repaired} />`}${settling && html`<p class="fine">What was queued or adopted is being settled; then books and chain are compared again.</p>`}${compare.busy && html`<p class="fine">Every ticket is looked up on the chain. Ten thousand take some minutes on a small plan; minting goes first.</p>`}</div>
+    ${report && html`<${Report} report=${report} venueId=${venueId} onFixed=${fixed} />`}
     <${Card} title="Reports so far"><${ProblemNote} problem=${opening.problem} /><${Loaded} from=${history}>${() => html`<${Table} label="Reports" rows=${history.rows} rowKey=${(row) => row.reportId} empty=${html`<${Empty} title="Never compared yet" />`} columns=${[
       { name: "When", className: "main", cell: (row) => html`<button type="button" class="link" disabled=${opening.id !== null} onClick=${() => open(row, history.rows.indexOf(row))}><${Time} at=${row.reportDate} /></button>` },
       { name: "Outcome", cell: (row) => html`<${Agreement} row=${row} />` },
@@ -127,7 +142,7 @@ function Repair({ venueId, onFixed }) {
 
 function Repaired({ result }) {
   const repair = result.body;
-  return html`<${AsBefore} result=${result} /><${Note} kind=${repair.refused.length ? "warn" : "ok"} title="Repaired"><p>${words(repair)}. What was queued or adopted is settled a moment later.</p>
+  return html`<${AsBefore} result=${result} /><${Note} kind=${repair.refused.length ? "warn" : "ok"} title="Repaired"><p>${words(repair)}.</p>
     ${repair.refused.length > 0 && html`<ul class="plain">${repair.refused.map((one, index) => html`<li key=${index}><${Words}>${one.ticketId}<//>: <${Words}>${one.reason}<//></li>`)}</ul>`}<//>`;
 }
 

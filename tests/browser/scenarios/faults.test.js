@@ -1,6 +1,6 @@
 // What the box may answer instead of what was asked for: each has a state that says what is wrong and what happens next.
 import test from "node:test";
-import { assert, open, press, says, settled, until, visit } from "../support.js";
+import { ask, assert, fresh, mint, open, press, says, settled, tickets, until, visit } from "../support.js";
 
 const problem = (status, detail, headers = {}) => ({ status, contentType: "application/problem+json", headers, body: JSON.stringify({ status, detail, code: "scripted", retryable: status !== 403, requestId: "request-7" }) });
 
@@ -170,4 +170,95 @@ test("a box that is not there at first", async (context) => {
   await says(page, "main", "the box is starting");
   gone = false;
   await page.waitForSelector("main .numbers");
+});
+
+test("a batch that is opened while the box is away comes by itself, and tickets known before are not called minted", async (context) => {
+  const { venueId, batchId } = await knownBatch();
+  const { page, fault } = await faulty(context, `/admin/batches/${batchId}`);
+  fault.now = problem(503, "the box is starting");
+  await page.evaluate((id) => (location.hash = `#/batches/${id}`), batchId);
+  await says(page, "main .note", "the box is starting");
+  await says(page, "main .note", "Trying again");
+  fault.now = null;
+  await says(page, "main .batch-sums .status", "Finished");
+  await settled(page);
+  assert.equal(await page.$("main .note"), null);
+  const facts = await page.$$eval("main .batch-sums .facts > div", (all) => all.map((one) => one.textContent));
+  assert.ok(facts.includes("Minted0") && facts.some((one) => one.startsWith("Known already2")), facts.join());
+  await says(page, "main .segments", "On the chain 2");
+  await visit(page, `#/batches?venueId=${venueId}`);
+  await says(page, "main tbody tr:first-child", "none of them new");
+});
+
+/** A batch of tickets that an earlier one has minted. */
+async function knownBatch() {
+  const venueId = fresh("twice");
+  for (let times = 0; ; times += 1) {
+    const { batchId } = await mint(venueId, tickets(2));
+    await until("the batch is finished", async () => (await ask(`/admin/batches/${batchId}?entries=false`)).state === "finished");
+    if (times === 1) return { venueId, batchId };
+  }
+}
+
+test("what does not exist is said in one sentence, and not offered again", async (context) => {
+  const page = await open(context, { expected: ["404"] });
+  await page.waitForSelector("main .numbers");
+  for (const [hash, text] of [["#/batches/nope", "There is no batch with this id."], ["#/tickets/nope/nope", "No ticket with this id has been accepted."], ["#/venues/nope", "No ticket of this venue has been accepted."]]) {
+    await visit(page, hash);
+    await says(page, "main .note", text);
+    assert.equal(await page.$eval("main .note", (note) => note.textContent.trim()), text);
+    assert.equal((await page.$$("main .card, main .note button")).length, 0, hash);
+  }
+});
+
+test("the list of tickets has its filter, says what is not there, and sends failed ones again together", async (context) => {
+  const failed = (venueId, ticketId, retryable = true) => ({ venueId, ticketId, eventId: "gala", status: "failed", code: "expired", error: "it came to nothing", retryable, createdAt: new Date(), settledAt: new Date(), ticket: { id: ticketId, eventId: "gala", ticketData: { eventName: "Gala" } } });
+  let rows = [];
+  const json = (body) => ({ status: 200, contentType: "application/json", body: JSON.stringify(body) });
+  const dry = [];
+  const page = await open(context, { instead: (url, request) => {
+    if (url.pathname === "/admin/mints" && url.searchParams.get("status") === "failed") return json({ mints: rows.filter((one) => [null, one.venueId].includes(url.searchParams.get("venueId"))), nextCursor: null });
+    if (url.pathname !== "/admin/batch-mint") return null;
+    dry.push(JSON.parse(request.postData()));
+    return json({ total: 2, new: 2, known: 0, failed: [], estimate: { estimatedLamports: 39_303_120 }, refusal: null });
+  } });
+  await page.waitForSelector("main .numbers");
+  await visit(page, "#/tickets?status=bogus");
+  await says(page, "main .note", "bogus");
+  await press(page, "Failed", "main .segments button");
+  await says(page, "main .empty", "No failed tickets");
+  assert.equal(await page.$("main .note"), null);
+  rows = [failed("hall", "A"), failed("club", "B"), failed("hall", "C"), failed("hall", "D", false)];
+  await visit(page, "#/");
+  await visit(page, "#/tickets?status=failed");
+  await says(page, "main ul.plain li", "Send it again");
+  await press(page, "Send 2 again", "main button");
+  await says(page, "dialog h2", "Send 2 tickets again?");
+  assert.deepEqual([dry[0].venueId, dry[0].tickets.map((one) => one.id)], ["hall", ["A", "C"]]);
+});
+
+test("after a repair books and chain are compared again once what it queued has settled", async (context) => {
+  const json = (body) => ({ status: 200, contentType: "application/json", body: JSON.stringify(body) });
+  const report = { totalChecked: 1, confirmed: 0, notFound: 1, pending: 0, errors: 1, discrepancyCount: 1, discrepancyRate: 100, durationSeconds: 0.1, reasons: [], news: [], unknownToBooks: [], discrepancies: [{ venueId: "hall", ticketId: "A", kind: "not_on_chain", explanation: "it is not there", books: null, chain: null, remedy: { action: "queue", reason: null } }] };
+  const agree = { ...report, confirmed: 1, notFound: 0, errors: 0, discrepancyCount: 0, discrepancies: [] };
+  const plan = { plan: [{}], adopted: 0, corrected: 0, queued: 1, published: 0, refused: [] };
+  let [compared, pending] = [0, 1];
+  const page = await open(context, { instead: (url, request) => {
+    if (url.pathname === "/admin/reconcile/hall/fix") return json(plan);
+    if (url.pathname === "/admin/reconcile/hall/history") return json({ reports: [], nextCursor: null });
+    if (url.pathname === "/admin/stats/hall") return json({ pendingMints: pending });
+    if (url.pathname !== "/admin/reconcile/hall" || request.method() !== "POST") return null;
+    compared += 1;
+    return json(pending ? report : agree);
+  } });
+  await page.waitForSelector("main .numbers");
+  await visit(page, "#/reconciliation/hall");
+  await press(page, "Compare now");
+  await press(page, "Repair…");
+  await press(page, "Repair, and mint 1 ticket", "dialog button");
+  await says(page, "main", "then books and chain are compared again");
+  assert.equal(compared, 1);
+  pending = 0;
+  await says(page, "main .card-head .status", "Books and chain agree");
+  assert.equal(compared, 2);
 });

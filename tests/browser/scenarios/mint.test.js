@@ -29,7 +29,7 @@ test("a CSV file becomes minted tickets, at the price that was agreed to, and on
   const fact = (name) => page.$$eval("main .facts > div", (all, what) => all.find((one) => one.querySelector("dt").textContent === what)?.querySelector("dd").firstChild.textContent, name);
   assert.equal(await fact("To mint"), String(GOOD));
   assert.equal(await fact("Known already"), "1");
-  assert.equal(await fact("Faults"), "1");
+  assert.equal(await fact("Left out"), "1");
   await says(page, "table[aria-label='Faults of the file'] td", "line 4");
   const price = await fact("Price");
   const dry = await ask("/admin/batch-mint?dryRun=true", { method: "POST", body: { venueId: venue, tickets: tickets(GOOD) } });
@@ -78,6 +78,45 @@ test("a file without a single good row says so, and cannot be minted", async (co
   await press(page, "Check the file");
   await says(page, "main .note", "There is nothing to mint");
   assert.equal(await page.$eval("main .card:last-child button.primary, [role=status] button.primary", (button) => button.disabled), true);
+});
+
+test("what is left out is not sent, and is told with its line; rows are counted, and not faults", async (context) => {
+  const venue = fresh("hall");
+  const { batchId } = await mint(venue, [{ id: "K-1", eventId: "gala", ticketData: { eventName: "Winter Gala" } }]);
+  await until("the known ticket is minted", async () => (await ask(`/admin/batches/${batchId}?entries=false`)).state === "finished");
+  let sent = null;
+  const page = await open(context, { instead: (url, request) => {
+    if (url.pathname === "/admin/batch-mint" && !url.search) sent = JSON.parse(request.postData()).tickets.map((one) => one.id);
+    return null;
+  } });
+  await visit(page, "#/mint");
+  await page.waitForFunction((known) => [...document.querySelectorAll("datalist option")].some((one) => one.value === known), {}, venue);
+  // Line 2 has two faults; what stands before K-1 takes two lines; K-1 is known as another ticket.
+  const path = await file(context, "mixed.csv", 'Ticket ID,eventName,note\n,,\nN-1,Winter Gala,"a ""b"""\nN-2,Winter Gala,5" by 6" nail\n\nK-1,Summer Gala,\n');
+  await (await page.$("input[type=file]")).uploadFile(path);
+  await fill(page, "Venue", venue);
+  await fill(page, "Event", "gala");
+  await press(page, "Check the file");
+  await says(page, "main .facts > div", "Left out2");
+  await says(page, "main h3", "faults in 2 rows");
+  await says(page, "table[aria-label='Faults of the file'] td", "line 6: ticket K-1");
+  assert.doesNotMatch(await page.$eval("[role=status] .facts", (facts) => facts.textContent), /New:/);
+  await press(page, "Mint 2 tickets for");
+  await says(page, "dialog", "2 rows with faults are left out");
+  await press(page, "Mint for", "dialog button");
+  await says(page, "main .batch-sums .status", "Finished");
+  assert.deepEqual(sent, ["N-1", "N-2"]);
+  const { batches } = await ask(`/admin/batches?venueId=${venue}`);
+  assert.deepEqual([batches[0].summary.total, batches[0].summary.failed], [2, 0]);
+});
+
+test("a venue that the books do not know is called new before anything is minted", async (context) => {
+  const page = await open(context);
+  await page.waitForSelector("main .numbers");
+  await checked(context, page, fresh("hall"), 1);
+  await says(page, "[aria-label='Outcome of the check'] .facts", "New: no ticket of it is known");
+  await press(page, "Mint 1 ticket for");
+  await says(page, "dialog", "New: no ticket of it is known");
 });
 
 test("a file that was changed after it was chosen is asked for again", async (context) => {

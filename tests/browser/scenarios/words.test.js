@@ -76,3 +76,38 @@ test("where there is nothing to send again, nothing can be sent", async (context
   await says(page, "dialog", "the wallet does not hold enough");
   assert.ok(await page.$eval("dialog .actions button:last-of-type", (button) => button.disabled));
 });
+
+test("nothing is called well that is not, and what is missing is said", async (context) => {
+  const page = await open(context);
+  await page.waitForSelector("main .numbers");
+  const box = (failedMints, wallet = {}, alerts = []) => ({
+    dashboard: { totalMints: 9, failedMints, pendingMints: 0 }, batches: [], alerts,
+    system: { balanceMonitor: { wallet: "W", balanceLamports: 40_000_000, minRequired: 0.1, sufficient: true, runwayTickets: 0, payers: [], ...wallet }, queue: { pending: 0, minting: 0, held: null, etaSeconds: 0 }, rpc: [], database: { connected: true } },
+  });
+  const said = await say(page, "verdict.js", "verdict", [[box(3), 3], [box(5), 2], [box(3), 0], [box(3), null], [box(0), null]]);
+  assert.deepEqual(said.map((one) => one.title), ["3 tickets failed and can be sent again", "Failed tickets can be sent again", "All is well", "Nothing waits", "All is well"]);
+  assert.deepEqual(said[0].link, ["#/tickets?status=failed", "The failed tickets"]);
+  assert.match(said[2].detail, /3 tickets failed, and sending them again as they are cannot help/);
+  const [poor] = await say(page, "verdict.js", "verdict", [[box(0, { sufficient: false })]]);
+  assert.match(poor.detail, /Send more than 0\.06 SOL .* it holds 0\.04 SOL, and keeps 0\.1 SOL back/);
+  const failing = { kind: "batch_failing", severity: "critical", subject: "hall", summary: "3 of the 4 tickets of batch B1 of venue hall were not minted; GET /admin/batches/B1 says why", details: { batchId: "B1", venueId: "hall" } };
+  const [alarm] = await say(page, "verdict.js", "verdict", [[box(3, {}, [failing]), 3]]);
+  assert.deepEqual([alarm.detail, alarm.link], ["3 of the 4 tickets of batch B1 of venue hall were not minted", ["#/batches/B1", "The batch"]]);
+  const differ = { kind: "discrepancies", details: { venue: "a/b" } };
+  assert.deepEqual(await say(page, "verdict.js", "alertPlaces", [[failing], [differ], [{ kind: "job_failed", subject: "backup", details: {} }], [{ kind: "disk_low", details: { freeBytes: 1 } }]]), [
+    [["#/batches/B1", "The batch"], ["#/venues/hall", "The venue hall"]], [["#/reconciliation/a%2Fb", "Books and chain of a/b"]], [["#/jobs", "The job backup"]], [],
+  ]);
+  const summary = (text) => [{ summary: text }];
+  assert.deepEqual(await say(page, "verdict.js", "alertSummary", [summary("they differ; nothing is repaired; see /admin/reconcile/hall/history?details=true"), summary("the job x failed: y; see /admin/jobs")]), ["they differ; nothing is repaired", "the job x failed: y"]);
+  const [strangers] = await say(page, "verdict.js", "publicVerdict", [[{ status: "ok", pending: 0, minted: 1, failed: 2 }]]);
+  assert.deepEqual([strangers.title, strangers.detail], ["Nothing waits", "1 ticket is minted, 2 failed."]);
+});
+
+test("alerts lead to what they are about", async (context) => {
+  const alert = { id: 1, key: "k", kind: "batch_failing", severity: "critical", subject: "hall", summary: "3 were not minted; GET /admin/batches/B1 says why", details: { batchId: "B1", venueId: "hall" }, openedAt: new Date(), lastSeenAt: new Date(), timesSeen: 1, closedAt: null, deliveries: [] };
+  const page = await open(context, { instead: (url) => (url.pathname === "/admin/alerts" ? { status: 200, contentType: "application/json", body: JSON.stringify({ alerts: [alert], nextCursor: null }) } : null) });
+  await page.waitForSelector("main .numbers");
+  await visit(page, "#/alerts");
+  assert.deepEqual(await page.$$eval("main .incident a", (all) => all.map((one) => one.getAttribute("href"))), ["#/batches/B1", "#/venues/hall"]);
+  assert.doesNotMatch(await page.$eval("main .incident", (one) => one.textContent), /GET|\/admin/);
+});

@@ -48,3 +48,23 @@ test("a key with letters that no header takes is wrong, and breaks nothing", asy
   await press(page, "Unlock", "dialog button");
   await settled(page);
 });
+
+test("a new tab has the key from one that is open, and who signs out is out in all", async (context) => {
+  needed("BOX_KEY");
+  const page = await open(context, { expected: UNAUTHORIZED });
+  await page.waitForSelector("main .numbers");
+  const tab = await page.browser().newPage();
+  await tab.goto(page.url(), { waitUntil: "load" });
+  await tab.waitForSelector("main .numbers");
+  assert.deepEqual(await stored(tab), [KEY, 0, ""], "still in the session's storage alone");
+  await press(tab, "Forget the key");
+  for (const one of [tab, page]) {
+    await says(one, "dialog h2", "Enter the key");
+    assert.equal(await one.$("main .numbers"), null);
+    assert.deepEqual(await stored(one), [null, 0, ""]);
+  }
+  // Nobody has it any more.
+  const late = await page.browser().newPage();
+  await late.goto(page.url(), { waitUntil: "load" });
+  await says(late, "dialog h2", "Enter the key");
+});

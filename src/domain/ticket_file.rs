@@ -230,12 +230,13 @@ fn csv_rows(bytes: &[u8], mut take: impl FnMut(Row) -> Result<(), UnreadableFile
     // Quotes come in pairs; the reader itself takes the end of the file for the closing one.
     let ends_quoted = bytes.split(|byte| *byte == b'"').count().is_multiple_of(2);
     let mut records = reader.records().peekable();
+    let mut place = Place { bytes, at: 0, line: 1 };
     while let Some(record) = records.next() {
-        let line = match &record {
+        let begin = match &record {
             Ok(record) => record.position(),
             Err(error) => error.position(),
         };
-        let line = line.map_or(0, csv::Position::line);
+        let line = place.line_of(begin.map_or(0, csv::Position::byte));
         take(if ends_quoted && records.peek().is_none() {
             Err(whole_row(line, "the file ends inside a quoted cell that begins here; it is cut off"))
         } else {
@@ -246,6 +247,33 @@ fn csv_rows(bytes: &[u8], mut take: impl FnMut(Row) -> Result<(), UnreadableFile
         })?;
     }
     Ok(())
+}
+
+/// Where the last row began. The reader's own line numbers are those of the line's end before, where that is of two letters or
+/// there are empty lines.
+struct Place<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    line: u64,
+}
+
+impl Place<'_> {
+    /// The line of a row that the reader says begins at a byte, no earlier than the last one.
+    fn line_of(&mut self, byte: u64) -> u64 {
+        let begin = usize::try_from(byte).unwrap_or(usize::MAX);
+        let rest = self.bytes.get(begin..).unwrap_or_default();
+        let ends = rest.iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
+        let begin = begin.saturating_add(ends);
+        let passed = self.bytes.get(self.at..begin).unwrap_or_default();
+        let is_end = |(index, byte): &(usize, &u8)| match byte {
+            b'\n' => true,
+            b'\r' => passed.get(index.saturating_add(1)) != Some(&b'\n'),
+            _ => false,
+        };
+        let lines = passed.iter().enumerate().filter(is_end).count() as u64;
+        (self.at, self.line) = (begin.max(self.at), self.line.saturating_add(lines));
+        self.line
+    }
 }
 
 /// The columns' names as the API spells them.
@@ -339,6 +367,16 @@ mod tests {
         assert!(found[0].1.contains("inside a quoted cell") && found[0].0 == 3, "{found:?}");
         assert!(faults(b"")[0].1.contains("no column called id"));
         assert!(faults(b"id,eventName\n")[0].1.contains("no tickets"));
+    }
+
+    #[test]
+    fn lines_are_those_of_an_editor_whatever_ends_them() {
+        for end in ["\n", "\r\n", "\r"] {
+            let text = ["id,eventName", "1,Concert", "", "2,\"a\nb\"", "3,", "4"].join(end);
+            let found = faults(text.as_bytes());
+            let rows: Vec<_> = found.iter().map(|(row, _)| *row).collect();
+            assert_eq!(rows, [4, 6, 7], "{end:?}: {found:?}");
+        }
     }
 
     #[test]

@@ -37,13 +37,19 @@ print("arena-4: its metadata is lost")
 
 for number in range(1, 6):
     in_books(f"theatre-{number}", GIVEN_UP, "the books say that it failed, although it landed")
-# The accounts that belong to the ticket's mint, by its transaction; the one with the symbol in it is the metadata.
-(signature,) = books.execute("SELECT signature FROM mints WHERE ticket_id = 'theatre-6'").fetchone()
+# The ticket's metadata is among the accounts of its transaction: the one that has the symbol in it, and names its mint behind
+# a byte and the authority. Others of the same transaction belong to the tickets that rode along.
+(signature, mint) = books.execute("SELECT signature, mint_address FROM mints WHERE ticket_id = 'theatre-6'").fetchone()
+LETTERS = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
+number = 0
+for letter in mint:
+    number = number * 58 + LETTERS.index(letter)
+mint = number.to_bytes(32, "big")
 options = {"encoding": "json", "commitment": "confirmed", "maxSupportedTransactionVersion": 1}
 for account in ask("getTransaction", signature, options)["transaction"]["message"]["accountKeys"]:
     value = ask("getAccountInfo", account, {"encoding": "base64", "commitment": "confirmed"})["value"]
     data = base64.b64decode(value["data"][0]) if value else b""
-    if b"TKT" in data and not value["executable"]:
+    if b"TKT" in data and data[33:65] == mint:
         changed = data.replace(b"TKT", b"XKT", 1).hex()
         ask("surfnet_setAccount", account, {"lamports": value["lamports"], "owner": value["owner"], "data": changed})
         print("theatre-6: the chain has another symbol")

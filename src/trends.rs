@@ -6,7 +6,9 @@
 
 use std::{collections::BTreeMap, fmt, sync::Arc, time::Duration};
 
+use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
+use utoipa::ToSchema;
 
 use crate::{
     cache::Caching,
@@ -19,17 +21,23 @@ use crate::{
 };
 
 /// How far back trends go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
 pub enum Range {
     /// An hour, by the minute.
+    #[serde(rename = "1h")]
     Hour,
     /// 24 hours, by the hour.
+    #[default]
+    #[serde(rename = "24h")]
     Day,
     /// 7 days, by the hour.
+    #[serde(rename = "7d")]
     Week,
     /// 30 days, by the day, UTC.
+    #[serde(rename = "30d")]
     Month,
     /// 365 days, by the day, UTC.
+    #[serde(rename = "365d")]
     Year,
 }
 

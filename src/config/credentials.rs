@@ -10,6 +10,12 @@ const WALLET_FILE: &str = "wallet.json";
 
 impl Values {
     pub(super) fn merge_credentials(&mut self, folder: &Path, settings: &[Setting]) {
+        if !folder.is_dir() {
+            // Otherwise every secret would just be missing.
+            let (name, source) = ("CREDENTIALS_DIRECTORY".to_owned(), "environment".to_owned());
+            let detail = format!("leads to {}, where there is no folder", folder.display());
+            return self.faults.push(ConfigFault { name, source, detail });
+        }
         let wallet = folder.join(WALLET_FILE);
         // systemd makes one with a blank line where there is no wallet, for boxes whose signer is elsewhere.
         if wallet.metadata().is_ok_and(|wallet| wallet.is_file() && wallet.len() > 1) {

@@ -20,39 +20,6 @@ use crate::{
     trends::{EndpointTrend, Range},
 };
 
-/// How far back trends go.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, ToSchema)]
-enum TrendRange {
-    /// An hour, by the minute.
-    #[serde(rename = "1h")]
-    Hour,
-    /// 24 hours, by the hour.
-    #[default]
-    #[serde(rename = "24h")]
-    Day,
-    /// 7 days, by the hour.
-    #[serde(rename = "7d")]
-    Week,
-    /// 30 days, by the day.
-    #[serde(rename = "30d")]
-    Month,
-    /// 365 days, by the day.
-    #[serde(rename = "365d")]
-    Year,
-}
-
-impl From<TrendRange> for Range {
-    fn from(range: TrendRange) -> Self {
-        match range {
-            TrendRange::Hour => Self::Hour,
-            TrendRange::Day => Self::Day,
-            TrendRange::Week => Self::Week,
-            TrendRange::Month => Self::Month,
-            TrendRange::Year => Self::Year,
-        }
-    }
-}
-
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -60,7 +27,7 @@ pub(super) struct TrendParameters {
     /// How far back: `1h` by the minute, `24h` (the default) and `7d` by the hour, `30d` and `365d` by the day, UTC.
     #[serde(default)]
     #[param(inline)]
-    range: TrendRange,
+    range: Range,
     /// Only one venue's tickets; what the box counts as a whole is left out then.
     #[param(example = "venue-123")]
     venue_id: Option<String>,
@@ -71,7 +38,7 @@ pub(super) struct TrendParameters {
 #[serde(rename_all = "camelCase")]
 pub(super) struct TrendAnswer {
     #[schema(inline)]
-    range: TrendRange,
+    range: Range,
     /// Null for all venues together.
     venue_id: Option<String>,
     /// Length of each period.
@@ -158,16 +125,16 @@ pub(super) async fn show(
     let trends = &api.app.trends;
     let (periods, rpc) = match &venue_id {
         None => {
-            let trend = trends.of_all(range.into()).await?;
+            let trend = trends.of_all(range).await?;
             let periods = trend.periods.iter().map(|period| TrendPeriod::new(&period.tickets, Some(&period.counts)));
             (periods.collect(), trend.endpoints.into_iter().map(RpcTrend::from).collect())
         }
         Some(venue_id) => {
             venues::known(&api, venue_id).await?;
-            let periods = trends.of_venue(venue_id.clone(), range.into()).await?;
+            let periods = trends.of_venue(venue_id.clone(), range).await?;
             (periods.iter().map(|period| TrendPeriod::new(period, None)).collect(), Vec::new())
         }
     };
-    let step_seconds = Range::from(range).step().seconds();
+    let step_seconds = range.step().seconds();
     Ok(Json(TrendAnswer { range, venue_id, step_seconds, periods, rpc }))
 }

@@ -88,6 +88,9 @@ fn files_of_a_supervisor_win_over_the_file_and_lose_to_the_environment() {
         assert!(told.contains(wanted), "{wanted:?} is not in:\n{told}");
     }
     assert!(!told.contains("hunter2"), "{told}");
+    fs::remove_dir_all(&handed).unwrap();
+    let told = load(&[]).0.unwrap_err().to_string();
+    assert!(told.contains("CREDENTIALS_DIRECTORY leads to") && told.contains("no folder"), "{told}");
 }
 
 #[test]

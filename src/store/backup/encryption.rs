@@ -101,7 +101,10 @@ impl BackupKeys {
     pub fn create(path: &Path) -> Result<String, BackupError> {
         let key = x25519::Identity::generate();
         let public = key.to_public().to_string();
-        let mut file = private_file(path).map_err(io_fault(path))?;
+        let mut file = private_file(path).map_err(|fault| {
+            let exists = fault.kind() == io::ErrorKind::AlreadyExists;
+            if exists { BackupError::Exists { path: path.to_owned() } } else { io_fault(path)(fault) }
+        })?;
         let text = format!("# opens backups that are encrypted for\n# {public}\n{}\n", key.to_string().expose_secret());
         file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(io_fault(path))?;
         Ok(public)

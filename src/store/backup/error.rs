@@ -25,7 +25,7 @@ pub enum BackupError {
         folder: PathBuf,
     },
     /// Nothing is ever overwritten.
-    #[error("{path} exists already, and a backup overwrites nothing; choose another name", path = path.display())]
+    #[error("{path} exists already, and nothing is ever overwritten; choose another name", path = path.display())]
     Exists {
         /// The file that was to be written.
         path: PathBuf,

@@ -1,0 +1,2 @@
+//! The parts.
+fn main() {}

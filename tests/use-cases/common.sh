@@ -1,10 +1,11 @@
 # What the use cases share: a chain and a box of their own in a temporary folder, and the end of both. To be sourced, with
-# $program set. A use case says what it does, and ends with another code than 0 as soon as something is not as it should be.
+# $program set, and $chain_program if the program itself has no chain. A use case says what it does, and ends with another code than 0 as soon as something is not as it should be.
 set -euo pipefail
 for tool in curl jq python3; do
   command -v $tool >/dev/null || { echo "this needs $tool" >&2; exit 2; }
 done
 program=$(realpath "$program")
+chain_program=$(realpath "${chain_program:-$program}")
 folder=$(mktemp -d)
 box=
 trap 'kill $(jobs -p) 2>/dev/null; wait; rm -rf "$folder"' EXIT
@@ -27,8 +28,8 @@ await() {
 
 # start_chain SOL: a local chain, and a wallet with so much money on it.
 start_chain() {
-  wallet=$("$program" keygen "$folder/wallet.json" 2>/dev/null)
-  "$program" localnet --rpc-port 0 --ws-port 0 --fund "$wallet=$1" >"$folder/chain.log" 2>&1 &
+  wallet=$("$chain_program" keygen "$folder/wallet.json" 2>/dev/null)
+  "$chain_program" localnet --rpc-port 0 --ws-port 0 --fund "$wallet=$1" >"$folder/chain.log" 2>&1 &
   await 'the chain' 60 grep -qs '^RPC ' "$folder/chain.log"
   rpc=$(sed -n 's/^RPC \([^ ]*\) .*/\1/p' "$folder/chain.log")
 }

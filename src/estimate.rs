@@ -33,6 +33,8 @@ pub struct Prices {
     signatures: u64,
     /// Without an offer.
     known: Mutex<Option<(Instant, TicketPrice)>>,
+    /// Held while the chain is asked, so that all who want to know together ask once.
+    asking: tokio::sync::Mutex<()>,
     fees: PriorityFees,
     /// What tickets need of the chain's time.
     pub compute: ComputeUnits,
@@ -49,7 +51,14 @@ impl Prices {
     #[must_use]
     pub fn new(chain: Arc<dyn Chain>) -> Self {
         let fees = PriorityFees::new(Arc::clone(&chain), PriorityFeeSettings::default());
-        Self { chain, signatures: 1, known: Mutex::new(None), fees, compute: ComputeUnits::default() }
+        Self {
+            chain,
+            signatures: 1,
+            known: Mutex::new(None),
+            asking: tokio::sync::Mutex::default(),
+            fees,
+            compute: ComputeUnits::default(),
+        }
     }
 
     /// The same for transactions with so many signatures.
@@ -116,10 +125,11 @@ impl Prices {
     /// # Errors
     /// When the chain does not answer.
     pub async fn without_offer(&self) -> Result<TicketPrice, ChainError> {
-        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((asked, price)) = known
-            && asked.elapsed() < PRICE_LIFETIME
-        {
+        if let Some(price) = self.fresh() {
+            return Ok(price);
+        }
+        let _asking = self.asking.lock().await;
+        if let Some(price) = self.fresh() {
             return Ok(price);
         }
         let rent = |size| self.chain.rent(size);
@@ -141,6 +151,11 @@ impl Prices {
         };
         *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), price));
         Ok(price)
+    }
+
+    fn fresh(&self) -> Option<TicketPrice> {
+        let known = *self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.filter(|(asked, _)| asked.elapsed() < PRICE_LIFETIME).map(|(_, price)| price)
     }
 }
 

@@ -89,10 +89,13 @@ impl Contender {
 
 async fn boxoffice(chain: &Chain, line: &Line, count: u64) -> Run {
     let office = Office::open(chain, &line.rpc, &[]).await;
+    // A box is up for months, so its start does not count; that of a script does not either.
+    office.mint(tickets("first", 1)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     line.take_traffic();
     let (_, time) = office.mint(tickets("t", count)).await;
     let traffic = line.take_traffic();
-    Run { minted: chain.nfts(&office.authority).await, seconds: time.as_secs_f64(), traffic }
+    Run { minted: chain.nfts(&office.authority).await - 1, seconds: time.as_secs_f64(), traffic }
 }
 
 #[derive(Deserialize)]

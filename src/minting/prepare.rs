@@ -23,7 +23,6 @@ use crate::{
     cache::TicketKey,
     chain::{ticket::OnChain, transaction::Allowance},
     domain::lamports::Lamports,
-    payers::Budget,
     store::{PendingMint, Published, Settlement, StoreError, TicketVerdict, Verdict},
 };
 
@@ -122,7 +121,13 @@ async fn prepare_chunk(
         // Only now: what is needed next should not wait for what is needed later.
         pace.publish_ahead(shared, &behind);
         fail_point!("prepare.published");
-        let (mut prepared, settlements) = look_up_and_adopt(shared, ready).await?;
+        // Asked together, for each is a way there and back; whether money is missing matters only to what the chain has not.
+        let (looked_up, budget, blockhash) = tokio::join!(
+            look_up_and_adopt(shared, ready),
+            shared.purse.budget(&shared.prices),
+            shared.chain.latest_blockhash(),
+        );
+        let (mut prepared, settlements) = looked_up?;
         fail_point!("prepare.looked_up");
         if !settlements.is_empty() {
             tracing::info!(tickets = settlements.len(), "tickets found on the chain");
@@ -130,29 +135,23 @@ async fn prepare_chunk(
         }
         if low_balance.is_none() && !prepared.is_empty() {
             prepared = allow(shared, prepared).await?;
-            match affordable(shared, prepared.len()).await {
-                Ok((affordable, budget)) => {
+            let budget = budget?;
+            match budget.affordable(prepared.len()) {
+                Ok(affordable) => {
                     prepared.truncate(affordable);
-                    let signed = sign_and_record(shared, prepared, budget, places, pace).await;
+                    let signed = sign_and_record(shared, prepared, budget, blockhash?, places, pace).await;
                     shared.forecaster.prepared(began.elapsed());
                     return signed;
                 }
-                Err(error @ StepError::LowBalance(_)) if looked_behind.is_none_or(|at| at.elapsed() >= LOOK_BEHIND) => {
+                Err(error) if looked_behind.is_none_or(|at| at.elapsed() >= LOOK_BEHIND) => {
                     *looked_behind = Some(Instant::now());
-                    low_balance = Some(error);
+                    low_balance = Some(error.into());
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         left = left.saturating_add(prepared.len()).saturating_add(waiting);
     }
-}
-
-/// How many of `wanted` tickets can be paid now, and by whom. Asked only after the look-up: what the chain holds already costs
-/// nothing.
-async fn affordable(shared: &Shared, wanted: usize) -> Result<(usize, Budget), StepError> {
-    let budget = shared.purse.budget(&shared.prices).await?;
-    Ok((budget.affordable(wanted)?, budget))
 }
 
 /// Asks the chain which of the tickets it holds already: those are settled, never minted again.

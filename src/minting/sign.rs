@@ -72,10 +72,11 @@ pub(super) async fn sign_and_record(
     shared: &Arc<Shared>,
     prepared: Vec<Prepared>,
     budget: Budget,
+    blockhash: RecentBlockhash,
     mut places: OwnedSemaphorePermit,
     pace: &mut Pace,
 ) -> Result<Recorded, StepError> {
-    let (blockhash, price) = tokio::try_join!(shared.chain.latest_blockhash(), shared.prices.without_offer())?;
+    let price = shared.prices.without_offer().await?;
     let most = shared.together(Layout::V1);
     let ride = if prepared.len().min(most) > 1 { shared.packing.next_ride() } else { Ride::ALONE };
     let ride = Ride { most: ride.most.min(most), ..ride };

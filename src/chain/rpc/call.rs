@@ -32,9 +32,21 @@ impl Pool {
         body: &str,
         told: &(impl Fn(&T) -> Told + Sync),
     ) -> Result<T, ChainError> {
-        self.prove(endpoint, method).await?;
-        let began = Instant::now();
-        let answer = self.call::<T>(endpoint, method, body.to_owned()).await.and_then(|answer| {
+        // What is signed and what is declared dead depends on these two: they are asked of a chain that proves itself again, in
+        // the same moment.
+        let decisive = matches!(method, "getLatestBlockhash" | "getEpochInfo");
+        let began;
+        let answer = if decisive {
+            began = Instant::now();
+            let (proof, answer) = tokio::join!(self.prove(endpoint), self.call::<T>(endpoint, method, body.to_owned()));
+            proof?;
+            answer
+        } else {
+            self.prove_once(endpoint).await?;
+            began = Instant::now();
+            self.call::<T>(endpoint, method, body.to_owned()).await
+        };
+        let answer = answer.and_then(|answer| {
             let told = told(&answer);
             match told.entries {
                 Some((wanted, found)) if wanted != found => {
@@ -60,17 +72,24 @@ impl Pool {
     /// Asks an endpoint whether it is well again. Its genesis hash is what it must prove in any case.
     pub(super) async fn probe(&self, endpoint: &Endpoint) {
         // How it went is noted.
-        drop(self.prove(endpoint, "getEpochInfo").await);
+        drop(self.prove(endpoint).await);
+    }
+
+    /// Makes sure that an endpoint served the chain of the books a moment ago. Calls that come together wait for one proof.
+    async fn prove_once(&self, endpoint: &Endpoint) -> Result<(), ChainError> {
+        if self.genesis.get().is_none() || endpoint.is_proven() {
+            return Ok(());
+        }
+        let _proving = endpoint.proving.lock().await;
+        if endpoint.is_proven() {
+            return Ok(());
+        }
+        self.prove(endpoint).await
     }
 
     /// Makes sure that an endpoint serves the chain of the books.
-    async fn prove(&self, endpoint: &Endpoint, method: &'static str) -> Result<(), ChainError> {
-        // What is signed and what is declared dead depends on these two: they are asked of a chain that is known.
-        let decisive = matches!(method, "getLatestBlockhash" | "getEpochInfo");
+    async fn prove(&self, endpoint: &Endpoint) -> Result<(), ChainError> {
         let expected = self.genesis.get();
-        if !decisive && (expected.is_none() || endpoint.is_proven()) {
-            return Ok(());
-        }
         let (method, began) = ("getGenesisHash", Instant::now());
         let found = self.call::<String>(endpoint, method, body(method, &json!([]))).await;
         let proof = found.and_then(|found| match expected {

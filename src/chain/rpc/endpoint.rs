@@ -30,6 +30,8 @@ pub(super) struct Endpoint {
     pub(super) url: Url,
     /// How it is named where its URL must not be shown.
     pub(super) name: String,
+    /// Held while it proves itself, so that calls that begin together ask for one proof.
+    pub(super) proving: tokio::sync::Mutex<()>,
     state: Mutex<State>,
 }
 
@@ -88,7 +90,7 @@ impl Endpoint {
         let host = redacted(&url);
         // Two plans of one provider differ only in what must not be shown.
         let name = if index == 0 { host } else { format!("{host} #{}", index.saturating_add(1)) };
-        Self { url, name, state: Mutex::default() }
+        Self { url, name, proving: tokio::sync::Mutex::default(), state: Mutex::default() }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

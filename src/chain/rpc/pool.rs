@@ -38,7 +38,7 @@ use crate::chain::{ChainError, NextStep, Strain};
 
 /// Endpoints that a transaction is sent to at once.
 const COPIES: usize = 2;
-/// A read waits this long for an endpoint that limits our rate, rather than failing at once.
+/// A read tries for so long to be heard by endpoints that limit our rate: two seconds of a plan that counts by the second.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// All endpoints.
@@ -89,13 +89,21 @@ impl Pool {
         params: Value,
         told: impl Fn(&T) -> Told + Send + Sync,
     ) -> Result<T, ChainError> {
-        let began = Instant::now();
-        self.wait_for_limits().await;
-        let answer = self.first_answer(method, &body(method, &params), &told).await;
-        if answer.as_ref().is_err_and(ChainError::is_overload) {
-            *self.strained.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+        let (first, body) = (Instant::now(), body(method, &params));
+        loop {
+            let began = Instant::now();
+            self.wait_for_limits().await;
+            let answer = self.first_answer(method, &body, &told).await;
+            if answer.as_ref().is_err_and(ChainError::is_overload) {
+                *self.strained.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
+            }
+            let is_limited = matches!(answer, Err(ChainError::RateLimited { .. }));
+            // What an endpoint asked us to wait for may be longer.
+            let soon = self.strain().until.is_none_or(|until| until.saturating_duration_since(first) <= PATIENCE);
+            if !is_limited || first.elapsed() >= PATIENCE || !soon {
+                return answer;
+            }
         }
-        answer
     }
 
     async fn first_answer<T: DeserializeOwned + Send>(

@@ -72,7 +72,7 @@ fn messages(criterion: &mut Criterion) {
         group.throughput(Throughput::Elements(drafts[0].tickets.len() as u64));
         group.bench_function(name, |bencher| {
             let mut turns = drafts.iter().cycle();
-            bencher.iter(|| turns.next().map(|draft| draft.message(layout, &blockhash)));
+            bencher.iter(|| turns.next().map(|draft| draft.message(layout, &blockhash).unwrap()));
         });
     }
 }

@@ -214,7 +214,8 @@ async fn an_endpoint_that_limits_our_rate_is_left_alone_and_others_go_on() {
         for _ in 0..5 {
             pool.tip().await.unwrap();
         }
-        let asked = limited.count("getEpochInfo") + limited.count("getGenesisHash");
+        // Beside its genesis hash, which it has to prove in the same moment.
+        let asked = limited.count("getEpochInfo");
         assert!(asked <= if by_body { 2 } else { 1 }, "it was asked {asked} times");
         let health = pool.health();
         assert!(health[1].preferred || by_body);

@@ -1,6 +1,7 @@
 //! The program as a whole: beside what one would run instead, near to what the chain bears, and as the work grows.
 //!
-//! `cargo bench --bench whole -- peers` (or `growth`, `ingest`, `latency`; without a word all of them) starts a chain in a process
+//! `cargo bench --bench whole -- peers` (or `plans`, `growth`, `ingest`, `latency`; without a word all of
+//! them) starts a chain in a process
 //! of its own, runs everything on it, and prints tables in Markdown. Nothing else should run on the machine. `peers` needs
 //! Node.js 20 with npm, and fetches Metaplex's libraries once.
 
@@ -29,6 +30,7 @@ mod latency;
 mod line;
 mod office;
 mod peers;
+mod plans;
 
 use clap::{Parser, Subcommand};
 
@@ -46,6 +48,8 @@ struct Arguments {
 enum Part {
     /// boxoffice and what one would run instead, in turn, on the same chain, over lines of several kinds
     Peers(peers::Options),
+    /// boxoffice alone on plans with so many calls or sends a second
+    Plans(plans::Options),
     /// 100 to 100,000 tickets, books with up to a million, up to 1,000 requests at once
     Growth(growth::Options),
     /// 100,000 tickets from a CSV file to the disk
@@ -56,7 +60,8 @@ enum Part {
 
 /// With everything as it is by default.
 fn every_part() -> Vec<Part> {
-    let each = ["latency", "ingest", "peers", "growth"].map(|name| Arguments::parse_from(["whole", name]).part);
+    let each =
+        ["latency", "ingest", "peers", "plans", "growth"].map(|name| Arguments::parse_from(["whole", name]).part);
     each.into_iter().flatten().collect()
 }
 
@@ -67,6 +72,7 @@ async fn main() {
     for part in arguments.part.map_or_else(every_part, |part| vec![part]) {
         match part {
             Part::Peers(options) => peers::run(&options).await,
+            Part::Plans(options) => plans::run(&options).await,
             Part::Growth(options) => growth::run(&options).await,
             Part::Ingest(options) => ingest::run(&options).await,
             Part::Latency(options) => latency::run(&options).await,

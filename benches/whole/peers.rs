@@ -23,7 +23,7 @@ pub struct Options {
     /// Most tickets that are minted one at a time: a thousand of them take seven minutes, and are no quicker each
     #[arg(long, default_value_t = 100)]
     most_one_at_a_time: u64,
-    /// Only lines with this in their name: "0 ms", "50 ms", "200 ms", "20 sends/s", "20 calls/s"
+    /// Only this line: "0 ms", "50 ms", "200 ms", "50 ms, 20 sends/s", "50 ms, 20 calls/s"
     #[arg(long)]
     line: Option<String>,
 }
@@ -59,7 +59,7 @@ pub async fn run(options: &Options) {
         "not minted",
     ]);
     for (name, terms) in lines() {
-        if options.line.as_ref().is_some_and(|wanted| !name.contains(wanted)) {
+        if options.line.as_ref().is_some_and(|wanted| name != *wanted) {
             continue;
         }
         for &size in &options.sizes {

@@ -227,7 +227,7 @@ impl Store {
         now_ms: i64,
     ) -> Result<Accepted, StoreError> {
         let sum = Arc::clone(&self.settled);
-        self.write(move |connection| {
+        self.write_many(batch.entries.len(), move |connection| {
             let commitments = spending::commitments(connection, Lamports(sum.load(Ordering::Acquire)), now_ms)?;
             accept(connection, &batch, rules.as_ref(), commitments, public_id, now_ms)
         })

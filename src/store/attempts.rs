@@ -186,7 +186,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Conflict`] if a ticket is no longer pending, or a database fault; nothing is kept then.
     pub async fn record(&self, attempts: Vec<NewAttempt>, now_ms: i64) -> Result<Vec<i64>, StoreError> {
-        self.write(move |connection| {
+        let tickets = attempts.iter().map(|attempt| attempt.tickets.len()).sum();
+        self.write_many(tickets, move |connection| {
             fail_point!("record.inside");
             attempts.iter().map(|attempt| record(connection, attempt, now_ms)).collect()
         })

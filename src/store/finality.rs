@@ -133,7 +133,7 @@ impl Store {
     /// # Errors
     /// A database fault; nothing is kept then, and the same may be written again.
     pub async fn prove(&self, proofs: Vec<(i64, Proof)>, now_ms: i64) -> Result<Vec<OpenAttempt>, StoreError> {
-        self.write(move |connection| {
+        self.write_many(proofs.len(), move |connection| {
             let mut reopened = Vec::new();
             for (mint_id, proof) in &proofs {
                 // A ticket that left the table meanwhile was queued again by the reconciliation.

@@ -28,7 +28,7 @@ impl Store {
     /// [`StoreError::Refused`] when the money does not reach, or a database fault.
     pub async fn retry(&self, mint_ids: Vec<i64>, rules: SpendingRules, now_ms: i64) -> Result<u64, StoreError> {
         let sum = Arc::clone(&self.settled);
-        self.write(move |connection| {
+        self.write_many(mint_ids.len(), move |connection| {
             // Before the tickets count as promised.
             let commitments = spending::commitments(connection, Lamports(sum.load(Ordering::Acquire)), now_ms)?;
             retry(connection, &mint_ids, &rules, &commitments, now_ms)

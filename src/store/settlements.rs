@@ -96,7 +96,8 @@ impl Store {
         now_ms: i64,
     ) -> Result<Settled, StoreError> {
         let sum = Arc::clone(&self.settled);
-        self.write(move |connection| {
+        let tickets = settlements.iter().map(|settlement| settlement.tickets.len()).sum();
+        self.write_many(tickets, move |connection| {
             fail_point!("settle.inside");
             // Here, so that no acceptance comes between this and the settlement. If that fails, it counts too much.
             let cost: Lamports = settlements.iter().flat_map(|it| &it.tickets).map(|ticket| ticket.cost).sum();

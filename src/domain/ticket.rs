@@ -156,7 +156,7 @@ impl Ticket {
     /// SHA-256 of [`Ticket::canonical_json`]: the same ticket sent again has the same digest.
     #[must_use]
     pub fn content_digest(&self) -> [u8; 32] {
-        Sha256::digest(self.canonical_json()).into()
+        digest(&self.canonical_json())
     }
 
     /// The address that will hold the ticket, if one was given.
@@ -164,6 +164,12 @@ impl Ticket {
     pub fn owner(&self) -> Option<Pubkey> {
         self.owner_address.as_deref().and_then(|address| address.parse().ok())
     }
+}
+
+/// SHA-256 of a ticket's canonical text, where that is at hand.
+#[must_use]
+pub fn digest(canonical_json: &str) -> [u8; 32] {
+    Sha256::digest(canonical_json).into()
 }
 
 /// Collects faults while it reads.

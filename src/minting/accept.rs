@@ -22,7 +22,7 @@ use crate::{
         ids::VenueId,
         lamports::Lamports,
         spending::{Commitments, Refusal},
-        ticket::{Fault, Ticket, TicketRules, cap},
+        ticket::{self, Fault, Ticket, TicketRules, cap},
     },
     payers::Holdings,
     simulation,
@@ -353,7 +353,7 @@ fn new_ticket(venue: &VenueId, ticket: Ticket, authority: &Pubkey) -> Entry {
         return too_long(&ticket.id, text.len());
     };
     Entry::Ticket(NewTicket {
-        content_digest: ticket.content_digest(),
+        content_digest: ticket::digest(&text),
         has_image: ticket.image.is_some(),
         mint_address: mint_address(authority, venue, &ticket_id, Generation(0)).to_string(),
         ticket_id: ticket.id,

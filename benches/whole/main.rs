@@ -1,8 +1,8 @@
 //! The program as a whole: beside what one would run instead, near to what the chain bears, and as the work grows.
 //!
 //! `cargo bench --bench whole -- peers` (or `plans`, `growth`, `ingest`, `latency`; without a word all of
-//! them) starts a chain in a process
-//! of its own, runs everything on it, and prints tables in Markdown. Nothing else should run on the machine. `peers` needs
+//! them) starts chains in processes of
+//! their own, runs everything on them, and prints tables in Markdown. Nothing else should run on the machine. `peers` needs
 //! Node.js 20 with npm, and fetches Metaplex's libraries once.
 
 #![allow(missing_docs, unreachable_pub, reason = "a benchmark is not an API")]
@@ -46,7 +46,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Part {
-    /// boxoffice and what one would run instead, in turn, on the same chain, over lines of several kinds
+    /// boxoffice and what one would run instead, in turn, over lines of several kinds
     Peers(peers::Options),
     /// boxoffice alone on plans with so many calls or sends a second
     Plans(plans::Options),

@@ -1,4 +1,4 @@
-//! Beside what one would run instead, in turn, on the same chain, over the same line.
+//! Beside what one would run instead, in turn, on chains that are alike, over lines that are alike.
 
 use std::time::Duration;
 
@@ -70,12 +70,12 @@ pub async fn run(options: &Options) {
             if terms.plan == Plan::Unlimited {
                 contenders.extend([Contender::Bare(Layout::Legacy), Contender::Bare(Layout::V1)]);
             }
-            let chain = Chain::start();
             let mut runs: Vec<Vec<Run>> = vec![Vec::new(); contenders.len()];
             for round in 0..options.rounds {
-                // Another one begins in each round, so that none is always the first on a fresh chain.
                 for turn in 0..contenders.len() {
-                    let index = (round + turn) % contenders.len();
+                    // Another one begins in each round. Each has a chain as fresh as that of the others: the embedded one gets
+                    // slower with every account that it holds.
+                    let (index, chain) = ((round + turn) % contenders.len(), Chain::start());
                     let run = contenders[index].mint(&chain, terms, size).await;
                     eprintln!(
                         "{name}, {size} tickets, round {}: {} {:.1}/s, {:.2} calls per ticket, {} sends, {} refused, {} minted",

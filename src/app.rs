@@ -209,10 +209,7 @@ impl App {
         let folder =
             DataFolder::take(embedded.temporary.as_ref().map_or(config.data_dir.as_path(), |dir| dir.path()), &files)?;
         let backups = backups(&config, &folder);
-        if store::is_outdated(folder.path())? {
-            back_up_before_upgrade(&backups, SystemClock.now_ms()).await?;
-        }
-        let store = Store::open(folder.path())?;
+        let store = open_books(&config, &folder).await?;
         let access = close(&config, &store).await?;
         let content = LocalContent::open(folder.path())?;
         let clock: SharedClock = Arc::new(SystemClock);
@@ -462,15 +459,20 @@ fn backups(config: &Config, folder: &DataFolder) -> Backups {
     }
 }
 
-/// Books that an earlier version wrote are kept as they are, before this one changes their schema.
-async fn back_up_before_upgrade(backups: &Backups, now_ms: i64) -> Result<(), StartError> {
-    let backups = backups.clone();
-    let writing = tokio::task::spawn_blocking(move || backups.before_upgrade(now_ms));
-    let written = writing.await.map_err(|_ended| StartError::Interrupted)?.map_err(StartError::NoBackup)?;
-    if let Some(path) = written {
-        tracing::info!(backup = %path.display(), "the books are of an earlier version: backed up before their upgrade");
+/// Opens the books of a folder. Those that an earlier version wrote are backed up as they are, before this one changes their schema.
+///
+/// # Errors
+/// When that backup or the books fail; nothing is changed then.
+pub(crate) async fn open_books(config: &Config, folder: &DataFolder) -> Result<Store, StartError> {
+    if store::is_outdated(folder.path())? {
+        let backups = backups(config, folder);
+        let writing = tokio::task::spawn_blocking(move || backups.before_upgrade(SystemClock.now_ms()));
+        let written = writing.await.map_err(|_ended| StartError::Interrupted)?.map_err(StartError::NoBackup)?;
+        if let Some(path) = written {
+            tracing::info!(backup = %path.display(), "the books are of an earlier version: backed up before their upgrade");
+        }
     }
-    Ok(())
+    Ok(Store::open(folder.path())?)
 }
 
 /// The wallet of the settings, without fee payers.

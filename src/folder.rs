@@ -24,13 +24,25 @@ pub enum FolderError {
     /// Another process owns it.
     #[error(
         "the data folder {path} is in use by another boxoffice ({holder}); stop that one, \
-         or talk to it with --url (see `boxoffice mint --help`)", path = path.display()
+         or talk to it instead, with a command that has --url", path = path.display()
     )]
     Locked {
         /// `DATA_DIR`.
         path: PathBuf,
         /// Its process, as it wrote itself down.
         holder: String,
+    },
+    /// Its files would belong to root, and its user could no longer write them.
+    #[error(
+        "the data folder {path} belongs to the user with the id {owner}, and root would leave files in it that this one cannot \
+         write: run this as that user (sudo boxofficectl … where the package is installed, or sudo -u '#{owner}' boxoffice …)",
+        path = path.display()
+    )]
+    OfAnother {
+        /// `DATA_DIR`.
+        path: PathBuf,
+        /// Whose it is.
+        owner: u32,
     },
     /// Another process moves money just now.
     #[error("another `boxoffice payers` is moving money already ({path}); wait until it has finished", path = path.display())]
@@ -54,6 +66,7 @@ impl DataFolder {
     /// [`FolderError::Locked`] if another process has it.
     pub fn take(path: &Path, files: &[&str]) -> Result<Self, FolderError> {
         let fault = |source| FolderError::Io { path: path.to_owned(), source };
+        leave_to_its_owner(path)?;
         prepare(path, files)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -79,6 +92,16 @@ impl DataFolder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+/// Root may do everything, but must not begin books in a folder of somebody else's.
+fn leave_to_its_owner(path: &Path) -> Result<(), FolderError> {
+    use std::os::unix::fs::MetadataExt as _;
+    let owner = std::fs::metadata(path).map_or(0, |folder| folder.uid());
+    if owner != 0 && rustix::process::geteuid().is_root() {
+        return Err(FolderError::OfAnother { path: path.to_owned(), owner });
+    }
+    Ok(())
 }
 
 /// A place for one thing that is written ahead of being done: it is whole on the disk, or not there. One process at a time has

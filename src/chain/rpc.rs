@@ -154,6 +154,11 @@ impl RpcChain {
         self.pool.health()
     }
 
+    /// Asks every endpoint whether it serves the chain of the books, those too that nothing was asked of yet.
+    pub async fn ask_all(&self) {
+        self.pool.ask_all().await;
+    }
+
     /// Asks the endpoints that failed last whether they are well again. Those that are not preferred are asked by nobody else
     /// while the preferred one answers, and would look down for ever.
     pub async fn ask_faulty_again(&self) {

@@ -2,13 +2,16 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::Args;
+use tempfile::TempDir;
 
 use super::SettingFlags;
 use crate::{
     app::{self, App},
-    chain::wallet::Wallet,
+    chain::{rpc::EndpointHealth, wallet::Wallet},
     config::{Config, ConfigErrors, ConfigFault, Network, describe},
+    folder::{DataFolder, FolderError},
     metadata::replicated::CopyStatus,
     store,
 };
@@ -49,8 +52,20 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
     } else if let Some(path) = &config.wallet.key_file {
         say!("wallet {} has the address {}", path.display(), Wallet::load(path)?.address());
     }
+    if let Some(folder) = &config.backup.dir {
+        tempfile::tempfile_in(folder).map(drop).with_context(|| {
+            format!(
+                "BACKUP_DIR {} cannot be written to; it must be there, belong to the user that runs the box, and under systemd \
+                 stand in ReadWritePaths=",
+                folder.display()
+            )
+        })?;
+    }
     if args.online {
-        let app = App::start(config.for_one_command()).await?;
+        let (config, _temporary) = beside_a_running_box(config.for_one_command())?;
+        let app = App::start(config).await?;
+        app.chain.ask_all().await;
+        let endpoints = app.chain.health();
         let holdings = app.minter.purse().look().await;
         let publishers = match app.publishing.check().await {
             Ok(()) => app.publishing.status().await,
@@ -64,6 +79,15 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
             let why = fleet.fault().unwrap_or_default();
             say!("Redis does not answer ({why}): the box starts all the same, and goes on without it");
         }
+        let mut all_answer = true;
+        for EndpointHealth { endpoint, fault, .. } in endpoints {
+            all_answer &= fault.is_none();
+            say!("{endpoint} {}", fault.unwrap_or_else(|| "answers, and serves the chain".into()));
+        }
+        anyhow::ensure!(
+            all_answer,
+            "the box works with the other endpoints, and would not have these when it needs them"
+        );
         let holdings = holdings?;
         say!("the chain answers, books and wallet belong to it; the wallet holds {}", holdings.wallet);
         if !holdings.payers.is_empty() {
@@ -72,6 +96,19 @@ pub(super) async fn run(args: CheckConfigArgs, settings: &SettingFlags) -> anyho
     }
     say!("the settings are in order");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Books that a running box owns are not looked at: the rest is tried with empty ones in a temporary folder.
+fn beside_a_running_box(mut config: Config) -> anyhow::Result<(Config, Option<TempDir>)> {
+    if config.network == Network::Embedded
+        || !matches!(DataFolder::take(&config.data_dir, &[]), Err(FolderError::Locked { .. }))
+    {
+        return Ok((config, None));
+    }
+    say!("a box is running on the books in {}; the rest is tried without them", config.data_dir.display());
+    let temporary = tempfile::tempdir()?;
+    temporary.path().clone_into(&mut config.data_dir);
+    Ok((config, Some(temporary)))
 }
 
 /// Whether a key was ever made. Books that are not there yet are not begun, and those of a running server not disturbed.

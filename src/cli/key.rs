@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::SettingFlags;
 use crate::{
     access::{COMMAND_LINE, is_free_name},
+    app::open_books,
     clock::{Clock as _, SystemClock, rfc3339},
     config::{Config, Network, Secret},
     domain::{
@@ -64,7 +65,7 @@ fn role(name: &str) -> Result<Role, &'static str> {
 pub(super) async fn run(args: KeyArgs, settings: &SettingFlags) -> anyhow::Result<ExitCode> {
     let config = settings.load_quietly()?;
     let may_begin = matches!(args.command, KeyCommand::Create { .. });
-    let (store, _folder) = open(&config, may_begin)?;
+    let (store, _folder) = open(&config, may_begin).await?;
     let done = match args.command {
         KeyCommand::Create { name, role } => create(&store, name, role).await,
         KeyCommand::List { json } => list(&store, json).await,
@@ -76,7 +77,7 @@ pub(super) async fn run(args: KeyArgs, settings: &SettingFlags) -> anyhow::Resul
 
 /// Opens the books, beside a server if one is running: SQLite lets both write in turn. Only who owns the folder may change
 /// the books' schema. Books that are not there yet are begun only where that makes sense: a mistyped `DATA_DIR` should not.
-fn open(config: &Config, may_begin: bool) -> anyhow::Result<(Store, Option<DataFolder>)> {
+async fn open(config: &Config, may_begin: bool) -> anyhow::Result<(Store, Option<DataFolder>)> {
     anyhow::ensure!(
         config.network != Network::Embedded,
         "with NETWORK=embedded the books end with the server, and so would the key: set ADMIN_API_KEY, or another NETWORK"
@@ -87,7 +88,7 @@ fn open(config: &Config, may_begin: bool) -> anyhow::Result<(Store, Option<DataF
         config.data_dir.display()
     );
     match DataFolder::take(&config.data_dir, &[FILE_NAME]) {
-        Ok(folder) => Ok((Store::open(folder.path())?, Some(folder))),
+        Ok(folder) => Ok((open_books(config, &folder).await?, Some(folder))),
         Err(FolderError::Locked { .. }) => Ok((Store::open_beside(&config.data_dir)?, None)),
         Err(error) => Err(error.into()),
     }

@@ -20,6 +20,7 @@ impl Values {
         // systemd makes one with a blank line where there is no wallet, for boxes whose signer is elsewhere.
         if wallet.metadata().is_ok_and(|wallet| wallet.is_file() && wallet.len() > 1) {
             let source = folder.display().to_string();
+            self.refuse_other_wallet(&source);
             self.merge(&source, [("WALLET_PATH", &*wallet.to_string_lossy())].into_iter());
         }
         for setting in settings {
@@ -36,6 +37,21 @@ impl Values {
             if let Some(name) = entry.file_name().to_str() {
                 self.refuse_lookalike(name, &folder.display().to_string());
             }
+        }
+    }
+}
+
+impl Values {
+    /// Of two wallets that are named only one can be meant, and it is about money.
+    fn refuse_other_wallet(&mut self, source: &str) {
+        let named = self.figment.extract_inner::<String>("WALLET_PATH").unwrap_or_default();
+        if !named.is_empty() && Path::new(&named).file_name().is_none_or(|name| name != WALLET_FILE) {
+            let detail = format!(
+                "is {named}, and {source} holds another {WALLET_FILE}, which is the one that counts here: put the wallet in its \
+                 place there, or take that file away"
+            );
+            let (name, source) = ("WALLET_PATH".to_owned(), source.to_owned());
+            self.faults.push(ConfigFault { name, source, detail });
         }
     }
 }

@@ -65,7 +65,7 @@ impl Provider for Layer {
 
 /// The values that won, and all faults found so far.
 pub(super) struct Values {
-    figment: Figment,
+    pub(super) figment: Figment,
     pub(super) faults: Vec<ConfigFault>,
     pub(super) warnings: Vec<String>,
 }

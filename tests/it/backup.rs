@@ -457,6 +457,18 @@ async fn books_of_every_version_are_kept_before_they_are_upgraded() {
             assert!(refused.contains(part), "{refused}");
         }
         assert_eq!(schema_of(&data), schema);
+        // Whoever opens the books first, there is a backup: here a command.
+        let settings = [
+            ("NETWORK", "localnet"),
+            ("WALLET_PATH", "wallet.json"),
+            ("DATA_DIR", "data"),
+            ("BACKUP_DIR", "elsewhere"),
+        ];
+        let listed = run(folder.path(), &["key", "list"], &settings);
+        assert!(listed.status.success(), "{}", stderr(&listed));
+        assert_eq!((schema_of(&data), kept(&folder.path().join("elsewhere")).len()), (latest, 1));
+        std::fs::remove_dir_all(&data).unwrap();
+        books_of(schema, &data, &authority, genesis_hash);
 
         let office = BoxOptions::new(folder.path(), &wallet).start().await;
         assert_eq!(schema_of(&data), latest);

@@ -46,7 +46,7 @@ fn files_of_a_supervisor_win_over_the_file_and_lose_to_the_environment() {
     let folder = tempfile::tempdir().unwrap();
     let handed = folder.path().join("handed");
     fs::create_dir(&handed).unwrap();
-    let file = "[server]\nadmin_api_key = \"of the file\"\n[solana]\nwallet_path = \"of-the-file.json\"\n";
+    let file = "[server]\nadmin_api_key = \"of the file\"\n[solana]\nwallet_path = \"elsewhere/wallet.json\"\n";
     let write = |name: &str, text: &str| fs::write(handed.join(name), text).unwrap();
     let load = |environment: &[(&str, &str)]| {
         let all = Sources { credentials: Some(handed.clone()), ..sources(folder.path(), file, "", environment, &[]) };
@@ -58,7 +58,7 @@ fn files_of_a_supervisor_win_over_the_file_and_lose_to_the_environment() {
     write("ADMIN_API_KEY", "\n");
     write("wallet.json", "\n");
     let config = load(&[]).0.unwrap();
-    assert_eq!(config.wallet.key_file.as_deref(), Some(std::path::Path::new("of-the-file.json")));
+    assert_eq!(config.wallet.key_file.as_deref(), Some(std::path::Path::new("elsewhere/wallet.json")));
     assert_eq!(key(config), "of the file");
 
     write("ADMIN_API_KEY", "of a credential\r\n");
@@ -72,6 +72,15 @@ fn files_of_a_supervisor_win_over_the_file_and_lose_to_the_environment() {
     let told = described.iter().find(|(setting, ..)| setting.name == "ADMIN_API_KEY").unwrap();
     assert_eq!((told.1.as_str(), told.2.as_str()), ("[redacted]", handed.join("ADMIN_API_KEY").to_str().unwrap()));
     assert_eq!(key(load(&[("ADMIN_API_KEY", "of the environment")]).0.unwrap()), "of the environment");
+
+    // Two wallets are one too many.
+    let rotated = "[solana]\nwallet_path = \"wallet-new.json\"\n";
+    let all = Sources { credentials: Some(handed.clone()), ..sources(folder.path(), rotated, "", &[], &[]) };
+    let told = Config::load(&all).unwrap_err().to_string();
+    assert!(
+        told.contains("WALLET_PATH is wallet-new.json, and") && told.contains("holds another wallet.json"),
+        "{told}"
+    );
 
     write("ADMIN_API_KEY", "hunter2\nhunter2");
     write("PINATA_JTW", "hunter2");

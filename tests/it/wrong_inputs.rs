@@ -104,6 +104,52 @@ mod on_a_chain {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn check_config_tries_every_endpoint_also_beside_a_running_box() {
+        let folder = tempfile::tempdir().unwrap();
+        let office = TestBox::new(folder.path()).await;
+        let (good, other) = (chain().rpc_url().to_string(), start_chain(400));
+        let both = format!("{good},{},http://127.0.0.1:1", other.rpc_url());
+        let online = ["check-config", "--online"];
+        let output = run(folder.path(), &online, &environment("wallet.json", &both));
+        assert_fails(&output, 1, &["the box works with the other endpoints"]);
+        let said = stdout(&output);
+        for wanted in [
+            "a box is running on the books",
+            "answers, and serves the chain",
+            "serves the chain with genesis hash",
+            "127.0.0.1:1",
+        ] {
+            assert!(said.contains(wanted), "{wanted:?} is not in:\n{said}");
+        }
+        let output = run(folder.path(), &online, &environment("wallet.json", &good));
+        assert!(output.status.success(), "{}", stderr(&output));
+        office.finish().await;
+        let mut nowhere = environment("wallet.json", &good);
+        nowhere.push(("BACKUP_DIR", "not/there"));
+        assert_fails(
+            &run(folder.path(), &["check-config"], &nowhere),
+            1,
+            &["BACKUP_DIR not/there cannot be written to"],
+        );
+    }
+
+    /// Root may write anywhere, and would leave files behind that the service's user cannot.
+    #[test]
+    fn root_leaves_the_books_of_others_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        std::fs::create_dir(&data).unwrap();
+        if std::os::unix::fs::chown(&data, Some(12_345), None).is_err() {
+            eprintln!("only root can try this");
+            return;
+        }
+        let settings = [("NETWORK", "localnet"), ("WALLET_PATH", "wallet.json"), ("DATA_DIR", "data")];
+        let refused = run(folder.path(), &["key", "create", "shop", "--role", "read"], &settings);
+        assert_fails(&refused, 1, &["belongs to the user with the id 12345", "boxofficectl"]);
+        assert_eq!(std::fs::read_dir(&data).unwrap().count(), 0);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_folder_that_is_taken_or_belongs_elsewhere() {
         let folder = tempfile::tempdir().unwrap();
         let office = TestBox::new(folder.path()).await;

@@ -68,6 +68,11 @@ impl Pool {
         self.endpoints.iter().enumerate().map(|(index, e)| e.health(Some(&index) == preferred)).collect()
     }
 
+    /// Asks every endpoint whether it serves the chain of the books, those too that nothing was asked of yet.
+    pub(super) async fn ask_all(&self) {
+        join_all(self.endpoints.iter().map(|endpoint| self.probe(endpoint))).await;
+    }
+
     /// Asks the endpoints that failed last whether they are well again, however long they are to rest.
     pub(super) async fn ask_faulty_again(&self) {
         // Each notes by itself how it went.

@@ -132,8 +132,11 @@ async fn umi(chain: &Chain, line: &Line, count: u64, at_once: u64, gap_ms: u64) 
     command.current_dir(umi_folder()).arg("mint.mjs").args([line.rpc.as_str(), line.ws.as_str()]).arg(&key);
     command.args([count, at_once, gap_ms].map(|number| number.to_string()));
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    let said: Said = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|fault| panic!("{fault}: {}", String::from_utf8_lossy(&output.stderr)));
+    let said: Said = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| {
+        let words = String::from_utf8_lossy(&output.stderr);
+        let last: Vec<&str> = words.lines().rev().take(5).collect();
+        panic!("Umi ended with {}: {last:?}", output.status)
+    });
     if said.faults.as_object().is_some_and(|faults| !faults.is_empty()) {
         eprintln!("Umi: {}", said.faults);
     }

@@ -27,15 +27,18 @@ async function mint(number) {
 
 const faults = {};
 let minted = 0;
+const note = (fault) => {
+  const words = String(fault?.message ?? fault).split('\n')[0].slice(0, 120);
+  faults[words] = (faults[words] ?? 0) + 1;
+};
+// web3.js asks for statuses beside the subscription, and lets a refusal of that escape; it would end the whole run.
+process.on('unhandledRejection', note);
 const began = performance.now();
 for (let first = 1; first <= tickets; first += atOnce) {
   const group = Array.from({ length: Math.min(atOnce, tickets - first + 1) }, (_, n) => mint(first + n));
   for (const outcome of await Promise.allSettled(group)) {
     if (outcome.status === 'fulfilled') minted += 1;
-    else {
-      const words = String(outcome.reason?.message ?? outcome.reason).split('\n')[0].slice(0, 120);
-      faults[words] = (faults[words] ?? 0) + 1;
-    }
+    else note(outcome.reason);
   }
   if (gap > 0 && first + atOnce <= tickets) await new Promise((resolve) => setTimeout(resolve, gap));
 }

@@ -1,7 +1,7 @@
 //! The rate of an adaptive pace.
 //!
-//! What the rate does: it begins where the waves would be, stays there for half a second, and as long as no limit is known it
-//! doubles in less than a second, if the chain keeps up with it. A limit sets it to a bit below what was taken in the last second, which is
+//! What the rate does: it begins where the waves would be, stays there for a second, and as long as no limit is known it grows by
+//! half every second, if the chain keeps up with it. A limit sets it to a bit below what was taken in the last second, which is
 //! what the plan allows, but never to less than a tenth of what it was. Each later visit to the limit costs the pause that the
 //! endpoint asks for, so that it is looked for slowly: by 1 % of it a second as long as it was seen only from far above, where
 //! other clients may have had their share of it, and by 0.15 % once it was met at full speed. When the rate has passed it
@@ -37,11 +37,9 @@ const MANY: f64 = 25.0;
 const SOON_AGAIN: Duration = Duration::from_secs(4);
 /// Share of the rate that was really taken in the last second when a limit is known well.
 const FULL_SPEED: f64 = 0.8;
-/// How long it stays where it began: an endpoint that bears nothing says so by then.
-const STAY: Duration = Duration::from_millis(500);
 /// Growth a second: without a known limit, as a share of the rate; as shares of the limit, far below it, close to one that was seen
 /// from far above, and close to one that was met at full speed.
-const FREE_GROWTH: f64 = 1.0;
+const FREE_GROWTH: f64 = 0.5;
 const FAR_GROWTH: f64 = 0.1;
 const UNSURE_GROWTH: f64 = 0.01;
 const NEAR_GROWTH: f64 = 0.0015;
@@ -147,7 +145,7 @@ impl Adaptive {
         self.grown = now;
         self.taken = self.taken.saturating_add(1);
         let begun = *self.first_taken.get_or_insert(now);
-        if now.saturating_duration_since(begun) < STAY
+        if now.saturating_duration_since(begun) < COUNTED
             || !more
             || self.set_back.is_some_and(|at| now.saturating_duration_since(at) < COUNTED)
         {

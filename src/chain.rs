@@ -199,6 +199,8 @@ pub struct Strain {
     pub limited_read: Option<Instant>,
     /// Until then every endpoint is to be left alone.
     pub until: Option<Instant>,
+    /// Calls made so far that were no sends.
+    pub reads: u64,
 }
 
 /// What came of the transactions that were sent to an endpoint since the start, and how it does now.

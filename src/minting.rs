@@ -225,7 +225,7 @@ impl Minter {
         let meter = Meter::new()?;
         meter.register(registry)?;
         let pacer = Pacer::new(settings.pacing, Instant::now());
-        let rate = SharedRate::new(pacer.rate(), pacer.ahead(), registry)?;
+        let rate = SharedRate::new(&pacer, registry)?;
         let packing = Packing::new(settings.packing, registry)?;
         let (to_remember, remembering) = remember::channel();
         let purse = Purse::new(Arc::clone(&chain), &wallet);
@@ -435,6 +435,16 @@ impl Shared {
             self.rate.ahead().clamp(1, most)
         };
         tickets.div_ceil(together).saturating_mul(together)
+    }
+
+    /// Time between two questions of one kind: a block, or more if the plan counts every question.
+    fn pause(&self) -> Duration {
+        self.rate.pause().max(self.settings.pacing.slot)
+    }
+
+    /// How old an answer may be that is as good as a new one for what is signed now.
+    fn shelf_life(&self) -> Duration {
+        self.pause().saturating_mul(4)
     }
 
     /// Transactions that may wait for their turn to be sent: those of a chunk.

@@ -110,6 +110,34 @@ pub enum LowBalance {
     },
 }
 
+/// Tickets that each payer was to pay for.
+#[derive(Clone, Debug, Default)]
+struct Promised {
+    /// Those that are not settled yet.
+    under_way: BTreeMap<Pubkey, u64>,
+    /// All of them since the start.
+    ever: BTreeMap<Pubkey, u64>,
+}
+
+/// What everyone held.
+#[derive(Clone, Debug)]
+struct Look {
+    at: Instant,
+    holdings: Holdings,
+    /// From before the chain was asked: what is settled in between is in its answer, or counts as left once too often.
+    then: Promised,
+}
+
+impl Look {
+    /// Tickets that a payer may still have to pay for out of what it held: what was under way then, though part of that may have
+    /// left already, and whatever was promised since. A later look is more exact.
+    fn waiting(&self, payer: &Pubkey, now: &Promised) -> u64 {
+        let of = |tickets: &BTreeMap<Pubkey, u64>| tickets.get(payer).copied().unwrap_or_default();
+        let since = of(&now.ever).saturating_sub(of(&self.then.ever));
+        of(&self.then.under_way).saturating_add(since)
+    }
+}
+
 /// Those who pay for a wallet's tickets. Cheap to clone.
 #[derive(Clone)]
 pub struct Purse {
@@ -121,8 +149,9 @@ struct Shared {
     wallet: Pubkey,
     /// Empty when the wallet pays itself.
     payers: Vec<Pubkey>,
-    /// Tickets that each is about to pay for.
-    under_way: Mutex<BTreeMap<Pubkey, u64>>,
+    promised: Mutex<Promised>,
+    /// The last look at what everyone holds, as long as nothing has shown it to be wrong.
+    last_look: Mutex<Option<Look>>,
     /// Whose turn it is.
     turn: AtomicUsize,
     reserve: Mutex<Option<(Instant, Lamports)>>,
@@ -145,7 +174,8 @@ impl Purse {
             chain,
             wallet: wallet.address(),
             payers: wallet.payers(),
-            under_way: Mutex::default(),
+            promised: Mutex::default(),
+            last_look: Mutex::default(),
             turn: AtomicUsize::new(0),
             reserve: Mutex::default(),
             low: Mutex::default(),
@@ -193,24 +223,43 @@ impl Purse {
     }
 
     /// Who can pay for how many tickets now. Those accepted were paid for when they were accepted, but money may have left by
-    /// another hand, and a transaction that cannot be paid costs its fee.
+    /// another hand, and a transaction that cannot be paid costs its fee. The last look is good enough for `tickets` if it is
+    /// no older than `age` and everything promised since leaves enough for them.
     ///
     /// # Errors
     /// When the chain does not answer.
-    pub async fn budget(&self, prices: &Prices) -> Result<Budget, ChainError> {
-        // Counted before the chain is asked: what is settled in between is in the answer, or counts as left once too often.
-        let under_way = self.shared.under_way.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    pub async fn budget(&self, prices: &Prices, tickets: usize, age: Duration) -> Result<Budget, ChainError> {
+        let last = self.shared.last_look.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(last) = last.filter(|last| last.at.elapsed() <= age) {
+            let budget = self.reckon(&last, prices.most().await?.total());
+            if budget.tickets() >= tickets as u64 {
+                return Ok(budget);
+            }
+        }
+        let (then, at) = (self.promised(), Instant::now());
         let (price, holdings) = tokio::try_join!(prices.most(), self.look())?;
         let price = price.total();
         self.tell_of_low(&holdings, price);
+        let look = Look { at, holdings, then };
+        let budget = self.reckon(&look, price);
+        *self.shared.last_look.lock().unwrap_or_else(PoisonError::into_inner) = Some(look);
+        Ok(budget)
+    }
+
+    fn promised(&self) -> Promised {
+        self.shared.promised.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn reckon(&self, look: &Look, price: Lamports) -> Budget {
+        let (now, holdings) = (self.promised(), &look.holdings);
         let own = [(self.shared.wallet, holdings.wallet)];
         let paying = if holdings.payers.is_empty() { &own[..] } else { &holdings.payers };
-        // What is under way counts as left, though part of it may have left already: the next look is more exact.
         let left = paying.iter().map(|(payer, holds)| {
-            let waiting = under_way.get(payer).copied().unwrap_or_default();
+            let waiting = look.waiting(payer, &now);
             (*payer, holdings.tickets_of(holds.saturating_sub(price * waiting), price))
         });
-        Ok(Budget { left: left.collect(), price, purse: self.clone(), holdings, under_way })
+        let waiting = look.waiting(&self.shared.wallet, &now);
+        Budget { left: left.collect(), price, purse: self.clone(), holdings: holdings.clone(), waiting }
     }
 
     /// Whether a payer cannot pay for the next ticket, by what the chain says now.
@@ -218,6 +267,8 @@ impl Purse {
     /// # Errors
     /// When the chain does not answer.
     pub async fn is_short(&self, payer: &Pubkey, prices: &Prices) -> Result<bool, ChainError> {
+        // Whoever asks has reason to doubt it.
+        *self.shared.last_look.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let (price, holdings) = tokio::try_join!(prices.most(), self.look())?;
         let own = [(self.shared.wallet, holdings.wallet)];
         let paying = if holdings.payers.is_empty() { &own[..] } else { &holdings.payers };
@@ -228,9 +279,11 @@ impl Purse {
     /// Notes that a payer is about to pay for so many tickets, until the answer is dropped.
     #[must_use]
     pub fn pays(&self, payer: Pubkey, tickets: u64) -> Paying {
-        let mut under_way = self.shared.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = under_way.entry(payer).or_default();
-        *count = count.saturating_add(tickets);
+        let mut promised = self.shared.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        let Promised { under_way, ever } = &mut *promised;
+        for count in [under_way.entry(payer).or_default(), ever.entry(payer).or_default()] {
+            *count = count.saturating_add(tickets);
+        }
         Paying { purse: self.clone(), payer, tickets }
     }
 
@@ -259,8 +312,8 @@ pub struct Paying {
 
 impl Drop for Paying {
     fn drop(&mut self) {
-        let mut under_way = self.purse.shared.under_way.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = under_way.get_mut(&self.payer) {
+        let mut promised = self.purse.shared.promised.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = promised.under_way.get_mut(&self.payer) {
             *count = count.saturating_sub(self.tickets);
         }
     }
@@ -273,17 +326,22 @@ pub struct Budget {
     price: Lamports,
     purse: Purse,
     holdings: Holdings,
-    under_way: BTreeMap<Pubkey, u64>,
+    /// Tickets that the wallet itself may still have to pay for.
+    waiting: u64,
 }
 
 impl Budget {
+    /// How many tickets can be paid, each by itself.
+    fn tickets(&self) -> u64 {
+        self.left.iter().fold(0, |sum, (_, tickets)| sum.saturating_add(*tickets))
+    }
+
     /// How many of `wanted` tickets can be paid, each by itself.
     ///
     /// # Errors
     /// When that is none.
     pub fn affordable(&self, wanted: usize) -> Result<usize, LowBalance> {
-        let payable = self.left.iter().fold(0_u64, |sum, (_, tickets)| sum.saturating_add(*tickets));
-        match usize::try_from(payable).unwrap_or(usize::MAX).min(wanted) {
+        match usize::try_from(self.tickets()).unwrap_or(usize::MAX).min(wanted) {
             0 => Err(self.shortage()),
             affordable => Ok(affordable),
         }
@@ -310,8 +368,7 @@ impl Budget {
             let (payers, balance) = (self.holdings.payers.len(), self.holdings.paying());
             return LowBalance::Payers { payers, wallet, balance, own, price };
         }
-        let waiting = self.under_way.get(&wallet).copied().unwrap_or_default();
-        let missing = (price + self.holdings.reserve).saturating_sub(own.saturating_sub(price * waiting));
+        let missing = (price + self.holdings.reserve).saturating_sub(own.saturating_sub(price * self.waiting));
         LowBalance::Wallet { wallet, balance: own, missing }
     }
 }

@@ -16,6 +16,9 @@ pub struct Options {
     /// From a call to its answer, in milliseconds
     #[arg(long, default_value_t = 50)]
     latency: u64,
+    /// Only plans whose names begin with this
+    #[arg(long, default_value = "")]
+    plan: String,
 }
 
 /// Plans, and as many tickets as keep a box busy for a minute or so.
@@ -31,11 +34,12 @@ const PLANS: [(&str, Plan, u64); 7] = [
 
 pub async fn run(options: &Options) {
     head(&["plan", "tickets", "tickets/s", "tickets an hour", "RPC calls per ticket", "calls turned away"]);
-    for (name, plan, tickets) in PLANS {
+    for (name, plan, tickets) in PLANS.into_iter().filter(|(name, ..)| name.starts_with(&options.plan)) {
         let chain = Chain::start();
         let terms = Terms { latency: Duration::from_millis(options.latency), plan };
         let run = Contender::Boxoffice.mint(&chain, terms, tickets).await;
         assert_eq!(run.minted, tickets, "{name}: some were not minted");
+        eprintln!("{name}: {:?}", run.traffic.calls);
         row(&[
             &name,
             &tickets,

@@ -10,7 +10,7 @@ use fail::fail_point;
 use solana_signature::Signature;
 use tokio::{
     sync::mpsc,
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -44,6 +44,8 @@ const UNSENT_SLOTS: u32 = 120;
 const UNKNOWN_AFTER: u32 = 5;
 /// Polls between two looks at the end of the chain.
 const TIP_EVERY: u32 = 5;
+/// Transactions of somebody who waits at the door.
+const FEW: usize = 3;
 /// How long a shutdown waits for what is under way; the rest is parked, and the next start goes on with it.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
 
@@ -65,19 +67,20 @@ pub(super) async fn run(
     to_resend: mpsc::UnboundedSender<Arc<Flight>>,
     shutdown: CancellationToken,
 ) {
-    let mut poll = interval(shared.settings.pacing.slot);
-    poll.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let tracked = left_open.into_iter().map(|tracked| (tracked.flight.signature, tracked)).collect();
     let mut confirmer = Confirmer { shared, tracked, to_resend, progress: Vec::new(), polls_until_tip: 0 };
     for tracked in confirmer.tracked.values() {
         confirmer.resend(tracked);
     }
-    let mut deadline = None;
+    let (mut deadline, mut next_poll) = (None, Instant::now());
     loop {
         tokio::select! {
             biased;
             Some(tracked) = new.recv() => drop(confirmer.tracked.insert(tracked.flight.signature, tracked)),
-            _ = poll.tick(), if !confirmer.tracked.is_empty() => confirmer.poll().await,
+            () = sleep_until(next_poll), if !confirmer.tracked.is_empty() => {
+                next_poll = Instant::now() + confirmer.pause();
+                confirmer.poll().await;
+            }
             () = shutdown.cancelled(), if deadline.is_none() => deadline = Some(Instant::now() + SHUTDOWN_GRACE),
             else => return,
         }
@@ -90,6 +93,12 @@ pub(super) async fn run(
 }
 
 impl Confirmer {
+    /// Time to the next poll: a block. Of many, none waits for long behind the others, and a plan that counts every question
+    /// is better used for sending them.
+    fn pause(&self) -> Duration {
+        if self.tracked.len() > FEW { self.shared.pause() } else { self.shared.settings.pacing.slot }
+    }
+
     async fn poll(&mut self) {
         match self.step().await {
             Ok(()) => self.shared.free(Part::Confirm),

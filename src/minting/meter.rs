@@ -15,6 +15,7 @@ use prometheus::{
 };
 use tokio::time::Instant;
 
+use super::pacing::Pacer;
 use crate::{
     domain::{failure::FailureCode, mint::MintStatus},
     store::{BatchRecord, Settled},
@@ -26,29 +27,41 @@ const WINDOW: Duration = Duration::from_secs(10);
 const BATCH_SIZES: [f64; 13] =
     [1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1_000.0, 2_500.0, 5_000.0, 10_000.0];
 
-/// Sends a second that are allowed now, and how many are worth signing ahead: set by the one who sends, and known to all.
+/// Sends a second that are allowed now, how many are worth signing ahead, and how often to look: set by the one who sends, and
+/// known to all.
 pub(super) struct SharedRate {
     bits: AtomicU64,
     ahead: AtomicUsize,
+    pause_ms: AtomicU64,
     shown: Gauge,
 }
 
 impl SharedRate {
-    pub(super) fn new(rate: f64, ahead: usize, registry: &Registry) -> Result<Self, prometheus::Error> {
+    pub(super) fn new(pacer: &Pacer, registry: &Registry) -> Result<Self, prometheus::Error> {
         let shown = Gauge::new("minting_send_rate_limit", "Transactions a second that may be sent now.")?;
         registry.register(Box::new(shown.clone()))?;
-        shown.set(rate);
-        Ok(Self { bits: AtomicU64::new(rate.to_bits()), ahead: AtomicUsize::new(ahead), shown })
+        let shared =
+            Self { bits: AtomicU64::default(), ahead: AtomicUsize::default(), pause_ms: AtomicU64::default(), shown };
+        shared.set(pacer);
+        Ok(shared)
     }
 
-    pub(super) fn set(&self, rate: f64, ahead: usize) {
+    pub(super) fn set(&self, pacer: &Pacer) {
+        let rate = pacer.rate();
         self.bits.store(rate.to_bits(), Ordering::Relaxed);
-        self.ahead.store(ahead, Ordering::Relaxed);
+        self.ahead.store(pacer.ahead(), Ordering::Relaxed);
+        let pause = u64::try_from(pacer.pause().as_millis()).unwrap_or(u64::MAX);
+        self.pause_ms.store(pause, Ordering::Relaxed);
         self.shown.set(rate);
     }
 
     pub(super) fn get(&self) -> f64 {
         f64::from_bits(self.bits.load(Ordering::Relaxed))
+    }
+
+    /// The least time between two questions of one kind.
+    pub(super) fn pause(&self) -> Duration {
+        Duration::from_millis(self.pause_ms.load(Ordering::Relaxed))
     }
 
     /// Transactions that are worth signing ahead.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::Backoff;
-use crate::estimate::Pacing;
+use crate::{chain::Strain, estimate::Pacing};
 use adaptive::{Adaptive, OUTAGE, whole};
 
 /// Tickets that are being sent at once with a fixed pace; more only queue up at the endpoint.
@@ -75,6 +75,14 @@ impl Pacer {
         }
     }
 
+    /// The least time between two questions of one kind, as things are now.
+    pub(super) fn pause(&self) -> Duration {
+        match self {
+            Self::Fixed(_) => Duration::ZERO,
+            Self::Adaptive(adaptive) => adaptive.pause(),
+        }
+    }
+
     /// Tickets that may be on their way to the endpoints at once.
     pub(super) fn parallel(&self) -> usize {
         match self {
@@ -95,10 +103,7 @@ impl Pacer {
     pub(super) fn next(&self) -> Instant {
         match self {
             Self::Fixed(fixed) => fixed.next_wave,
-            Self::Adaptive(adaptive) => {
-                let missing = Duration::from_secs_f64((1.0 - adaptive.tokens).max(0.0) / adaptive.rate);
-                (adaptive.refilled + missing).max(adaptive.paused_until)
-            }
+            Self::Adaptive(adaptive) => (adaptive.refilled + adaptive.refilled_in()).max(adaptive.paused_until),
         }
     }
 
@@ -177,12 +182,12 @@ impl Pacer {
         }
     }
 
-    /// What the calls of all parts of the box have found out: a read that began then was turned away, and until then nobody is
-    /// to be asked. Fixed waves are sent all the same.
-    pub(super) fn heed(&mut self, limited_read: Option<Instant>, until: Option<Instant>, now: Instant) {
+    /// What the calls of all parts of the box have found out. Fixed waves are sent all the same.
+    pub(super) fn heed(&mut self, Strain { limited_read, until, reads }: Strain, now: Instant) {
         let Self::Adaptive(adaptive) = self else { return };
+        adaptive.note_reads(reads, now);
         if let Some(began) = limited_read {
-            adaptive.overloaded(began, now);
+            adaptive.read_turned_away(began, now);
         }
         adaptive.paused_until = until.map_or(adaptive.paused_until, |until| until.max(adaptive.paused_until));
     }

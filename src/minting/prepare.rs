@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     cache::TicketKey,
-    chain::{ticket::OnChain, transaction::Allowance},
+    chain::{ChainError, RecentBlockhash, ticket::OnChain, transaction::Allowance},
     domain::lamports::Lamports,
     store::{PendingMint, Published, Settlement, StoreError, TicketVerdict, Verdict},
 };
@@ -41,9 +41,10 @@ pub(super) async fn run(
     shutdown: CancellationToken,
 ) {
     let work = async {
-        let (mut backoff, mut pace, mut looked_behind) = (Backoff::default(), Pace::new(), None);
+        let mut backoff = Backoff::default();
+        let mut desk = Desk { shared: Arc::clone(&shared), pace: Pace::new(), looked_behind: None, blockhash: None };
         loop {
-            let prepared = prepare_chunk(&shared, &mut pace, &mut looked_behind).await;
+            let prepared = desk.prepare_chunk().await;
             let Recorded { flights, fault } =
                 prepared.unwrap_or_else(|error| Recorded { flights: Vec::new(), fault: Some(error) });
             if fault.is_none() {
@@ -83,75 +84,104 @@ async fn until_due(shared: &Shared) -> Duration {
     ms.map_or(again, Duration::from_millis).min(again)
 }
 
-/// Takes the next pending tickets as far as they go: those that the chain has already are settled, the others recorded.
-/// Empty only if nothing else is pending than tickets one of whose files no provider takes: those wait, and the others go on.
-/// Where money is missing for the first of them, those behind are settled all the same, as far
-/// as the chain has them.
-async fn prepare_chunk(
-    shared: &Arc<Shared>,
-    pace: &mut Pace,
-    looked_behind: &mut Option<Instant>,
-) -> Result<Recorded, StepError> {
-    // Tickets that wait for money or for a provider to take their files, and what money is missing.
-    let (mut left, mut low_balance) = (0_usize, None);
-    loop {
-        let (pending, behind) = pace.take(shared, left).await?;
-        shared.forecaster.set_backlog(pace.is_full(shared, pending.len()));
-        if pending.is_empty() {
-            if left == 0 {
-                shared.free(Part::Publish);
-            }
-            return low_balance.map_or_else(|| Ok(Recorded::default()), Err);
-        }
-        let wanted = u32::try_from(pending.len()).unwrap_or(u32::MAX);
-        let places = Arc::clone(&shared.in_flight).acquire_many_owned(wanted).await;
-        let places = places.map_err(|_closed| StoreError::Closed)?;
+/// What is kept from chunk to chunk.
+struct Desk {
+    shared: Arc<Shared>,
+    pace: Pace,
+    /// When the chain was last asked about what stands behind tickets that wait for money.
+    looked_behind: Option<Instant>,
+    /// The last blockhash, and when it was asked for.
+    blockhash: Option<(Instant, RecentBlockhash)>,
+}
 
-        let began = Instant::now();
-        let publication = publish(shared, pending).await;
-        pace.note_published(shared, began.elapsed());
-        let Publication { ready, waiting, cause } = publication?;
-        match cause {
-            // Nothing else can be published either, just now.
-            Some(cause) if ready.is_empty() && !cause.is_of_files() => return Err(cause.into()),
-            Some(cause) if waiting > 0 => shared.hold(Part::Publish, &cause.into()),
-            Some(_) | None if left == 0 => shared.free(Part::Publish),
-            Some(_) | None => {}
-        }
-        // Only now: what is needed next should not wait for what is needed later.
-        pace.publish_ahead(shared, &behind);
-        fail_point!("prepare.published");
-        // Asked together, for each is a way there and back; whether money is missing matters only to what the chain has not.
-        let (looked_up, budget, blockhash) = tokio::join!(
-            look_up_and_adopt(shared, ready),
-            shared.purse.budget(&shared.prices),
-            shared.chain.latest_blockhash(),
-        );
-        let (mut prepared, settlements) = looked_up?;
-        fail_point!("prepare.looked_up");
-        if !settlements.is_empty() {
-            tracing::info!(tickets = settlements.len(), "tickets found on the chain");
-            shared.settle(Vec::new(), settlements).await?;
-        }
-        if low_balance.is_none() && !prepared.is_empty() {
-            prepared = allow(shared, prepared).await?;
-            let budget = budget?;
-            match budget.affordable(prepared.len()) {
-                Ok(affordable) => {
-                    prepared.truncate(affordable);
-                    let signed = sign_and_record(shared, prepared, budget, blockhash?, places, pace).await;
-                    shared.forecaster.prepared(began.elapsed());
-                    return signed;
+impl Desk {
+    /// Takes the next pending tickets as far as they go: those that the chain has already are settled, the others recorded.
+    /// Empty only if nothing else is pending than tickets one of whose files no provider takes: those wait, and the others go on.
+    /// Where money is missing for the first of them, those behind are settled all the same, as far
+    /// as the chain has them.
+    async fn prepare_chunk(&mut self) -> Result<Recorded, StepError> {
+        let Self { shared, pace, looked_behind, blockhash } = self;
+        // Tickets that wait for money or for a provider to take their files, and what money is missing.
+        let (mut left, mut low_balance) = (0_usize, None);
+        loop {
+            let (pending, behind) = pace.take(shared, left).await?;
+            shared.forecaster.set_backlog(pace.is_full(shared, pending.len()));
+            if pending.is_empty() {
+                if left == 0 {
+                    shared.free(Part::Publish);
                 }
-                Err(error) if looked_behind.is_none_or(|at| at.elapsed() >= LOOK_BEHIND) => {
-                    *looked_behind = Some(Instant::now());
-                    low_balance = Some(error.into());
-                }
-                Err(error) => return Err(error.into()),
+                return low_balance.map_or_else(|| Ok(Recorded::default()), Err);
             }
+            let wanted = pending.len();
+            let places = u32::try_from(wanted).unwrap_or(u32::MAX);
+            let places = Arc::clone(&shared.in_flight).acquire_many_owned(places).await;
+            let places = places.map_err(|_closed| StoreError::Closed)?;
+
+            let began = Instant::now();
+            let publication = publish(shared, pending).await;
+            pace.note_published(shared, began.elapsed());
+            let Publication { ready, waiting, cause } = publication?;
+            match cause {
+                // Nothing else can be published either, just now.
+                Some(cause) if ready.is_empty() && !cause.is_of_files() => return Err(cause.into()),
+                Some(cause) if waiting > 0 => shared.hold(Part::Publish, &cause.into()),
+                Some(_) | None if left == 0 => shared.free(Part::Publish),
+                Some(_) | None => {}
+            }
+            // Only now: what is needed next should not wait for what is needed later.
+            pace.publish_ahead(shared, &behind);
+            fail_point!("prepare.published");
+            // The same bytes again would be the same transaction, which the chain has refused.
+            let again = ready.iter().any(|(mint, _)| mint.attempts > 0 || mint.refused > 0);
+            // Asked together, for each is a way there and back; whether money is missing matters only to what the chain has not.
+            let (looked_up, budget, recent) = tokio::join!(
+                look_up_and_adopt(shared, ready),
+                shared.purse.budget(&shared.prices, wanted, shared.shelf_life()),
+                recent(shared, blockhash, again),
+            );
+            let (mut prepared, settlements) = looked_up?;
+            fail_point!("prepare.looked_up");
+            if !settlements.is_empty() {
+                tracing::info!(tickets = settlements.len(), "tickets found on the chain");
+                shared.settle(Vec::new(), settlements).await?;
+            }
+            if low_balance.is_none() && !prepared.is_empty() {
+                prepared = allow(shared, prepared).await?;
+                let budget = budget?;
+                match budget.affordable(prepared.len()) {
+                    Ok(affordable) => {
+                        prepared.truncate(affordable);
+                        let signed = sign_and_record(shared, prepared, budget, recent?, places, pace).await;
+                        shared.forecaster.prepared(began.elapsed());
+                        return signed;
+                    }
+                    Err(error) if looked_behind.is_none_or(|at| at.elapsed() >= LOOK_BEHIND) => {
+                        *looked_behind = Some(Instant::now());
+                        low_balance = Some(error.into());
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            left = left.saturating_add(prepared.len()).saturating_add(waiting);
         }
-        left = left.saturating_add(prepared.len()).saturating_add(waiting);
     }
+}
+
+/// A blockhash to sign with: the last one while it is young, unless something is to be signed `again`.
+async fn recent(
+    shared: &Shared,
+    last: &mut Option<(Instant, RecentBlockhash)>,
+    again: bool,
+) -> Result<RecentBlockhash, ChainError> {
+    if let Some((asked, blockhash)) = last.filter(|_| !again)
+        && asked.elapsed() <= shared.shelf_life()
+    {
+        return Ok(blockhash);
+    }
+    let asked = Instant::now();
+    let blockhash = shared.chain.latest_blockhash().await?;
+    *last = Some((asked, blockhash));
+    Ok(blockhash)
 }
 
 /// Asks the chain which of the tickets it holds already: those are settled, never minted again.

@@ -41,7 +41,7 @@ pub(super) async fn run(
     let mut pacer = Pacer::new(shared.settings.pacing, Instant::now());
     // The confirmer ends last: without it the engine stops, and what is not sent is parked on disk.
     while !again.is_closed() {
-        shared.rate.set(pacer.rate(), pacer.ahead());
+        shared.rate.set(&pacer);
         valve.open(shared.queue_size());
         take_waiting(&mut waiting, &mut new, &mut again, pacer.at_hand());
         // Those that waited to be sent again may be settled by now.
@@ -62,7 +62,7 @@ pub(super) async fn run(
             return;
         }
         let strain = shared.chain.strain();
-        pacer.heed(strain.limited_read, strain.until, Instant::now());
+        pacer.heed(strain, Instant::now());
         // What an endpoint has to work off is tickets, however they ride.
         let parallel = pacer.parallel().div_ceil(shared.together(shared.packing.layout()));
         let may_send = !waiting.is_empty() && sends.len() < parallel && !shutdown.is_cancelled();

@@ -1,6 +1,6 @@
 //! One call to one endpoint: it proves itself, is asked, and what came of it is noted.
 
-use std::sync::PoisonError;
+use std::sync::{PoisonError, atomic::Ordering};
 
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::{
     endpoint::Endpoint,
-    pool::{Pool, body},
+    pool::{Pool, SEND, body},
     redact::redacted,
     transport,
 };
@@ -56,7 +56,7 @@ impl Pool {
             }
         });
         note(endpoint, began, answer.as_ref().err());
-        if method == "sendTransaction" {
+        if method == SEND {
             endpoint.count_send(answer.as_ref().err());
         }
         let (answer, slot) = answer?;
@@ -114,6 +114,9 @@ impl Pool {
         method: &'static str,
         body: String,
     ) -> Result<T, ChainError> {
+        if method != SEND {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+        }
         let began = Instant::now();
         let answer = transport::post(&self.http, &endpoint.url, method, body).await;
         let outcome = answer.as_ref().map_or_else(ChainError::kind, |_answer| "ok");
@@ -125,7 +128,8 @@ impl Pool {
 fn note(endpoint: &Endpoint, began: Instant, error: Option<&ChainError>) {
     let Some(error) = error else { return endpoint.answered(began) };
     endpoint.failed(began, error);
-    if error.next_step() == NextStep::Retry {
+    // Who is told to wait is told so by the same provider as before: to ask for its proof again would only be one call more.
+    if error.next_step() == NextStep::Retry && !matches!(error, ChainError::RateLimited { .. }) {
         endpoint.set_proven(false);
     }
 }

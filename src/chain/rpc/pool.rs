@@ -11,7 +11,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{
+        Arc, Mutex, OnceLock, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -36,6 +39,8 @@ use super::{
 };
 use crate::chain::{ChainError, NextStep, Strain};
 
+/// The method that hands a transaction over; everything else is a read.
+pub(super) const SEND: &str = "sendTransaction";
 /// Endpoints that a transaction is sent to at once.
 const COPIES: usize = 2;
 /// A read tries for so long to be heard by endpoints that limit our rate: two seconds of a plan that counts by the second.
@@ -51,6 +56,8 @@ pub(super) struct Pool {
     pub(super) newest: Mutex<BTreeMap<&'static str, u64>>,
     /// When the last read began that no endpoint would answer for its plan's sake.
     strained: Mutex<Option<Instant>>,
+    /// Calls that were no sends.
+    pub(super) reads: AtomicU64,
     pub(super) instruments: Instruments,
 }
 
@@ -58,8 +65,8 @@ type Asked<T> = (Arc<Endpoint>, Result<T, ChainError>);
 
 impl Pool {
     pub(super) fn new(http: reqwest::Client, endpoints: Vec<Arc<Endpoint>>, instruments: Instruments) -> Self {
-        let (newest, strained) = (Mutex::default(), Mutex::default());
-        Self { http, endpoints, genesis: OnceLock::new(), newest, strained, instruments }
+        let (newest, strained, reads) = (Mutex::default(), Mutex::default(), AtomicU64::default());
+        Self { http, endpoints, genesis: OnceLock::new(), newest, strained, reads, instruments }
     }
 
     pub(super) fn health(&self) -> Vec<EndpointHealth> {
@@ -84,7 +91,8 @@ impl Pool {
         let ends = self.endpoints.iter().map(|endpoint| endpoint.standing().limited_until);
         // Limited is the pool only if every endpoint is.
         let until = ends.min().flatten();
-        Strain { limited_read: *self.strained.lock().unwrap_or_else(PoisonError::into_inner), until }
+        let limited_read = *self.strained.lock().unwrap_or_else(PoisonError::into_inner);
+        Strain { limited_read, until, reads: self.reads.load(Ordering::Relaxed) }
     }
 
     /// Puts a question to the endpoints until one answers.
@@ -163,7 +171,7 @@ impl Pool {
 
     /// Sends a transaction to the best endpoints at once; whichever takes it first will do.
     pub(super) async fn send(self: &Arc<Self>, params: Value) -> Result<(), ChainError> {
-        let method = "sendTransaction";
+        let method = SEND;
         let body: Arc<str> = body(method, &params).into();
         let (mut copies, mut others): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
         for (endpoint, standing) in self.candidates() {

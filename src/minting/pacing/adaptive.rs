@@ -8,6 +8,10 @@
 //! unharmed, the limit is forgotten. A call that takes too long, or a read that is turned away, halves the rate, and it comes
 //! back by a tenth of the limit a second. It is set back once a second at most, and never by sends that were on their way
 //! already when it was. An answer that is lost says nothing about the plan, and changes nothing.
+//!
+//! Plans count sends alone, or calls of any kind. Once a read was turned away, reads are taken out of the rate too: they go
+//! first, for without them nothing is signed or settled, and sends have what they leave. Then each kind of question is asked
+//! less often as well ([`Adaptive::pause`]).
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -33,6 +37,8 @@ const LOWEST_LIMIT: f64 = 0.1;
 /// Share of what was taken in the last second that is taken to be the limit, while that is looked for.
 const BELOW_COUNT: f64 = 0.9;
 const MANY: f64 = 25.0;
+/// Reads between two looks at their number that are remembered one by one; more is a fault of somebody's.
+const MOST_READS: usize = 1_000;
 /// A limit that is met again so soon was taken to be too high.
 const SOON_AGAIN: Duration = Duration::from_secs(4);
 /// Share of the rate that was really taken in the last second when a limit is known well.
@@ -45,6 +51,11 @@ const UNSURE_GROWTH: f64 = 0.01;
 const NEAR_GROWTH: f64 = 0.0015;
 /// No growth is slower than this, in sends a second.
 const LEAST_GROWTH: f64 = 0.002;
+/// The share of a plan that one kind of question takes at most, and how long it is put off for that at most.
+const SHARE_OF_A_QUESTION: f64 = 0.05;
+const LONGEST_PAUSE: Duration = Duration::from_secs(3);
+/// Of what a plan allows, sends always have so much, whatever is read.
+const LEAST_FOR_SENDS: f64 = 0.25;
 /// Transactions that are worth signing ahead before the endpoints have taken any; a second chunk of them is signed meanwhile.
 const UNPROVEN: usize = 15;
 /// Faults in a row that are an outage rather than bad luck.
@@ -71,6 +82,13 @@ pub(in crate::minting) struct Adaptive {
     set_back: Option<Instant>,
     /// When sends began, without those that were turned away.
     begun: VecDeque<Instant>,
+    /// The plan counts reads too.
+    counts_reads: bool,
+    /// When reads were seen, and how many there ever were.
+    reads: VecDeque<Instant>,
+    reads_seen: u64,
+    /// Reads that are still to be taken out of the rate.
+    owed: f64,
     pub(super) faults: u32,
     pub(super) paused_until: Instant,
     pub(super) backoff: Backoff,
@@ -90,6 +108,10 @@ impl Adaptive {
             grown: now,
             set_back: None,
             begun: VecDeque::new(),
+            counts_reads: false,
+            reads: VecDeque::new(),
+            reads_seen: 0,
+            owed: 0.0,
             faults: 0,
             paused_until: now,
             backoff: Backoff::default(),
@@ -104,7 +126,9 @@ impl Adaptive {
     /// endpoint does not take in time die in the queue, and must be proven dead before they are signed again.
     pub(super) fn ahead(&self) -> usize {
         let proven = self.taken.saturating_mul(2).saturating_add(UNPROVEN);
-        whole(self.rate.ceil()).min(if self.limit.is_some() { usize::MAX } else { proven })
+        // Every look at the chain before signing is a call, however few it is about.
+        let seconds = if self.counts_reads { 2.0 } else { 1.0 };
+        whole((self.rate * seconds).ceil()).min(if self.limit.is_some() { usize::MAX } else { proven })
     }
 
     pub(super) fn take(&mut self, wanted: usize, now: Instant) -> usize {
@@ -112,8 +136,10 @@ impl Adaptive {
             return 0;
         }
         // Pauses count too: others that pause the endpoint again and again must not starve what is to be sent.
-        let passed = now.saturating_duration_since(self.refilled);
-        self.tokens = passed.as_secs_f64().mul_add(self.rate, self.tokens).min(self.burst());
+        let refill = now.saturating_duration_since(self.refilled).as_secs_f64() * self.rate;
+        let for_reads = self.owed.min(refill * (1.0 - LEAST_FOR_SENDS));
+        self.owed -= for_reads;
+        self.tokens = (self.tokens + refill - for_reads).min(self.burst());
         self.refilled = now;
         // A timer that rings a rounding error early must not ring again at once.
         if self.tokens < 0.999 {
@@ -126,6 +152,43 @@ impl Adaptive {
         taken
     }
 
+    /// From the last refill until there is something to send for.
+    pub(super) fn refilled_in(&self) -> Duration {
+        let missing = (1.0 - self.tokens).max(0.0);
+        Duration::from_secs_f64(((missing + self.owed) / self.rate).min(missing / (self.rate * LEAST_FOR_SENDS)))
+    }
+
+    /// Notes how many reads there were until now.
+    pub(super) fn note_reads(&mut self, reads: u64, now: Instant) {
+        let new = usize::try_from(reads.saturating_sub(self.reads_seen)).unwrap_or(usize::MAX);
+        self.reads_seen = reads;
+        self.reads.extend(std::iter::repeat_n(now, new.min(MOST_READS)));
+        self.forget(now);
+        if self.counts_reads {
+            self.owed = (self.owed + counted(new)).min(self.rate * REMEMBERED.as_secs_f64());
+        }
+    }
+
+    /// A read that began then came to nothing, because it was turned away or was not answered in time.
+    pub(super) fn read_turned_away(&mut self, began: Instant, now: Instant) {
+        if !self.counts_reads {
+            self.counts_reads = true;
+            // What was found for sends alone was borne beside these.
+            let beside = self.reads_before(began);
+            self.rate += beside;
+            self.limit = self.limit.map(|limit| limit + beside);
+        }
+        self.overloaded(began, now);
+    }
+
+    /// The least time between two questions of one kind.
+    pub(super) fn pause(&self) -> Duration {
+        if !self.counts_reads {
+            return Duration::ZERO;
+        }
+        Duration::from_secs_f64((self.rate * SHARE_OF_A_QUESTION).recip()).min(LONGEST_PAUSE)
+    }
+
     fn turned_away(&mut self, began: Instant) {
         if let Some(at) = self.begun.iter().rposition(|at| *at <= began) {
             self.begun.remove(at);
@@ -135,6 +198,9 @@ impl Adaptive {
     fn forget(&mut self, now: Instant) {
         while self.begun.front().is_some_and(|at| now.saturating_duration_since(*at) > REMEMBERED) {
             self.begun.pop_front();
+        }
+        while self.reads.front().is_some_and(|at| now.saturating_duration_since(*at) > REMEMBERED) {
+            self.reads.pop_front();
         }
     }
 
@@ -202,8 +268,12 @@ impl Adaptive {
     /// What was sent in the second before the one that was turned away, which may have been answered before them.
     fn taken_before(&mut self, began: Instant, now: Instant) -> f64 {
         self.forget(now);
-        let counts = |at: &&Instant| **at <= began && began.saturating_duration_since(**at) < COUNTED;
-        counted(self.begun.iter().filter(counts).count())
+        let reads = if self.counts_reads { self.reads_before(began) } else { 0.0 };
+        in_the_second_before(&self.begun, began) + reads
+    }
+
+    fn reads_before(&self, began: Instant) -> f64 {
+        in_the_second_before(&self.reads, began)
     }
 
     fn fall(&mut self, borne: f64, is_limit: bool, now: Instant) {
@@ -213,6 +283,10 @@ impl Adaptive {
         self.tokens = self.tokens.min(1.0);
         self.set_back = Some(now);
     }
+}
+
+fn in_the_second_before(times: &VecDeque<Instant>, began: Instant) -> f64 {
+    counted(times.iter().filter(|at| **at <= began && began.saturating_duration_since(**at) < COUNTED).count())
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a few hundred at most")]

@@ -31,11 +31,13 @@ struct Plan {
     window: u64,
     count: usize,
     turned_away: usize,
+    count_of_all: usize,
+    strain: Strain,
 }
 
 impl Plan {
     fn new(limit: usize, retry_after: Option<Duration>) -> Self {
-        Self { limit, retry_after, window: 0, count: 0, turned_away: 0 }
+        Self { limit, retry_after, window: 0, count: 0, turned_away: 0, count_of_all: 0, strain: Strain::default() }
     }
 
     fn takes(&mut self, at_ms: u64) -> bool {
@@ -43,6 +45,7 @@ impl Plan {
             (self.window, self.count) = (at_ms / 1_000, 0);
         }
         self.count += 1;
+        self.count_of_all += 1;
         let takes = self.count <= self.limit;
         self.turned_away += usize::from(!takes);
         takes
@@ -51,6 +54,19 @@ impl Plan {
 
 /// Sends for so many seconds, with more waiting all the time; returns how many were taken.
 fn run(pacer: &mut Pacer, plan: &mut Plan, start: Instant, seconds: std::ops::Range<u64>) -> usize {
+    run_beside(|_, _| 0, pacer, plan, start, seconds)
+}
+
+/// The same beside reads that the plan counts too: so many begin in a millisecond, as long as there is such a time between two
+/// questions of one kind.
+fn run_beside(
+    reads: impl Fn(u64, Duration) -> u64,
+    pacer: &mut Pacer,
+    plan: &mut Plan,
+    start: Instant,
+    seconds: std::ops::Range<u64>,
+) -> usize {
+    let mut read_answers: VecDeque<(u64, bool)> = VecDeque::new();
     let mut under_way: VecDeque<(u64, bool)> = VecDeque::new();
     let mut taken = 0;
     for now_ms in seconds.start * 1_000..seconds.end * 1_000 {
@@ -64,6 +80,15 @@ fn run(pacer: &mut Pacer, plan: &mut Plan, start: Instant, seconds: std::ops::Ra
                 pacer.limited(start + ms(began), plan.retry_after, now);
             }
         }
+        let begun = reads(now_ms, pacer.pause());
+        plan.strain.reads += begun;
+        read_answers.extend((0..begun).map(|_| (now_ms, plan.takes(now_ms))));
+        while let Some((began, ok)) = read_answers.pop_front_if(|(began, _)| *began + LATENCY <= now_ms) {
+            if !ok {
+                plan.strain.limited_read = Some(start + ms(began));
+            }
+        }
+        pacer.heed(plan.strain, now);
         if pacer.next() <= now {
             let room = pacer.parallel() - under_way.len();
             for _ in 0..pacer.take(singles(room), now) {
@@ -103,6 +128,32 @@ fn an_adaptive_pace_finds_what_a_plan_allows_and_follows_it() {
     }
 }
 
+/// Of a plan that counts everything, sends have what reads leave of it.
+#[test]
+fn reads_that_the_plan_counts_come_out_of_the_rate() {
+    // A poll each pause, and one more for what it found; a look-up, a balance and a blockhash with its proof every fourth.
+    let reads = |now_ms: u64, pause: Duration| {
+        let pause = u64::try_from(pause.as_millis()).unwrap().max(400);
+        u64::from(now_ms % pause == 0)
+            + u64::from(now_ms % pause == LATENCY)
+            + if now_ms % (4 * pause) == 7 { 4 } else { 0 }
+    };
+    for limit in [5, 20, 50] {
+        let start = Instant::now();
+        let (mut pacer, mut plan) = (Pacer::new(pacing(true), start), Plan::new(limit, None));
+        run_beside(reads, &mut pacer, &mut plan, start, 0..10);
+        (plan.count_of_all, plan.turned_away) = (0, 0);
+        let sent = run_beside(reads, &mut pacer, &mut plan, start, 10..110);
+        let Plan { count_of_all: calls, turned_away, .. } = plan;
+        assert!(
+            (calls - turned_away) * 100 / (limit * 100) >= 90,
+            "{calls} of {limit}/s, {turned_away} turned away: {pacer:?}"
+        );
+        assert!(sent * 100 / (limit * 100) >= 70, "{sent} were sent of {limit}/s: {pacer:?}");
+        assert!(turned_away * 100 / calls <= 6, "{turned_away} of {calls} were turned away: {pacer:?}");
+    }
+}
+
 #[test]
 fn nothing_holds_it_back_below_what_a_box_can_do() {
     let start = Instant::now();
@@ -138,7 +189,8 @@ fn what_is_no_news_does_not_set_it_back() {
     assert!((pacer.rate() - rate).abs() < 0.001);
     // A read that was turned away counts as well, and everybody's pause is kept.
     let until = later + ms(9_000);
-    pacer.heed(Some(later + ms(3_000)), Some(until), later + ms(3_100));
+    let strain = Strain { limited_read: Some(later + ms(3_000)), until: Some(until), reads: 0 };
+    pacer.heed(strain, later + ms(3_100));
     assert!(pacer.rate() < rate);
     assert_eq!(pacer.next(), until);
     assert_eq!(pacer.take(singles(1), until - ms(1)), 0);
@@ -201,7 +253,8 @@ fn fixed_waves_are_those_of_the_settings() {
     assert_eq!(pacer.failed(start + ms(121)), Then::SendAgain);
     assert_eq!(pacer.next(), start + ms(120) + Backoff::FIRST);
     pacer.limited(start + ms(100), Some(ms(2_000)), start + ms(130));
-    pacer.heed(Some(start), Some(start + ms(60_000)), start + ms(130));
+    let strain = Strain { limited_read: Some(start), until: Some(start + ms(60_000)), reads: 9 };
+    pacer.heed(strain, start + ms(130));
     assert_eq!(pacer.next(), start + ms(2_130));
     assert!((pacer.rate() - 100.0).abs() < 0.1);
 }

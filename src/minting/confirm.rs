@@ -76,7 +76,7 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             biased;
-            Some(tracked) = new.recv() => drop(confirmer.tracked.insert(tracked.flight.signature, tracked)),
+            Some(tracked) = new.recv() => confirmer.follow(tracked),
             () = sleep_until(next_poll), if !confirmer.tracked.is_empty() => {
                 next_poll = Instant::now() + confirmer.pause();
                 confirmer.poll().await;
@@ -97,6 +97,13 @@ impl Confirmer {
     /// is better used for sending them.
     fn pause(&self) -> Duration {
         if self.tracked.len() > FEW { self.shared.pause() } else { self.shared.settings.pacing.slot }
+    }
+
+    fn follow(&mut self, tracked: Tracked) {
+        if self.tracked.is_empty() {
+            self.shared.meter.begins();
+        }
+        self.tracked.insert(tracked.flight.signature, tracked);
     }
 
     async fn poll(&mut self) {

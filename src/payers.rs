@@ -224,13 +224,13 @@ impl Purse {
 
     /// Who can pay for how many tickets now. Those accepted were paid for when they were accepted, but money may have left by
     /// another hand, and a transaction that cannot be paid costs its fee. The last look is good enough for `tickets` if it is
-    /// no older than `age` and everything promised since leaves enough for them.
+    /// younger than `age` and everything promised since leaves enough for them.
     ///
     /// # Errors
     /// When the chain does not answer.
     pub async fn budget(&self, prices: &Prices, tickets: usize, age: Duration) -> Result<Budget, ChainError> {
         let last = self.shared.last_look.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(last) = last.filter(|last| last.at.elapsed() <= age) {
+        if let Some(last) = last.filter(|last| last.at.elapsed() < age) {
             let budget = self.reckon(&last, prices.most().await?.total());
             if budget.tickets() >= tickets as u64 {
                 return Ok(budget);

@@ -174,7 +174,7 @@ async fn recent(
     again: bool,
 ) -> Result<RecentBlockhash, ChainError> {
     if let Some((asked, blockhash)) = last.filter(|_| !again)
-        && asked.elapsed() <= shared.shelf_life()
+        && asked.elapsed() < shared.shelf_life()
     {
         return Ok(blockhash);
     }

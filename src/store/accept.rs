@@ -1,23 +1,28 @@
 //! Acceptance: a batch becomes a promise in one transaction.
 
+mod known;
+mod rows;
+
 use std::{
+    borrow::Cow,
     collections::{BTreeSet, HashSet},
     sync::{Arc, atomic::Ordering},
 };
 
 use fail::fail_point;
-use rusqlite::{Connection, OptionalExtension as _, named_params, params};
+use rusqlite::{Connection, params};
 use uuid::Uuid;
 
-use super::{BatchRecord, Store, StoreError, batches, images, spending, tally};
+use super::{BatchRecord, Store, StoreError, batches, spending};
 use crate::domain::{
     failure::{Failure, FailureCode},
     ids::VenueId,
     lamports::Lamports,
-    mint::MintStatus,
     spending::{Commitments, Funds, Refusal, SpendingLimits, check, check_budget},
     ticket::Fault,
 };
+use known::{KnownMint, Lookup};
+use rows::Terms;
 
 /// A batch as it arrives at the books.
 #[derive(Debug)]
@@ -178,40 +183,7 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub async fn preview(&self, mut batch: NewBatch) -> Result<(Preview, NewBatch), StoreError> {
-        self.read(move |connection| {
-            let mut preview = Preview::default();
-            for (index, entry) in batch.entries.iter_mut().enumerate() {
-                let failed = |ticket_id: &str, failure: Failure, faults: &[Fault]| PreviewFailure {
-                    index,
-                    ticket_id: ticket_id.to_owned(),
-                    failure,
-                    faults: faults.to_vec(),
-                };
-                match entry {
-                    Entry::Faulty { ticket_id, failure, faults } => {
-                        preview.failed.push(failed(ticket_id, failure.clone(), faults));
-                    }
-                    Entry::Ticket(ticket) => match known_mint(connection, batch.venue_id.as_str(), ticket)? {
-                        Some(mint) if mint.content_digest != ticket.content_digest => {
-                            preview.failed.push(failed(&ticket.ticket_id, content_conflict(), &[]));
-                        }
-                        Some(mint) if !mint.can_be_retried() => {
-                            preview.known = preview.known.saturating_add(1);
-                            preview.sooner.extend(mint.waits_beyond(batch.not_before_ms));
-                        }
-                        found => {
-                            if let Some(mint) = found {
-                                ticket.mint_address = mint.address;
-                            }
-                            preview.new = preview.new.saturating_add(1);
-                            preview.new_addresses.push(ticket.mint_address.clone());
-                        }
-                    },
-                }
-            }
-            Ok((preview, batch))
-        })
-        .await
+        self.read(move |connection| Ok((preview(connection, &mut batch)?, batch))).await
     }
 
     /// Writes a batch down: all of it or nothing. Known tickets are linked, not minted again; failed ones that a retry can
@@ -235,6 +207,34 @@ impl Store {
     }
 }
 
+fn preview(connection: &Connection, batch: &mut NewBatch) -> Result<Preview, StoreError> {
+    let (mut preview, mut lookup) = (Preview::default(), Lookup::new(connection, batch.venue_id.as_str())?);
+    for (index, entry) in batch.entries.iter_mut().enumerate() {
+        let found = match place(&mut lookup, entry, batch.not_before_ms)? {
+            Place::Refused { ticket_id, failure, faults } => {
+                let (ticket_id, failure) = (ticket_id.to_owned(), failure.into_owned());
+                preview.failed.push(PreviewFailure { index, ticket_id, failure, faults: faults.to_vec() });
+                continue;
+            }
+            Place::Known { sooner_than, .. } => {
+                preview.known = preview.known.saturating_add(1);
+                preview.sooner.extend(sooner_than);
+                continue;
+            }
+            Place::Again(_, known) => Some(known.address),
+            Place::New(_) => None,
+        };
+        if let Entry::Ticket(ticket) = entry {
+            if let Some(address) = found {
+                ticket.mint_address = address;
+            }
+            preview.new = preview.new.saturating_add(1);
+            preview.new_addresses.push(ticket.mint_address.clone());
+        }
+    }
+    Ok(preview)
+}
+
 fn accept(
     connection: &Connection,
     batch: &NewBatch,
@@ -243,49 +243,79 @@ fn accept(
     public_id: Uuid,
     now_ms: i64,
 ) -> Result<Accepted, StoreError> {
-    let public_id = public_id.to_string();
-    connection.execute(
-        "INSERT INTO batches (public_id, venue_id, total, estimated_lamports, created_at, not_before, max_lamports, forecast)
-         VALUES (?, ?, ?, 0, ?, ?, ?, ?)",
-        params![
-            public_id,
-            batch.venue_id.as_str(),
-            batch.entries.len(),
-            now_ms,
-            batch.not_before_ms,
-            batch.budget.map(|budget| budget.0),
-            batch.forecast.as_deref()
-        ],
-    )?;
-    let batch_id = connection.last_insert_rowid();
-    let turn = Turn {
-        lane: i64::from(batch.entries.len() > DOOR_BATCH),
-        not_before_ms: batch.not_before_ms.unwrap_or_default(),
-    };
-    let mut new_at = Vec::new();
-    for (position, entry) in batch.entries.iter().enumerate() {
-        let link = match entry {
-            Entry::Faulty { ticket_id, failure, faults } => Link::faulty(ticket_id, failure, faults),
-            Entry::Ticket(ticket) => take(connection, &batch.venue_id, ticket, turn, now_ms)?,
-        };
-        link.insert(connection, batch_id, position)?;
-        new_at.extend(link.new_at);
-        link.sooner_than.into_iter().for_each(|not_before_ms| commitments.want_sooner(not_before_ms));
-    }
+    let mut lookup = Lookup::new(connection, batch.venue_id.as_str())?;
+    let places = batch.entries.iter().map(|entry| place(&mut lookup, entry, batch.not_before_ms));
+    let places: Vec<Place<'_>> = places.collect::<Result<_, _>>()?;
+    let new_at: Vec<&String> = places.iter().filter_map(Place::new_at).collect();
+    places.iter().filter_map(Place::sooner_than).for_each(|not_before_ms| commitments.want_sooner(not_before_ms));
+    let (mut estimate, mut to_pay) = (Lamports::ZERO, 0);
     if !new_at.is_empty() || (batch.has_periods && commitments.sooner > 0) {
         // Without rules the caller saw nothing that costs anything; a ticket has failed since, and the request may be repeated.
         let rules = rules.ok_or(StoreError::Unavailable)?;
-        let to_pay = rules.to_pay(&new_at);
-        rules.check(to_pay, turn.not_before_ms, &commitments)?;
-        fail_point!("accept.inside");
-        let estimate = rules.estimate(to_pay);
-        connection.execute("UPDATE batches SET estimated_lamports = ? WHERE id = ?", params![estimate.0, batch_id])?;
-        tally::share_out(connection, batch_id, (estimate, to_pay), now_ms)?;
+        to_pay = rules.to_pay(new_at.iter().copied());
+        rules.check(to_pay, batch.not_before_ms.unwrap_or_default(), &commitments)?;
+        estimate = rules.estimate(to_pay);
+    }
+    let (public_id, new_tickets) = (public_id.to_string(), new_at.len() as u64);
+    let batch_id = rows::write(connection, batch, &places, Terms { public_id: &public_id, estimate, to_pay, now_ms })?;
+    fail_point!("accept.inside");
+    if new_tickets > 0 {
         note_events(connection, batch)?;
     }
-    connection.execute("UPDATE batches SET finished_at = ? WHERE id = ? AND open = 0", params![now_ms, batch_id])?;
+    let finish = "UPDATE batches SET finished_at = ? WHERE id = ? AND open = 0";
+    connection.prepare_cached(finish)?.execute(params![now_ms, batch_id])?;
     let finished = batches::finished(connection, batch_id)?;
-    Ok(Accepted { batch_id, public_id, new_tickets: new_at.len() as u64, finished })
+    Ok(Accepted { batch_id, public_id, new_tickets, finished })
+}
+
+/// What becomes of an entry.
+enum Place<'a> {
+    /// It is to be minted for this batch, which brought it.
+    New(&'a NewTicket),
+    /// It has failed before, and is to be minted for this batch.
+    Again(&'a NewTicket, KnownMint),
+    /// It is in the books already, minted or on its way.
+    Known {
+        ticket_id: &'a String,
+        mint_id: i64,
+        /// When it was to be minted, if this batch wants it sooner, Unix milliseconds.
+        sooner_than: Option<i64>,
+    },
+    /// Nothing is minted for it.
+    Refused { ticket_id: &'a String, failure: Cow<'a, Failure>, faults: &'a [Fault] },
+}
+
+impl Place<'_> {
+    /// Where it will live, if it is to be minted for this batch.
+    fn new_at(&self) -> Option<&String> {
+        match self {
+            Self::New(ticket) => Some(&ticket.mint_address),
+            Self::Again(_, known) => Some(&known.address),
+            Self::Known { .. } | Self::Refused { .. } => None,
+        }
+    }
+
+    fn sooner_than(&self) -> Option<i64> {
+        if let Self::Known { sooner_than, .. } = self { *sooner_than } else { None }
+    }
+}
+
+fn place<'a>(lookup: &mut Lookup<'_>, entry: &'a Entry, not_before_ms: Option<i64>) -> Result<Place<'a>, StoreError> {
+    let ticket = match entry {
+        Entry::Ticket(ticket) => ticket,
+        Entry::Faulty { ticket_id, failure, faults } => {
+            return Ok(Place::Refused { ticket_id, failure: Cow::Borrowed(failure), faults });
+        }
+    };
+    let ticket_id = &ticket.ticket_id;
+    Ok(match lookup.find(ticket)? {
+        None => Place::New(ticket),
+        Some(known) if known.content_digest != ticket.content_digest => {
+            Place::Refused { ticket_id, failure: Cow::Owned(content_conflict()), faults: &[] }
+        }
+        Some(known) if known.can_be_retried() => Place::Again(ticket, known),
+        Some(known) => Place::Known { ticket_id, mint_id: known.id, sooner_than: known.waits_beyond(not_before_ms) },
+    })
 }
 
 /// An event is known from its first ticket on.
@@ -310,207 +340,4 @@ fn content_conflict() -> Failure {
         "this ticket id is already known with other content, and a ticket cannot be changed once it is accepted; \
          send it as it was, or sell under a new id",
     )
-}
-
-/// What the books know of a ticket.
-struct KnownMint {
-    id: i64,
-    /// Where this issue of it lives.
-    address: String,
-    content_digest: Vec<u8>,
-    status: String,
-    error_code: Option<String>,
-    /// Its event has another picture now than the ticket got.
-    image_changed: bool,
-    /// When it may be minted, Unix milliseconds; 0 for at once.
-    not_before_ms: i64,
-}
-
-impl KnownMint {
-    /// The time that it waits for, if that is later than a batch wants it.
-    fn waits_beyond(&self, wanted_ms: Option<i64>) -> Option<i64> {
-        let waits = self.status == MintStatus::Pending.as_str();
-        Some(self.not_before_ms).filter(|not_before_ms| waits && *not_before_ms > wanted_ms.unwrap_or_default())
-    }
-
-    fn can_be_retried(&self) -> bool {
-        let code = self.error_code.as_deref().and_then(FailureCode::parse);
-        let retryable = code.is_some_and(FailureCode::retryable) || self.gets_new_image();
-        self.status == MintStatus::Failed.as_str() && retryable
-    }
-
-    /// The chain holds the ticket with other metadata, and with the event's present picture it may be the same: books that
-    /// are rebuilt may have been told of the picture only after the ticket. These books have not minted it, so nothing that
-    /// follows from its picture is public yet.
-    fn gets_new_image(&self) -> bool {
-        self.image_changed && self.error_code.as_deref() == Some(FailureCode::ChainConflict.as_str())
-    }
-}
-
-fn known_mint(connection: &Connection, venue_id: &str, ticket: &NewTicket) -> Result<Option<KnownMint>, StoreError> {
-    let sql = format!(
-        "SELECT id, content_digest, status, error_code, image_uri IS NOT {}, mint_address, not_before FROM mints
-         WHERE venue_id = :venue AND ticket_id = :ticket ORDER BY generation DESC LIMIT 1",
-        images::URI_NOW
-    );
-    let parameters = named_params! {
-        ":venue": venue_id, ":event": ticket.event_id, ":own": ticket.has_image, ":ticket": ticket.ticket_id
-    };
-    let known = connection
-        .prepare_cached(&sql)?
-        .query_row(parameters, |row| {
-            Ok(KnownMint {
-                id: row.get(0)?,
-                content_digest: row.get(1)?,
-                status: row.get(2)?,
-                error_code: row.get(3)?,
-                image_changed: row.get(4)?,
-                address: row.get(5)?,
-                not_before_ms: row.get(6)?,
-            })
-        })
-        .optional()?;
-    Ok(known)
-}
-
-/// A row of `batch_entries` in the making.
-struct Link<'a> {
-    ticket_id: &'a str,
-    mint_id: Option<i64>,
-    /// Where it will live, if it is to be minted for this batch.
-    new_at: Option<String>,
-    /// When it was to be minted, if this batch wants it sooner, Unix milliseconds.
-    sooner_than: Option<i64>,
-    replayed: bool,
-    failure: Option<Failure>,
-    faults: &'a [Fault],
-}
-
-impl<'a> Link<'a> {
-    fn faulty(ticket_id: &'a str, failure: &Failure, faults: &'a [Fault]) -> Self {
-        Self {
-            ticket_id,
-            mint_id: None,
-            new_at: None,
-            sooner_than: None,
-            replayed: false,
-            failure: Some(failure.clone()),
-            faults,
-        }
-    }
-
-    fn insert(&self, connection: &Connection, batch_id: i64, position: usize) -> Result<(), StoreError> {
-        // A list of plain strings: serialising cannot fail.
-        let faults = (!self.faults.is_empty()).then(|| serde_json::to_string(self.faults).unwrap_or_default());
-        connection
-            .prepare_cached(
-                "INSERT INTO batch_entries
-                     (batch_id, position, ticket_id, mint_id, replayed, error_code, error_message, faults)
-                 VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            )?
-            .execute(params![
-                batch_id,
-                position,
-                self.ticket_id,
-                self.mint_id,
-                self.replayed,
-                self.failure.as_ref().map(|failure| failure.code.as_str()),
-                self.failure.as_ref().map(|failure| failure.message.as_str()),
-                faults,
-            ])?;
-        Ok(())
-    }
-}
-
-/// When a ticket's turn comes.
-#[derive(Clone, Copy)]
-struct Turn {
-    lane: i64,
-    /// 0 for at once.
-    not_before_ms: i64,
-}
-
-fn take<'a>(
-    connection: &Connection,
-    venue_id: &VenueId,
-    ticket: &'a NewTicket,
-    turn: Turn,
-    now_ms: i64,
-) -> Result<Link<'a>, StoreError> {
-    let link = |mint_id, new_at, replayed| Link {
-        ticket_id: &ticket.ticket_id,
-        mint_id: Some(mint_id),
-        new_at,
-        sooner_than: None,
-        replayed,
-        failure: None,
-        faults: &[],
-    };
-    let Some(known) = known_mint(connection, venue_id.as_str(), ticket)? else {
-        connection
-            .prepare_cached(
-                // A ticket without a picture gets that of its event: as it is now, for ever.
-                "INSERT INTO mints
-                     (venue_id, ticket_id, event_id, ticket, content_digest, mint_address, lane, not_before, created_at,
-                      image_uri, image_type)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,
-                     (SELECT 'ipfs://' || cid FROM event_images WHERE venue_id = ?1 AND event_id = ?3 AND NOT ?10),
-                     (SELECT media_type FROM event_images WHERE venue_id = ?1 AND event_id = ?3 AND NOT ?10))",
-            )?
-            .execute(params![
-                venue_id.as_str(),
-                ticket.ticket_id,
-                ticket.event_id,
-                ticket.ticket,
-                ticket.content_digest,
-                ticket.mint_address,
-                turn.lane,
-                turn.not_before_ms,
-                now_ms,
-                ticket.has_image
-            ])?;
-        return Ok(link(connection.last_insert_rowid(), Some(ticket.mint_address.clone()), false));
-    };
-    if known.content_digest != ticket.content_digest {
-        let failure = content_conflict();
-        return Ok(Link { failure: Some(failure), mint_id: None, ..link(known.id, None, false) });
-    }
-    if known.can_be_retried() {
-        if known.gets_new_image() {
-            give_new_image(connection, venue_id, ticket, known.id)?;
-        }
-        connection
-            .prepare_cached(
-                "UPDATE mints SET status = 'pending', lane = ?, not_before = ?, attempts = 0, error_code = NULL,
-                                  error_message = NULL, settled_at = NULL
-                 WHERE id = ?",
-            )?
-            .execute(params![turn.lane, turn.not_before_ms, known.id])?;
-        return Ok(link(known.id, Some(known.address), false));
-    }
-    // Whoever asks for a waiting ticket earlier gets it earlier.
-    let sooner_than = known.waits_beyond(Some(turn.not_before_ms));
-    if sooner_than.is_some() {
-        connection
-            .prepare_cached("UPDATE mints SET not_before = ?1, due_at = max(?1, ?3) WHERE id = ?2")?
-            .execute(params![turn.not_before_ms, known.id, now_ms])?;
-    }
-    Ok(Link { sooner_than, ..link(known.id, None, true) })
-}
-
-/// Gives a ticket that has no picture the one that its event has now.
-fn give_new_image(
-    connection: &Connection,
-    venue_id: &VenueId,
-    ticket: &NewTicket,
-    mint_id: i64,
-) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "UPDATE mints SET (image_uri, image_type) =
-                 (SELECT 'ipfs://' || cid, media_type FROM event_images WHERE venue_id = ? AND event_id = ? AND NOT ?)
-             WHERE id = ?",
-        )?
-        .execute(params![venue_id.as_str(), ticket.event_id, ticket.has_image, mint_id])?;
-    Ok(())
 }

@@ -206,26 +206,7 @@ fn upsert<const KEYS: usize>(
     Ok(())
 }
 
-/// Shares a batch's estimate out among the tickets that it is to mint: `to_pay` of them were expected to cost something. What
-/// does not divide goes to the first of them, one lamport each, so that the shares of a batch add up to its estimate.
-pub(super) fn share_out(
-    connection: &Connection,
-    batch_id: i64,
-    (estimate, to_pay): (Lamports, u64),
-    now_ms: i64,
-) -> Result<(), StoreError> {
-    connection
-        .prepare_cached(
-            "UPDATE mints SET estimated_lamports = ?1 / ?2 + (e.place <= ?1 % ?2), due_at = max(?3, not_before)
-             FROM (SELECT mint_id, row_number() OVER (ORDER BY position) AS place FROM batch_entries
-                   WHERE batch_id = ?4 AND replayed = 0 AND mint_id IS NOT NULL) AS e
-             WHERE mints.id = e.mint_id",
-        )?
-        .execute(params![estimate.0, to_pay.max(1), now_ms, batch_id])?;
-    Ok(())
-}
-
-/// The same share, worked out for a ticket that was minted before shares were kept.
+/// A ticket's share of its batch's estimate, worked out for one that was minted before shares were kept.
 pub(super) fn share(mint_id: &str) -> String {
     format!(
         "(SELECT b.estimated_lamports / count(*)

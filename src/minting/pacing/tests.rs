@@ -134,7 +134,7 @@ fn reads_that_the_plan_counts_come_out_of_the_rate() {
     // A poll each pause, and one more for what it found; a look-up, a balance and a blockhash with its proof every fourth.
     let reads = |now_ms: u64, pause: Duration| {
         let pause = u64::try_from(pause.as_millis()).unwrap().max(400);
-        u64::from(now_ms % pause == 0)
+        u64::from(now_ms.is_multiple_of(pause))
             + u64::from(now_ms % pause == LATENCY)
             + if now_ms % (4 * pause) == 7 { 4 } else { 0 }
     };

@@ -195,8 +195,10 @@ pub enum ChainError {
 /// How the plans that are paid for bear what is asked of them.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Strain {
-    /// When the last read began that came to nothing because every endpoint limited our rate or took too long.
+    /// When the last read began that every endpoint turned away, because it limits our rate.
     pub limited_read: Option<Instant>,
+    /// When the last read began that took too long.
+    pub slow_read: Option<Instant>,
     /// Until then every endpoint is to be left alone.
     pub until: Option<Instant>,
     /// Calls made so far that were no sends.

@@ -76,8 +76,11 @@ pub(super) async fn run(
     loop {
         tokio::select! {
             biased;
-            Some(tracked) = new.recv() => confirmer.follow(tracked),
-            () = sleep_until(next_poll), if !confirmer.tracked.is_empty() => {
+            Some(tracked) = new.recv() => {
+                confirmer.follow(tracked);
+                next_poll = next_poll.min(Instant::now() + confirmer.pause());
+            }
+            () = sleep_until(deadline.map_or(next_poll, |deadline| next_poll.min(deadline))), if !confirmer.tracked.is_empty() => {
                 next_poll = Instant::now() + confirmer.pause();
                 confirmer.poll().await;
             }

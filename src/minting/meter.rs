@@ -70,6 +70,15 @@ impl SharedRate {
     }
 }
 
+/// What was settled lately.
+#[derive(Default)]
+struct Recent {
+    /// When, and how many tickets.
+    settled: VecDeque<(Instant, u64)>,
+    /// Since when something has been under way all the time.
+    busy_since: Option<Instant>,
+}
+
 /// The engine's instruments.
 pub(super) struct Meter {
     batch_size: Histogram,
@@ -78,8 +87,7 @@ pub(super) struct Meter {
     tickets: IntCounterVec,
     failures: IntCounterVec,
     taken_back: IntCounter,
-    /// Tickets settled lately, since something was last under way.
-    recent: Mutex<VecDeque<(Instant, u64)>>,
+    recent: Mutex<Recent>,
 }
 
 impl fmt::Debug for Meter {
@@ -141,9 +149,9 @@ impl Meter {
         self.taken_back.inc_by(tickets as u64);
     }
 
-    /// Something is under way again. What was settled before, and the idle time since, says nothing about the speed.
+    /// Something is under way again.
     pub(super) fn begins(&self) {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).busy_since = Some(Instant::now());
     }
 
     pub(super) fn settled(&self, settled: &Settled) {
@@ -156,9 +164,9 @@ impl Meter {
         }
         let count = minted.saturating_add(failed);
         let mut recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.push_back((Instant::now(), count));
-        while recent.front().is_some_and(|(at, _)| at.elapsed() > WINDOW) {
-            recent.pop_front();
+        recent.settled.push_back((Instant::now(), count));
+        while recent.settled.front().is_some_and(|(at, _)| at.elapsed() > WINDOW) {
+            recent.settled.pop_front();
         }
         drop(recent);
         settled.finished_batches.iter().for_each(|batch| self.finished(batch));
@@ -186,12 +194,24 @@ impl Meter {
     }
 
     /// Tickets settled per second of late; none when that was not long enough to tell.
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
     pub(super) fn rate(&self) -> Option<f64> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner).rate(None)
+    }
+
+    /// The same without the time before, and in, which nothing was under way: as quickly as the chain takes them.
+    pub(super) fn speed(&self) -> Option<f64> {
         let recent = self.recent.lock().unwrap_or_else(PoisonError::into_inner);
-        let (first, _) = *recent.iter().find(|(at, _)| at.elapsed() <= WINDOW)?;
+        recent.rate(recent.busy_since)
+    }
+}
+
+impl Recent {
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    fn rate(&self, since: Option<Instant>) -> Option<f64> {
+        let counts = |at: Instant| at.elapsed() <= WINDOW && since.is_none_or(|since| at >= since);
+        let (first, _) = *self.settled.iter().find(|(at, _)| counts(*at))?;
         // The first entry only says when the counting began: what it counts happened before.
-        let counted: u64 = recent.iter().filter(|(at, _)| *at > first).map(|(_, count)| count).sum();
+        let counted: u64 = self.settled.iter().filter(|(at, _)| *at > first).map(|(_, count)| count).sum();
         let seconds = first.elapsed().as_secs_f64();
         (counted > 0 && seconds > 0.2).then(|| counted as f64 / seconds)
     }

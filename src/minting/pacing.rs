@@ -59,7 +59,7 @@ impl Pacer {
     pub(super) fn rate(&self) -> f64 {
         match self {
             Self::Fixed(fixed) => fixed.pacing.initial_rate(),
-            Self::Adaptive(adaptive) => adaptive.rate,
+            Self::Adaptive(adaptive) => adaptive.send_rate(),
         }
     }
 
@@ -183,11 +183,14 @@ impl Pacer {
     }
 
     /// What the calls of all parts of the box have found out. Fixed waves are sent all the same.
-    pub(super) fn heed(&mut self, Strain { limited_read, until, reads }: Strain, now: Instant) {
+    pub(super) fn heed(&mut self, Strain { limited_read, slow_read, until, reads }: Strain, now: Instant) {
         let Self::Adaptive(adaptive) = self else { return };
         adaptive.note_reads(reads, now);
         if let Some(began) = limited_read {
             adaptive.read_turned_away(began, now);
+        }
+        if let Some(began) = slow_read {
+            adaptive.overloaded(began, now);
         }
         adaptive.paused_until = until.map_or(adaptive.paused_until, |until| until.max(adaptive.paused_until));
     }

@@ -131,12 +131,12 @@ impl Desk {
             // Only now: what is needed next should not wait for what is needed later.
             pace.publish_ahead(shared, &behind);
             fail_point!("prepare.published");
-            // The same bytes again would be the same transaction, which the chain has refused.
+            // The same bytes again would be the same transaction, which the chain has refused; perhaps for want of money.
             let again = ready.iter().any(|(mint, _)| mint.attempts > 0 || mint.refused > 0);
             // Asked together, for each is a way there and back; whether money is missing matters only to what the chain has not.
             let (looked_up, budget, recent) = tokio::join!(
                 look_up_and_adopt(shared, ready),
-                shared.purse.budget(&shared.prices, wanted, shared.shelf_life()),
+                shared.purse.budget(&shared.prices, wanted, if again { Duration::ZERO } else { shared.shelf_life() }),
                 recent(shared, blockhash, again),
             );
             let (mut prepared, settlements) = looked_up?;

@@ -99,7 +99,7 @@ pub(super) async fn run(
 fn keeps_up(shared: &Shared, rate: f64) -> bool {
     let together = f64::from(u16::try_from(shared.together(shared.packing.layout())).unwrap_or(1));
     let first = shared.settings.pacing.initial_rate();
-    rate < 2.0 * shared.meter.rate().map_or(first, |settled| settled / together)
+    rate < 2.0 * shared.meter.speed().map_or(first, |settled| settled / together)
 }
 
 /// Fills up to what is sent next: new transactions first, then those that are sent again.

@@ -54,8 +54,8 @@ pub(super) struct Pool {
     pub(super) genesis: OnceLock<String>,
     /// The newest slot that any endpoint named, by method: methods differ in which commitment they speak of.
     pub(super) newest: Mutex<BTreeMap<&'static str, u64>>,
-    /// When the last read began that no endpoint would answer for its plan's sake.
-    strained: Mutex<Option<Instant>>,
+    /// When the last reads began that were turned away, and that took too long.
+    strained: Mutex<(Option<Instant>, Option<Instant>)>,
     /// Calls that were no sends.
     pub(super) reads: AtomicU64,
     pub(super) instruments: Instruments,
@@ -91,8 +91,8 @@ impl Pool {
         let ends = self.endpoints.iter().map(|endpoint| endpoint.standing().limited_until);
         // Limited is the pool only if every endpoint is.
         let until = ends.min().flatten();
-        let limited_read = *self.strained.lock().unwrap_or_else(PoisonError::into_inner);
-        Strain { limited_read, until, reads: self.reads.load(Ordering::Relaxed) }
+        let (limited_read, slow_read) = *self.strained.lock().unwrap_or_else(PoisonError::into_inner);
+        Strain { limited_read, slow_read, until, reads: self.reads.load(Ordering::Relaxed) }
     }
 
     /// Puts a question to the endpoints until one answers.
@@ -106,11 +106,14 @@ impl Pool {
         loop {
             let began = Instant::now();
             self.wait_for_limits().await;
+            // Otherwise nobody is asked, and that is no news.
+            let is_asked = self.strain().until.is_none();
             let answer = self.first_answer(method, &body, &told).await;
-            if answer.as_ref().is_err_and(ChainError::is_overload) {
-                *self.strained.lock().unwrap_or_else(PoisonError::into_inner) = Some(began);
-            }
             let is_limited = matches!(answer, Err(ChainError::RateLimited { .. }));
+            if is_asked && answer.as_ref().is_err_and(ChainError::is_overload) {
+                let mut strained = self.strained.lock().unwrap_or_else(PoisonError::into_inner);
+                *(if is_limited { &mut strained.0 } else { &mut strained.1 }) = Some(began);
+            }
             // What an endpoint asked us to wait for may be longer.
             let soon = self.strain().until.is_none_or(|until| until.saturating_duration_since(first) <= PATIENCE);
             if !is_limited || first.elapsed() >= PATIENCE || !soon {

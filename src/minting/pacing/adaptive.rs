@@ -91,6 +91,7 @@ pub(in crate::minting) struct Adaptive {
     /// When reads were seen, and how many there ever were.
     reads: VecDeque<Instant>,
     reads_seen: u64,
+    reads_noted: Instant,
     /// Reads that are still to be taken out of the rate.
     owed: f64,
     pub(super) faults: u32,
@@ -115,6 +116,7 @@ impl Adaptive {
             counts_reads: false,
             reads: VecDeque::new(),
             reads_seen: 0,
+            reads_noted: now,
             owed: 0.0,
             faults: 0,
             paused_until: now,
@@ -132,7 +134,7 @@ impl Adaptive {
         let proven = self.taken.saturating_mul(2).saturating_add(UNPROVEN);
         // Every look at the chain before signing is a call, however few it is about.
         let seconds = if self.counts_reads { 2.0 } else { 1.0 };
-        whole((self.rate * seconds).ceil()).min(if self.limit.is_some() { usize::MAX } else { proven })
+        whole((self.send_rate() * seconds).ceil()).min(if self.limit.is_some() { usize::MAX } else { proven })
     }
 
     pub(super) fn take(&mut self, wanted: usize, now: Instant) -> usize {
@@ -165,21 +167,34 @@ impl Adaptive {
     /// Notes how many reads there were until now.
     pub(super) fn note_reads(&mut self, reads: u64, now: Instant) {
         let new = usize::try_from(reads.saturating_sub(self.reads_seen)).unwrap_or(usize::MAX);
-        self.reads_seen = reads;
-        self.reads.extend(std::iter::repeat_n(now, new.min(MOST_READS)));
+        // Nobody looked while nothing was sent: of what was read in that time, its last second is what counts now.
+        let seconds = now.saturating_duration_since(self.reads_noted).as_secs_f64().max(1.0);
+        (self.reads_seen, self.reads_noted) = (reads, now);
+        let lately = counted(new) / seconds;
+        let lately = if lately < 1.0 { 0 } else { whole(lately).min(MOST_READS) };
+        self.reads.extend(std::iter::repeat_n(now, lately));
         self.forget(now);
         if self.counts_reads {
             self.owed = (self.owed + counted(new)).min(self.rate * REMEMBERED.as_secs_f64());
         }
     }
 
-    /// A read that began then came to nothing, because it was turned away or was not answered in time.
+    /// What the rate leaves for sends.
+    pub(super) fn send_rate(&self) -> f64 {
+        if !self.counts_reads {
+            return self.rate;
+        }
+        let reads = counted(self.reads.len()) / REMEMBERED.as_secs_f64();
+        (self.rate - reads).max(self.rate * LEAST_FOR_SENDS)
+    }
+
+    /// A read that began then was turned away.
     pub(super) fn read_turned_away(&mut self, began: Instant, now: Instant) {
         if !self.counts_reads {
             self.counts_reads = true;
             // What was found for sends alone was borne beside these.
-            let beside = self.reads_before(began);
-            self.rate += beside;
+            let beside = self.reads_before(began).min(self.rate);
+            self.rate = (self.rate + beside).min(MOST_PER_SECOND);
             self.limit = self.limit.map(|limit| limit + beside);
         }
         self.overloaded(began, now);
@@ -210,7 +225,7 @@ impl Adaptive {
 
     pub(super) fn grow(&mut self, more: bool, now: Instant) {
         // Time in which nothing was sent proves nothing.
-        let usual = (1.5 / self.rate).max(0.1);
+        let usual = (1.5 / self.send_rate()).max(0.1);
         let passed = now.saturating_duration_since(self.grown).as_secs_f64().min(usual);
         self.grown = now;
         self.taken = self.taken.saturating_add(1);

@@ -155,6 +155,21 @@ fn reads_that_the_plan_counts_come_out_of_the_rate() {
 }
 
 #[test]
+fn reads_of_an_idle_hour_are_no_second_of_a_plan() {
+    let start = Instant::now();
+    let mut pacer = Pacer::new(pacing(true), start);
+    let later = start + ms(3_600_000);
+    pacer.heed(Strain { reads: 900, ..Strain::default() }, later);
+    let strain = Strain { reads: 901, limited_read: Some(later + ms(10)), ..Strain::default() };
+    pacer.heed(strain, later + ms(20));
+    assert!(pacer.rate() <= 100.0, "{pacer:?}");
+    // A read that is only slow does not say that the plan counts reads.
+    let mut pacer = Pacer::new(pacing(true), start);
+    pacer.heed(Strain { slow_read: Some(start + ms(10)), ..Strain::default() }, start + ms(15_000));
+    assert!(pacer.rate() <= 100.0 && pacer.pause().is_zero(), "{pacer:?}");
+}
+
+#[test]
 fn nothing_holds_it_back_below_what_a_box_can_do() {
     let start = Instant::now();
     let (mut pacer, mut plan) = (Pacer::new(pacing(true), start), Plan::new(usize::MAX, None));
@@ -189,7 +204,7 @@ fn what_is_no_news_does_not_set_it_back() {
     assert!((pacer.rate() - rate).abs() < 0.001);
     // A read that was turned away counts as well, and everybody's pause is kept.
     let until = later + ms(9_000);
-    let strain = Strain { limited_read: Some(later + ms(3_000)), until: Some(until), reads: 0 };
+    let strain = Strain { limited_read: Some(later + ms(3_000)), until: Some(until), ..Strain::default() };
     pacer.heed(strain, later + ms(3_100));
     assert!(pacer.rate() < rate);
     assert_eq!(pacer.next(), until);
@@ -253,7 +268,7 @@ fn fixed_waves_are_those_of_the_settings() {
     assert_eq!(pacer.failed(start + ms(121)), Then::SendAgain);
     assert_eq!(pacer.next(), start + ms(120) + Backoff::FIRST);
     pacer.limited(start + ms(100), Some(ms(2_000)), start + ms(130));
-    let strain = Strain { limited_read: Some(start), until: Some(start + ms(60_000)), reads: 9 };
+    let strain = Strain { limited_read: Some(start), until: Some(start + ms(60_000)), reads: 9, ..Strain::default() };
     pacer.heed(strain, start + ms(130));
     assert_eq!(pacer.next(), start + ms(2_130));
     assert!((pacer.rate() - 100.0).abs() < 0.1);

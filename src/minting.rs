@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! accept ──► books ──► prepare ──► record (write-ahead) ──► send ──► confirm ──► settle ──► books
-//!  (request)            publish, look up, sign               paced    one status poll per slot
+//!  (request)            publish, look up, sign               paced    one status poll for all
 //! ```
 //!
 //! Four tasks share the work. `prepare` takes pending tickets from the books in chunks, publishes their metadata, asks the
@@ -327,7 +327,7 @@ impl Minter {
         self.shared.settled.subscribe()
     }
 
-    /// Tickets settled per second of late; none when nothing was.
+    /// Tickets settled per second of late; none when that was not long enough to tell.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
         self.shared.meter.rate()
@@ -423,7 +423,7 @@ impl Minter {
 }
 
 impl Shared {
-    /// Tickets to take at once: about a second's worth of sending, in whole transactions, and at first no more than endpoints
+    /// Tickets to take at once: what is sent in a second or two, in whole transactions, and at first no more than endpoints
     /// may be able to take.
     fn chunk_size(&self) -> usize {
         let together = self.together(self.packing.layout());

@@ -252,14 +252,17 @@ impl Purse {
 
     fn reckon(&self, look: &Look, price: Lamports) -> Budget {
         let (now, holdings) = (self.promised(), &look.holdings);
-        let own = [(self.shared.wallet, holdings.wallet)];
-        let paying = if holdings.payers.is_empty() { &own[..] } else { &holdings.payers };
-        let left = paying.iter().map(|(payer, holds)| {
-            let waiting = look.waiting(payer, &now);
-            (*payer, holdings.tickets_of(holds.saturating_sub(price * waiting), price))
+        let left = self.paying(holdings).into_iter().map(|(payer, holds)| {
+            let waiting = look.waiting(&payer, &now);
+            (payer, holdings.tickets_of(holds.saturating_sub(price * waiting), price))
         });
         let waiting = look.waiting(&self.shared.wallet, &now);
         Budget { left: left.collect(), price, purse: self.clone(), holdings: holdings.clone(), waiting }
+    }
+
+    /// Those who pay, and what each holds.
+    fn paying(&self, holdings: &Holdings) -> Vec<(Pubkey, Lamports)> {
+        if holdings.payers.is_empty() { vec![(self.shared.wallet, holdings.wallet)] } else { holdings.payers.clone() }
     }
 
     /// Whether a payer cannot pay for the next ticket, by what the chain says now.
@@ -270,8 +273,7 @@ impl Purse {
         // Whoever asks has reason to doubt it.
         *self.shared.last_look.lock().unwrap_or_else(PoisonError::into_inner) = None;
         let (price, holdings) = tokio::try_join!(prices.most(), self.look())?;
-        let own = [(self.shared.wallet, holdings.wallet)];
-        let paying = if holdings.payers.is_empty() { &own[..] } else { &holdings.payers };
+        let paying = self.paying(&holdings);
         let holds = paying.iter().find(|(address, _)| address == payer).map(|(_, holds)| *holds);
         Ok(holdings.tickets_of(holds.unwrap_or_default(), price.total()) == 0)
     }

@@ -74,13 +74,14 @@ pub(super) async fn run(
     }
     let (mut deadline, mut next_poll) = (None, Instant::now());
     loop {
+        let wake = deadline.map_or(next_poll, |deadline| next_poll.min(deadline));
         tokio::select! {
             biased;
             Some(tracked) = new.recv() => {
                 confirmer.follow(tracked);
                 next_poll = next_poll.min(Instant::now() + confirmer.pause());
             }
-            () = sleep_until(deadline.map_or(next_poll, |deadline| next_poll.min(deadline))), if !confirmer.tracked.is_empty() => {
+            () = sleep_until(wake), if !confirmer.tracked.is_empty() => {
                 next_poll = Instant::now() + confirmer.pause();
                 confirmer.poll().await;
             }

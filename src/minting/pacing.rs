@@ -63,7 +63,7 @@ impl Pacer {
         }
     }
 
-    /// Transactions that are worth signing ahead: about a second's worth of sending.
+    /// Transactions that are worth signing ahead: what is sent in a second, or in two while a plan counts every question.
     pub(super) fn ahead(&self) -> usize {
         match self {
             Self::Fixed(fixed) => {

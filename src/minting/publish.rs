@@ -37,7 +37,7 @@ impl Pace {
         Self { publishing: MAX_CHUNK, signing: MAX_CHUNK, ahead: JoinSet::new() }
     }
 
-    /// Tickets to prepare at once: no more than are sent in about a second.
+    /// Tickets to prepare at once: no more than are sent in a second or two.
     fn size(&self, shared: &Shared) -> usize {
         let (size, together) = (shared.chunk_size(), shared.together(shared.packing.layout()));
         let size = size.min(self.publishing).min(self.signing);

@@ -1,6 +1,6 @@
 //! How many recorded transactions may wait for their turn to be sent.
 //!
-//! About a second of them: a ticket sold at the door must not be stuck behind a long queue of bulk work that is signed
+//! About a second of them, or two while a plan counts every question: a ticket sold at the door must not be stuck behind a long queue of bulk work that is signed
 //! already, and signed transactions grow old. What a second is changes with the pace, and a channel's capacity does not: the
 //! valve takes places away by keeping them to itself.
 

@@ -54,8 +54,8 @@ pub(super) struct Pool {
     pub(super) genesis: OnceLock<String>,
     /// The newest slot that any endpoint named, by method: methods differ in which commitment they speak of.
     pub(super) newest: Mutex<BTreeMap<&'static str, u64>>,
-    /// When the last reads began that were turned away, and that took too long.
-    strained: Mutex<(Option<Instant>, Option<Instant>)>,
+    /// What came of reads; the rest of it is looked up when somebody asks.
+    strained: Mutex<Strain>,
     /// Calls that were no sends.
     pub(super) reads: AtomicU64,
     pub(super) instruments: Instruments,
@@ -91,8 +91,8 @@ impl Pool {
         let ends = self.endpoints.iter().map(|endpoint| endpoint.standing().limited_until);
         // Limited is the pool only if every endpoint is.
         let until = ends.min().flatten();
-        let (limited_read, slow_read) = *self.strained.lock().unwrap_or_else(PoisonError::into_inner);
-        Strain { limited_read, slow_read, until, reads: self.reads.load(Ordering::Relaxed) }
+        let strained = *self.strained.lock().unwrap_or_else(PoisonError::into_inner);
+        Strain { until, reads: self.reads.load(Ordering::Relaxed), ..strained }
     }
 
     /// Puts a question to the endpoints until one answers.
@@ -112,7 +112,8 @@ impl Pool {
             let is_limited = matches!(answer, Err(ChainError::RateLimited { .. }));
             if is_asked && answer.as_ref().is_err_and(ChainError::is_overload) {
                 let mut strained = self.strained.lock().unwrap_or_else(PoisonError::into_inner);
-                *(if is_limited { &mut strained.0 } else { &mut strained.1 }) = Some(began);
+                let last = if is_limited { &mut strained.limited_read } else { &mut strained.slow_read };
+                *last = Some(began);
             }
             // What an endpoint asked us to wait for may be longer.
             let soon = self.strain().until.is_none_or(|until| until.saturating_duration_since(first) <= PATIENCE);

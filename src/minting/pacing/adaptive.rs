@@ -46,16 +46,17 @@ const MOST_READS: usize = 1_000;
 const SOON_AGAIN: Duration = Duration::from_secs(4);
 /// Share of the rate that was really taken in the last second when a limit is known well.
 const FULL_SPEED: f64 = 0.8;
-/// Growth a second: until a limit is met for the first time, and later without a known limit, as shares of the rate; as shares of the limit, far below it, close to one that was seen
-/// from far above, and close to one that was met at full speed.
+/// Growth a second, as shares of the rate: until a limit is met for the first time, and later without a known limit.
 const FIRST_GROWTH: f64 = 1.4;
 const FREE_GROWTH: f64 = 0.5;
+/// Growth a second, as shares of the limit: far below it, close to one that was seen from far above, and close to one that was
+/// met at full speed.
 const FAR_GROWTH: f64 = 0.1;
 const UNSURE_GROWTH: f64 = 0.01;
 const NEAR_GROWTH: f64 = 0.0015;
 /// No growth is slower than this, in sends a second.
 const LEAST_GROWTH: f64 = 0.002;
-/// The share of a plan that one kind of question takes at most, and how long it is put off for that at most.
+/// The share of a plan that one kind of question should take, and how long it is put off for that at most.
 const SHARE_OF_A_QUESTION: f64 = 0.05;
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// Of what a plan allows, sends always have so much, whatever is read.
@@ -128,7 +129,7 @@ impl Adaptive {
         (self.rate * BURST.as_secs_f64()).max(self.rate.mul_add(LATE.as_secs_f64(), 1.0))
     }
 
-    /// Transactions that are worth signing ahead: a second of them, but not many more than have proven to be taken. Those that an
+    /// Transactions that are worth signing ahead: a second of them, or two, but not many more than have proven to be taken. Those that an
     /// endpoint does not take in time die in the queue, and must be proven dead before they are signed again.
     pub(super) fn ahead(&self) -> usize {
         let proven = self.taken.saturating_mul(2).saturating_add(UNPROVEN);

@@ -51,7 +51,7 @@ const ACCOUNTS_PER_CALL: usize = 100;
 /// Signatures in one `getSignatureStatuses` (Agave's `MAX_GET_SIGNATURE_STATUSES_QUERY_ITEMS`).
 const STATUSES_PER_CALL: usize = 256;
 /// Bulk calls under way at once for one question.
-const PARALLEL_CALLS: usize = 8;
+const PARALLEL_CALLS: usize = 16;
 /// Pages of an address's history that are read before giving up; a thousand transactions each.
 const HISTORY_PAGES: usize = 20;
 

@@ -139,6 +139,8 @@ pub(super) struct Tracked {
     pub(super) _paying: Option<Paying>,
     /// Left by an earlier process: whether it was ever sent is not known.
     pub(super) recovered: bool,
+    /// It is on the chain, and its tickets are being read back.
+    pub(super) landed: bool,
     /// Polls that did not find it.
     pub(super) missed: u32,
 }
@@ -148,7 +150,8 @@ impl Tracked {
         // Read from the bytes themselves: settings may have changed since they were signed.
         let payer = payer_of(&attempt.bytes);
         let paying = payer.map(|payer| shared.purse.pays(payer, attempt.tickets.len() as u64));
-        Self { flight: Arc::new(Flight::new(attempt)), _place: place, _paying: paying, recovered: false, missed: 0 }
+        let flight = Arc::new(Flight::new(attempt));
+        Self { flight, _place: place, _paying: paying, recovered: false, landed: false, missed: 0 }
     }
 }
 

@@ -442,6 +442,11 @@ impl Shared {
         self.rate.pause().max(self.settings.pacing.slot)
     }
 
+    /// Whether the plan was found to count every question.
+    fn counts_calls(&self) -> bool {
+        !self.rate.pause().is_zero()
+    }
+
     /// How old a balance or a blockhash may be that is as good as a new one for what is signed now: nothing is kept while
     /// questions are free.
     fn shelf_life(&self) -> Duration {

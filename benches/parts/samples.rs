@@ -9,7 +9,7 @@ use boxoffice::{
         wallet::Wallet,
     },
     domain::{
-        address::{Generation, mint_address, mint_seed},
+        address::{Generation, TicketAccounts, mint_address, mint_seed},
         document::{Image, chain_name, metadata_json},
         ids::{TicketId, VenueId},
         lamports::Lamports,
@@ -123,7 +123,7 @@ pub fn ticket_mint(number: u64) -> TicketMint {
     let Published { name, uri } = published(&ticket(number));
     TicketMint {
         seed: mint_seed(&venue(number), &ticket_id(number), Generation(0)),
-        mint: mint(number),
+        accounts: TicketAccounts::of(mint(number), &buyer(number)),
         owner: buyer(number),
         name,
         symbol: SYMBOL.into(),

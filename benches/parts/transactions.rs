@@ -7,7 +7,7 @@ use boxoffice::{
         instructions::mint_ticket,
         transaction::{Draft, Layout},
     },
-    domain::address::{Generation, mint_address, ticket_accounts, token_account},
+    domain::address::{Generation, TicketAccounts, mint_address},
 };
 use criterion::{BatchSize, Criterion, Throughput};
 
@@ -35,11 +35,7 @@ fn addresses(criterion: &mut Criterion) {
     });
     group.bench_function("ticket_accounts", |bencher| {
         let mut turns = mints.iter().cycle();
-        bencher.iter(|| turns.next().map(|(mint, _owner)| ticket_accounts(*mint)));
-    });
-    group.bench_function("token_account", |bencher| {
-        let mut turns = mints.iter().cycle();
-        bencher.iter(|| turns.next().map(|(mint, owner)| token_account(mint, owner)));
+        bencher.iter(|| turns.next().map(|(mint, owner)| TicketAccounts::of(*mint, owner)));
     });
 }
 

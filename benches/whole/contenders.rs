@@ -14,7 +14,7 @@ use boxoffice::{
         wallet::Wallet,
     },
     domain::{
-        address::{Generation, mint_address, mint_seed},
+        address::{Generation, TicketAccounts, mint_address, mint_seed},
         ids::{TicketId, VenueId},
         lamports::Lamports,
     },
@@ -198,7 +198,7 @@ async fn signed(chain: &Chain, wallet: &Wallet, count: u64, layout: Layout) -> V
             let ticket = TicketId::new(format!("t-{number}")).unwrap();
             TicketMint {
                 seed: mint_seed(&venue, &ticket, Generation(0)),
-                mint: mint_address(&authority, &venue, &ticket, Generation(0)),
+                accounts: TicketAccounts::of(mint_address(&authority, &venue, &ticket, Generation(0)), &authority),
                 owner: authority,
                 name: format!("Winter Gala #{number}"),
                 symbol: "TICKET".into(),

@@ -8,10 +8,7 @@ use solana_instruction::Instruction;
 use solana_pubkey::{Pubkey, pubkey};
 use solana_system_interface::instruction as system;
 
-use crate::domain::{
-    address::{ticket_accounts, token_account},
-    lamports::Lamports,
-};
+use crate::domain::{address::TicketAccounts, lamports::Lamports};
 
 /// Bytes of an SPL Token mint (`spl_token_interface::state::Mint::LEN`).
 pub const MINT_BYTES: usize = 82;
@@ -41,8 +38,8 @@ pub fn signature_fee(signatures: u64) -> Lamports {
 pub struct TicketMint {
     /// The seed from which the mint's address is derived.
     pub seed: String,
-    /// The mint's address.
-    pub mint: Pubkey,
+    /// Where it will be.
+    pub accounts: TicketAccounts,
     /// Who will hold the ticket.
     pub owner: Pubkey,
     /// Name on the chain, at most 32 bytes.
@@ -69,7 +66,7 @@ pub fn mint_ticket(authority: &Pubkey, payer: &Pubkey, ticket: &TicketMint) -> V
 
 /// Creates and initialises the mint account.
 fn mint_account(authority: &Pubkey, payer: &Pubkey, ticket: &TicketMint) -> Vec<Instruction> {
-    let (mint, owner, size) = (&ticket.mint, &spl_token_interface::ID, MINT_BYTES as u64);
+    let (mint, owner, size) = (&ticket.accounts.mint, &spl_token_interface::ID, MINT_BYTES as u64);
     let mut instructions = match ticket.prefunded {
         None => vec![system::create_account_with_seed(
             payer,
@@ -95,11 +92,11 @@ fn mint_account(authority: &Pubkey, payer: &Pubkey, ticket: &TicketMint) -> Vec<
 
 /// Makes the mint an NFT and puts its one token into the owner's account.
 fn token_metadata(authority: &Pubkey, payer: &Pubkey, ticket: &TicketMint) -> [Instruction; 2] {
-    let accounts = ticket_accounts(ticket.mint);
+    let accounts = &ticket.accounts;
     let create = CreateV1 {
         metadata: accounts.metadata,
         master_edition: Some(accounts.edition),
-        mint: (ticket.mint, false),
+        mint: (accounts.mint, false),
         authority: *authority,
         payer: *payer,
         update_authority: (*authority, true),
@@ -124,12 +121,12 @@ fn token_metadata(authority: &Pubkey, payer: &Pubkey, ticket: &TicketMint) -> [I
         print_supply: Some(PrintSupply::Zero),
     });
     let mint = MintV1 {
-        token: token_account(&ticket.mint, &ticket.owner),
+        token: accounts.token,
         token_owner: Some(ticket.owner),
         metadata: accounts.metadata,
         master_edition: Some(accounts.edition),
         token_record: None,
-        mint: ticket.mint,
+        mint: accounts.mint,
         authority: *authority,
         delegate_record: None,
         payer: *payer,

@@ -6,10 +6,7 @@ use solana_pubkey::Pubkey;
 use spl_token_interface::state::{Account as TokenAccount, Mint};
 
 use super::Account;
-use crate::domain::{
-    address::{ticket_accounts, token_account},
-    lamports::Lamports,
-};
+use crate::domain::{address::token_account, lamports::Lamports};
 
 /// Accounts of one ticket: mint, metadata, edition, the owner's token account.
 pub const ACCOUNTS_PER_TICKET: usize = 4;
@@ -137,13 +134,6 @@ fn holds_one(account: &Account) -> bool {
     TokenAccount::unpack(&account.data).is_ok_and(|held| held.amount == 1)
 }
 
-/// The addresses of a ticket's accounts, in the order that [`read`] takes them.
-#[must_use]
-pub fn addresses(mint: Pubkey, owner: &Pubkey) -> [Pubkey; ACCOUNTS_PER_TICKET] {
-    let accounts = ticket_accounts(mint);
-    [mint, accounts.metadata, accounts.edition, token_account(&mint, owner)]
-}
-
 /// What the chain holds at a ticket's address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnChain {
@@ -179,7 +169,7 @@ pub struct TicketOnChain {
     pub has_token_account: bool,
 }
 
-/// Reads a ticket from the accounts at its [`addresses`].
+/// Reads a ticket from the accounts at its [`TicketAccounts::addresses`](crate::domain::address::TicketAccounts::addresses).
 #[must_use]
 pub fn read(accounts: [Option<&Account>; ACCOUNTS_PER_TICKET]) -> OnChain {
     let [mint, metadata, edition, token] = accounts;

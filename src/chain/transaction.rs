@@ -180,7 +180,7 @@ mod tests {
     use crate::{
         chain::wallet::Wallet,
         domain::{
-            address::{Generation, mint_address, mint_seed},
+            address::{Generation, TicketAccounts, mint_address, mint_seed},
             ids::{TicketId, VenueId},
         },
     };
@@ -190,10 +190,11 @@ mod tests {
     /// The longest ticket that the box makes: its URIs are those of CIDs, 66 bytes and never the 200 that a program would take.
     fn longest(authority: &Pubkey, prefunded: Option<Lamports>) -> TicketMint {
         let (venue, ticket) = (VenueId::new("venue").unwrap(), TicketId::new("ticket").unwrap());
+        let owner = Pubkey::new_unique();
         TicketMint {
             seed: mint_seed(&venue, &ticket, Generation(0)),
-            mint: mint_address(authority, &venue, &ticket, Generation(0)),
-            owner: Pubkey::new_unique(),
+            accounts: TicketAccounts::of(mint_address(authority, &venue, &ticket, Generation(0)), &owner),
+            owner,
             name: "n".repeat(32),
             symbol: "s".repeat(10),
             uri: "u".repeat(66),
@@ -256,7 +257,7 @@ mod tests {
             let (venue, ticket) = (VenueId::new("v").unwrap(), TicketId::new(format!("t-{number}")).unwrap());
             TicketMint {
                 seed: mint_seed(&venue, &ticket, Generation(0)),
-                mint: mint_address(&authority, &venue, &ticket, Generation(0)),
+                accounts: TicketAccounts::of(mint_address(&authority, &venue, &ticket, Generation(0)), &authority),
                 owner: authority,
                 name: "n".into(),
                 symbol: "T".into(),
@@ -273,6 +274,7 @@ mod tests {
         let mut draft = smallest(count);
         for ticket in &mut draft.tickets {
             (ticket.owner, ticket.name, ticket.symbol) = (Pubkey::new_unique(), "n".repeat(32), "T".repeat(10));
+            ticket.accounts = TicketAccounts::of(ticket.accounts.mint, &ticket.owner);
         }
         draft
     }
@@ -301,7 +303,7 @@ mod tests {
             .chain([ComputeBudgetInstruction::set_compute_unit_limit(1)])
             .collect();
         // Every account there is: what may be looked up is.
-        let own = |key: &Pubkey| draft.tickets.iter().any(|ticket| ticket_addresses(ticket).contains(key));
+        let own = |key: &Pubkey| draft.tickets.iter().any(|ticket| ticket.accounts.addresses().contains(key));
         let addresses = legacy.account_keys.iter().copied().filter(|key| !own(key)).collect();
         let table = AddressLookupTableAccount { key: Pubkey::new_unique(), addresses };
         let message = v0::Message::try_compile(&draft.payer, &instructions, &[table], Hash::default()).unwrap();
@@ -310,10 +312,6 @@ mod tests {
             VersionedTransaction { signatures: vec![Signature::default()], message: VersionedMessage::V0(message) };
         let bytes = wincode::serialize(&transaction).unwrap().len();
         assert!(bytes > PACKET_BYTES + 80, "{bytes}");
-    }
-
-    fn ticket_addresses(ticket: &TicketMint) -> [Pubkey; 4] {
-        crate::chain::ticket::addresses(ticket.mint, &ticket.owner)
     }
 
     #[test]

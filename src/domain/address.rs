@@ -3,6 +3,7 @@
 //! No mint keypair exists, so none can be lost, and the chain itself refuses a second mint at the same address.
 
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use mpl_token_metadata::accounts::{MasterEdition, Metadata};
 use sha2::{Digest, Sha256};
 use solana_pubkey::Pubkey;
 
@@ -17,7 +18,7 @@ const SEED_BYTES: usize = 32;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Generation(pub u32);
 
-/// The accounts of one ticket.
+/// The accounts of one ticket. Finding them takes tens of microseconds, so that they are found once and handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TicketAccounts {
     /// The SPL Token mint, which is the ticket's address.
@@ -26,6 +27,27 @@ pub struct TicketAccounts {
     pub metadata: Pubkey,
     /// Token Metadata's master edition, which makes the token non-fungible.
     pub edition: Pubkey,
+    /// The token account in which the owner holds the ticket.
+    pub token: Pubkey,
+    /// The bump seeds of metadata, edition and token account.
+    pub bumps: [u8; 3],
+}
+
+impl TicketAccounts {
+    /// The accounts of the ticket at `mint` that is made for `owner`.
+    #[must_use]
+    pub fn of(mint: Pubkey, owner: &Pubkey) -> Self {
+        let (metadata, metadata_bump) = Metadata::find_pda(&mint);
+        let (edition, edition_bump) = MasterEdition::find_pda(&mint);
+        let (token, token_bump) = find_token_account(&mint, owner);
+        Self { mint, metadata, edition, token, bumps: [metadata_bump, edition_bump, token_bump] }
+    }
+
+    /// Mint, metadata, edition and token account.
+    #[must_use]
+    pub fn addresses(&self) -> [Pubkey; 4] {
+        [self.mint, self.metadata, self.edition, self.token]
+    }
 }
 
 /// The seed of a ticket's mint address.
@@ -57,20 +79,15 @@ pub fn mint_address(authority: &Pubkey, venue: &VenueId, ticket: &TicketId, gene
     Pubkey::new_from_array(hash.finalize().into())
 }
 
-/// All accounts of the ticket whose mint is at `mint`.
-#[must_use]
-pub fn ticket_accounts(mint: Pubkey) -> TicketAccounts {
-    TicketAccounts {
-        mint,
-        metadata: mpl_token_metadata::accounts::Metadata::find_pda(&mint).0,
-        edition: mpl_token_metadata::accounts::MasterEdition::find_pda(&mint).0,
-    }
-}
-
 /// The token account in which `owner` holds the ticket.
 #[must_use]
 pub fn token_account(mint: &Pubkey, owner: &Pubkey) -> Pubkey {
-    spl_associated_token_account_interface::address::get_associated_token_address(owner, mint)
+    find_token_account(mint, owner).0
+}
+
+fn find_token_account(mint: &Pubkey, owner: &Pubkey) -> (Pubkey, u8) {
+    let seeds = [owner.as_ref(), spl_token_interface::ID.as_ref(), mint.as_ref()];
+    Pubkey::find_program_address(&seeds, &spl_associated_token_account_interface::program::ID)
 }
 
 #[cfg(test)]
@@ -91,6 +108,15 @@ mod tests {
         assert_eq!(address, Pubkey::create_with_seed(&authority, &seed, &spl_token_interface::ID).unwrap());
         // Recorded once: a change here would orphan every ticket ever minted.
         assert_eq!(seed, "-0jQHcqc2Iw0Ua-tjObvCO9De71FeDcd");
+    }
+
+    #[test]
+    fn accounts_are_where_the_programs_look_for_them() {
+        let (mint, owner) = (Pubkey::new_from_array([1; 32]), Pubkey::new_from_array([2; 32]));
+        let accounts = TicketAccounts::of(mint, &owner);
+        let token = spl_associated_token_account_interface::address::get_associated_token_address(&owner, &mint);
+        assert_eq!(accounts.addresses(), [mint, Metadata::find_pda(&mint).0, MasterEdition::find_pda(&mint).0, token]);
+        assert_eq!(token_account(&mint, &owner), token);
     }
 
     #[test]

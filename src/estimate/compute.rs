@@ -43,7 +43,7 @@ impl ComputeUnits {
     pub async fn learn(&self, chain: &dyn Chain, mut draft: Draft) {
         draft.allowance.compute_units = MAX_COMPUTE_UNITS;
         let Some(ticket) = draft.tickets.first() else { return };
-        let search = compute::search_units(&ticket.mint, &ticket.owner);
+        let search = compute::search_units(&ticket.accounts);
         let Some(bytes) = draft.unsigned(Layout::Legacy) else { return };
         let base = match timeout(PATIENCE, chain.simulate(&bytes)).await {
             Ok(Ok(tried)) if tried.error.is_none() => {

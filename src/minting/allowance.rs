@@ -3,8 +3,6 @@
 //! More is offered only for a ticket that is signed for again because its last transaction was sent and expired: whoever
 //! signs again earlier, to offer more, risks to mint twice.
 
-use std::sync::Arc;
-
 use super::{
     Shared, StepError,
     sign::{Prepared, to_mint},
@@ -16,22 +14,19 @@ use crate::{
     },
     domain::lamports::Lamports,
     estimate::PriorityPrice,
-    simulation,
-    store::{LastAttempt, PendingMint, StoreError},
+    store::{LastAttempt, PendingMint},
 };
 
 /// Gives each ticket its allowance.
-pub(super) async fn allow(shared: &Arc<Shared>, mut prepared: Vec<Prepared>) -> Result<Vec<Prepared>, StepError> {
+pub(super) async fn allow(shared: &Shared, mut prepared: Vec<Prepared>) -> Result<Vec<Prepared>, StepError> {
     let (offer, learned) = tokio::join!(shared.prices.offer(), learn(shared, prepared.first()));
     learned?;
-    let shared = Arc::clone(shared);
-    let allow = move || {
-        for ticket in &mut prepared {
-            ticket.allowance = allowance(&shared, &ticket.mint, offer);
-        }
-        prepared
-    };
-    Ok(simulation::aside(allow).await.ok_or(StoreError::Closed)?)
+    for ticket in &mut prepared {
+        let need = shared.prices.compute.limit(compute::search_units(&ticket.accounts));
+        let PendingMint { attempts, last, .. } = ticket.mint;
+        ticket.allowance = of_ticket(attempts, last, need, offer, shared.prices.most_offered());
+    }
+    Ok(prepared)
 }
 
 /// Tries a transaction out, if it is time for that: one for many chunks.
@@ -47,12 +42,6 @@ async fn learn(shared: &Shared, first: Option<&Prepared>) -> Result<(), StepErro
         shared.prices.compute.learn(shared.chain.as_ref(), draft).await;
     }
     Ok(())
-}
-
-fn allowance(shared: &Shared, mint: &PendingMint, offer: PriorityPrice) -> Allowance {
-    let owner = mint.ticket.owner().unwrap_or_else(|| shared.wallet.address());
-    let need = shared.prices.compute.limit(compute::search_units(&mint.mint_address, &owner));
-    of_ticket(mint.attempts, mint.last, need, offer, shared.prices.most_offered())
 }
 
 /// The allowance of a ticket that is reckoned to need `need` compute units.

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Part, Shared, StepError,
     flight::{Flight, Tracked},
-    lookup::Subject,
+    lookup::{Subject, TICKETS_PER_CALL},
 };
 use crate::{
     chain::Landed,
@@ -145,7 +145,6 @@ impl Confirmer {
             let Some(tracked) = self.tracked.get_mut(signature) else { continue };
             if let Some(landed) = status {
                 if landed.is_settled() {
-                    tracked.landed = true;
                     found.push((Arc::clone(&tracked.flight), landed));
                 } else {
                     tracked.missed = 0;
@@ -160,10 +159,36 @@ impl Confirmer {
                 self.progress.extend(state.map(|state| (tracked.flight.attempt_id, state)));
             }
         }
+        let found = self.in_whole_calls(found, signatures.len());
         self.read_back(found);
         let suspects = self.resend_or_suspect();
         let settlements = look_into(&self.shared, suspects).await?;
         self.commit(settlements).await
+    }
+
+    /// Of what has landed, as much as fills calls. Where a plan counts them, the rest waits once for those that land next,
+    /// if there are any among the `open` ones.
+    fn in_whole_calls(&mut self, found: Vec<(Arc<Flight>, Landed)>, open: usize) -> Vec<(Arc<Flight>, Landed)> {
+        let more_land = found.len() < open && self.tracked.len() > FEW;
+        if !more_land || !self.shared.counts_calls() {
+            return found;
+        }
+        let has_waited = |flight: &Flight| self.tracked.get(&flight.signature).is_some_and(|tracked| tracked.put_off);
+        let (mut taken, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|(flight, _)| has_waited(flight));
+        let tickets = |(flight, _): &(Arc<Flight>, Landed)| flight.tickets.len();
+        let mut left = taken.iter().chain(&rest).map(tickets).sum::<usize>();
+        left = left.saturating_sub(left.checked_rem(TICKETS_PER_CALL).unwrap_or_default());
+        left = left.saturating_sub(taken.iter().map(tickets).sum());
+        for landed in rest {
+            if let Some(less) = left.checked_sub(tickets(&landed)) {
+                left = less;
+                taken.push(landed);
+            } else if let Some(tracked) = self.tracked.get_mut(&landed.0.signature) {
+                left = 0;
+                (tracked.put_off, tracked.missed) = (true, 0);
+            }
+        }
+        taken
     }
 
     /// Reads back what landed, while the next are asked about: the way there and back may be longer than a block.
@@ -171,10 +196,16 @@ impl Confirmer {
         if found.is_empty() {
             return;
         }
+        let asked: Vec<Signature> = found.iter().map(|(flight, _)| flight.signature).collect();
+        for signature in &asked {
+            if let Some(tracked) = self.tracked.get_mut(signature) {
+                tracked.landed = true;
+            }
+        }
         let shared = Arc::clone(&self.shared);
         self.landed.spawn(async move {
-            let asked = found.iter().map(|(flight, _)| flight.signature).collect();
-            ReadBack { asked, answer: settle_landed(&shared, found).await }
+            let answer = settle_landed(&shared, found).await;
+            ReadBack { asked, answer }
         });
     }
 

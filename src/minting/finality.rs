@@ -210,8 +210,7 @@ impl Watch {
     }
 
     fn follow_again(&self, attempt: OpenAttempt) {
-        let place = Arc::clone(&self.shared.in_flight).try_acquire_owned().ok();
-        let tracked = Tracked { recovered: true, ..Tracked::new(&self.shared, attempt, place) };
+        let tracked = Tracked::of_the_books(&self.shared, attempt);
         let flight = Arc::clone(&tracked.flight);
         flight.note_queued();
         // Only a shutdown closes the queues; the next start goes on with it.

@@ -15,7 +15,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use super::Shared;
 use crate::{
     chain::transaction::payer_of,
-    domain::lamports::Lamports,
+    domain::{address::TicketAccounts, lamports::Lamports},
     payers::Paying,
     store::{OpenAttempt, OpenTicket, StoreError},
 };
@@ -35,6 +35,8 @@ pub(super) struct Flight {
     pub(super) fee: Lamports,
     /// The tickets that ride in it.
     pub(super) tickets: Vec<OpenTicket>,
+    /// Where each of them will be.
+    pub(super) accounts: Vec<TicketAccounts>,
     /// When this process came to know it.
     pub(super) known: Instant,
     sending: Mutex<Sending>,
@@ -49,7 +51,7 @@ struct Sending {
 }
 
 impl Flight {
-    pub(super) fn new(attempt: OpenAttempt) -> Self {
+    pub(super) fn new(attempt: OpenAttempt, accounts: Vec<TicketAccounts>) -> Self {
         let fee = attempt.fee;
         #[cfg(feature = "failpoints")]
         let fee = if crate::simulation::sabotaged("forget offers") { Lamports(5_000) } else { fee };
@@ -60,6 +62,7 @@ impl Flight {
             last_valid_block_height: attempt.last_valid_block_height,
             fee,
             tickets: attempt.tickets,
+            accounts,
             known: Instant::now(),
             sending: Mutex::default(),
             settled: AtomicBool::new(false),
@@ -141,17 +144,36 @@ pub(super) struct Tracked {
     pub(super) recovered: bool,
     /// It is on the chain, and its tickets are being read back.
     pub(super) landed: bool,
+    /// It landed, and waited to be read back with others.
+    pub(super) put_off: bool,
     /// Polls that did not find it.
     pub(super) missed: u32,
 }
 
 impl Tracked {
-    pub(super) fn new(shared: &Shared, attempt: OpenAttempt, place: Option<OwnedSemaphorePermit>) -> Self {
+    pub(super) fn new(shared: &Shared, flight: Flight, place: Option<OwnedSemaphorePermit>) -> Self {
         // Read from the bytes themselves: settings may have changed since they were signed.
-        let payer = payer_of(&attempt.bytes);
-        let paying = payer.map(|payer| shared.purse.pays(payer, attempt.tickets.len() as u64));
-        let flight = Arc::new(Flight::new(attempt));
-        Self { flight, _place: place, _paying: paying, recovered: false, landed: false, missed: 0 }
+        let payer = payer_of(&flight.bytes);
+        let paying = payer.map(|payer| shared.purse.pays(payer, flight.tickets.len() as u64));
+        Self {
+            flight: Arc::new(flight),
+            _place: place,
+            _paying: paying,
+            recovered: false,
+            landed: false,
+            put_off: false,
+            missed: 0,
+        }
+    }
+
+    /// One that another process, or this one some time ago, has left in the books.
+    pub(super) fn of_the_books(shared: &Shared, attempt: OpenAttempt) -> Self {
+        let wallet = shared.wallet.address();
+        let owner = |ticket: &OpenTicket| ticket.owner.unwrap_or(wallet);
+        let accounts = attempt.tickets.iter().map(|ticket| TicketAccounts::of(ticket.mint_address, &owner(ticket)));
+        let accounts = accounts.collect();
+        let place = Arc::clone(&shared.in_flight).try_acquire_owned().ok();
+        Self { recovered: true, ..Self::new(shared, Flight::new(attempt, accounts), place) }
     }
 }
 
@@ -161,9 +183,5 @@ pub(super) async fn recover(shared: &Shared) -> Result<Vec<Tracked>, StoreError>
     if !open.is_empty() {
         tracing::info!(transactions = open.len(), "going on with transactions of an earlier run");
     }
-    let tracked = open.into_iter().map(|attempt| {
-        let place = Arc::clone(&shared.in_flight).try_acquire_owned().ok();
-        Tracked { recovered: true, ..Tracked::new(shared, attempt, place) }
-    });
-    Ok(tracked.collect())
+    Ok(open.into_iter().map(|attempt| Tracked::of_the_books(shared, attempt)).collect())
 }

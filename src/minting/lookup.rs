@@ -7,14 +7,19 @@ use super::Shared;
 use crate::{
     chain::{
         ChainError, Observed,
-        ticket::{ACCOUNTS_PER_TICKET, OnChain, TicketOnChain, addresses, read},
+        rpc::ACCOUNTS_PER_CALL,
+        ticket::{ACCOUNTS_PER_TICKET, OnChain, TicketOnChain, read},
     },
     domain::{
+        address::TicketAccounts,
         failure::{Failure, FailureCode},
         lamports::Lamports,
     },
     store::{Published, TicketVerdict, Verdict},
 };
+
+/// Tickets that are read back with one call.
+pub(super) const TICKETS_PER_CALL: usize = ACCOUNTS_PER_CALL.strict_div(ACCOUNTS_PER_TICKET);
 
 /// What the chain holds at each of some tickets' addresses. Costs a call for 100 tickets that are not there, and one for 25
 /// that are.
@@ -27,7 +32,8 @@ pub(super) async fn look_up(
     let mut found: Vec<OnChain> = first.value.iter().map(|mint| read([mint.as_ref(), None, None, None])).collect();
     let present = |on_chain: &OnChain| !matches!(on_chain, OnChain::Absent { .. });
     let existing: Vec<usize> = found.iter().enumerate().filter(|(_, entry)| present(entry)).map(|(at, _)| at).collect();
-    let subjects: Vec<_> = existing.iter().filter_map(|at| mints_and_owners.get(*at).copied()).collect();
+    let subjects = existing.iter().filter_map(|at| mints_and_owners.get(*at));
+    let subjects: Vec<_> = subjects.map(|(mint, owner)| TicketAccounts::of(*mint, owner)).collect();
     let whole = look_at(shared, &subjects).await?;
     for (at, on_chain) in existing.into_iter().zip(whole.value) {
         if let Some(entry) = found.get_mut(at) {
@@ -40,11 +46,8 @@ pub(super) async fn look_up(
 }
 
 /// What the chain holds at the addresses of tickets that are expected to exist: a call for 25.
-pub(super) async fn look_at(
-    shared: &Shared,
-    mints_and_owners: &[(Pubkey, Pubkey)],
-) -> Result<Observed<Vec<OnChain>>, ChainError> {
-    let wanted: Vec<Pubkey> = mints_and_owners.iter().flat_map(|(mint, owner)| addresses(*mint, owner)).collect();
+pub(super) async fn look_at(shared: &Shared, tickets: &[TicketAccounts]) -> Result<Observed<Vec<OnChain>>, ChainError> {
+    let wanted: Vec<Pubkey> = tickets.iter().flat_map(TicketAccounts::addresses).collect();
     let answer = shared.chain.accounts(&wanted).await?;
     let (tickets, _none_left_over) = answer.value.as_chunks::<ACCOUNTS_PER_TICKET>();
     let tickets = tickets.iter().map(|accounts| read(accounts.each_ref().map(Option::as_ref)));

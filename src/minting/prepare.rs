@@ -22,7 +22,8 @@ use super::{
 use crate::{
     cache::TicketKey,
     chain::{ChainError, RecentBlockhash, ticket::OnChain, transaction::Allowance},
-    domain::lamports::Lamports,
+    domain::{address::TicketAccounts, lamports::Lamports},
+    simulation,
     store::{PendingMint, Published, Settlement, StoreError, TicketVerdict, Verdict},
 };
 
@@ -197,11 +198,10 @@ async fn look_up_and_adopt(
     let there = pending.iter().zip(&found.value).filter(|(_, on_chain)| is_there(on_chain));
     let keys: Vec<_> = there.map(|((mint, _), _)| TicketKey::new(&mint.venue_id, &mint.ticket.id)).collect();
     let mut told = remember::signatures(shared, &keys).await.into_iter();
-    let (mut prepared, mut settlements) = (Vec::new(), Vec::new());
+    let (mut absent, mut settlements) = (Vec::new(), Vec::new());
     for ((mint, published), on_chain) in pending.into_iter().zip(found.value) {
         if let OnChain::Absent { prefunded } = on_chain {
-            let allowance = Allowance::of_attempt(mint.attempts);
-            prepared.push(Prepared { mint, published, prefunded, allowance });
+            absent.push((mint, published, prefunded));
             continue;
         }
         let owner = mint.ticket.owner();
@@ -218,7 +218,13 @@ async fn look_up_and_adopt(
     if !settlements.is_empty() {
         share_fees(&mut settlements, shared.prices.without_offer().await?.signature_fee_lamports);
     }
-    Ok((prepared, settlements))
+    let prepare = move |(mint, published, prefunded): (PendingMint, _, _)| {
+        let accounts = TicketAccounts::of(mint.mint_address, &mint.ticket.owner().unwrap_or(wallet));
+        let allowance = Allowance::of_attempt(mint.attempts);
+        Prepared { mint, published, prefunded, accounts, allowance }
+    };
+    let prepared = simulation::aside(move || absent.into_iter().map(prepare).collect()).await;
+    Ok((prepared.ok_or(StoreError::Closed)?, settlements))
 }
 
 /// Tickets that another box, or an earlier life of these books, minted with the same transaction have shared its fee.

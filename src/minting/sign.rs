@@ -10,7 +10,7 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 use super::{
     Shared, StepError,
     budget::{self, Allotted},
-    flight::Tracked,
+    flight::{Flight, Tracked},
     judge::MAX_ATTEMPTS,
     packing::Ride,
     publish::Pace,
@@ -23,7 +23,7 @@ use crate::{
         wallet::{HalfSigned, SignError, SignedTransaction},
     },
     domain::{
-        address::mint_seed,
+        address::{TicketAccounts, mint_seed},
         ids::{TicketId, VenueId},
         lamports::Lamports,
     },
@@ -37,6 +37,7 @@ pub(super) struct Prepared {
     pub(super) mint: PendingMint,
     pub(super) published: Published,
     pub(super) prefunded: Option<Lamports>,
+    pub(super) accounts: TicketAccounts,
     pub(super) allowance: Allowance,
 }
 
@@ -57,6 +58,7 @@ struct Drafted {
 /// A transaction that may be written ahead.
 struct Signed {
     attempt: OpenAttempt,
+    accounts: Vec<TicketAccounts>,
     allowance: Allowance,
 }
 
@@ -109,7 +111,7 @@ pub(super) async fn sign_and_record(
         }
     }
     fail_point!("record.before");
-    let rows = signed.iter().map(|Signed { attempt, allowance }| NewAttempt {
+    let rows = signed.iter().map(|Signed { attempt, allowance, .. }| NewAttempt {
         signature: attempt.signature,
         bytes: attempt.bytes.clone(),
         blockhash: blockhash.hash,
@@ -126,17 +128,20 @@ pub(super) async fn sign_and_record(
     for (signed, id) in signed.iter_mut().zip(ids) {
         signed.attempt.id = id;
     }
-    let tracked = signed.into_iter().map(|Signed { attempt, .. }| Tracked::new(shared, attempt, places.split(1)));
+    let tracked = signed.into_iter().map(|Signed { attempt, accounts, .. }| {
+        let flight = Flight::new(attempt, accounts);
+        Tracked::new(shared, flight, places.split(1))
+    });
     Ok(Recorded { flights: tracked.collect(), fault })
 }
 
 /// What is minted for a ticket.
 pub(super) fn to_mint(shared: &Shared, ticket: &Prepared, mint_rent: Lamports) -> Result<TicketMint, StepError> {
-    let Prepared { mint, published, prefunded, .. } = ticket;
+    let Prepared { mint, published, prefunded, accounts, .. } = ticket;
     let (venue, ticket_id) = ids(mint)?;
     Ok(TicketMint {
         seed: mint_seed(&venue, &ticket_id, mint.generation),
-        mint: mint.mint_address,
+        accounts: *accounts,
         owner: mint.ticket.owner().unwrap_or_else(|| shared.wallet.address()),
         name: published.name.clone(),
         symbol: shared.settings.symbol.clone(),
@@ -248,7 +253,7 @@ fn packs<T>(tickets: Vec<T>, ride: Ride, alone: impl Fn(&T) -> bool) -> Vec<Vec<
 
 fn rider(shared: &Shared, ticket: Prepared, mint_rent: Lamports) -> Result<Rider, StepError> {
     let to_mint = to_mint(shared, &ticket, mint_rent)?;
-    let Prepared { mint, published, prefunded, allowance } = ticket;
+    let Prepared { mint, published, prefunded, allowance, .. } = ticket;
     let (venue, ticket_id) = ids(&mint)?;
     // A ticket that was refused must not take others with it; one whose address holds lamports takes more instructions; and
     // nobody is given up for what happened to a transaction with others.
@@ -303,6 +308,7 @@ impl Signed {
         blockhash: &RecentBlockhash,
     ) -> Self {
         let allowance = allowance_of(&riders);
+        let accounts = riders.iter().map(|rider| rider.to_mint.accounts).collect();
         let attempt = OpenAttempt {
             id: 0,
             signature: transaction.signature,
@@ -311,7 +317,7 @@ impl Signed {
             fee: signature_fee + allowance.priority_fee(),
             tickets: riders.into_iter().map(|rider| rider.open).collect(),
         };
-        Self { attempt, allowance }
+        Self { attempt, accounts, allowance }
     }
 }
 

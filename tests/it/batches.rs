@@ -1,9 +1,9 @@
 //! Minting through the API, on the real chain with the real program.
 
 use boxoffice::{
-    chain::ticket::{OnChain, addresses, read},
+    chain::ticket::{OnChain, read},
     domain::{
-        address::{Generation, mint_address},
+        address::{Generation, TicketAccounts, mint_address},
         ids::{TicketId, VenueId},
     },
 };
@@ -34,7 +34,7 @@ async fn a_batch_is_minted_read_back_and_paid_for_to_the_lamport() {
     }
     let minted = &result["successful"][7];
     let mint: Pubkey = minted["mintAddress"].as_str().unwrap().parse().unwrap();
-    let accounts = addresses(mint, &office.app.authority);
+    let accounts = TicketAccounts::of(mint, &office.app.authority).addresses();
     let found = boxoffice::chain::Chain::accounts(office.app.chain.as_ref(), &accounts).await.unwrap().value;
     let OnChain::Ticket(found) = read([found[0].as_ref(), found[1].as_ref(), found[2].as_ref(), found[3].as_ref()])
     else {

@@ -11,9 +11,10 @@ use std::{
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use boxoffice::domain::{
-    address::{Generation, mint_address, ticket_accounts},
+    address::{Generation, mint_address},
     ids::{TicketId, VenueId},
 };
+use mpl_token_metadata::accounts::Metadata;
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -168,7 +169,7 @@ async fn one_bad_ticket_fails_alone() {
     office.packs().await;
     // Where the metadata of the second ticket belongs, something else lives.
     let (venue, bad) = (VenueId::new("v").unwrap(), TicketId::new("t-1").unwrap());
-    let metadata = ticket_accounts(mint_address(&office.app.authority, &venue, &bad, Generation(0))).metadata;
+    let metadata = Metadata::find_pda(&mint_address(&office.app.authority, &venue, &bad, Generation(0))).0;
     let foreign =
         json!({ "lamports": 10_000_000, "data": "00", "owner": "MemoSq4gqABAXKb96qnH8TysNcWxMyWCqXgDLGmfcHr" });
     rpc_call(chain().rpc_url(), "surfnet_setAccount", json!([metadata.to_string(), foreign])).await;

@@ -31,9 +31,8 @@ pub(super) async fn settle_landed(
     shared: &Arc<Shared>,
     found: Vec<(Arc<Flight>, Landed)>,
 ) -> Result<Vec<(Signature, Settlement)>, StepError> {
-    let wallet = shared.wallet.address();
-    let subjects: Vec<_> = found.iter().flat_map(|(flight, _)| flight.mints_and_owners(wallet)).collect();
-    let observed = look_at(shared, &subjects).await?;
+    let tickets: Vec<_> = found.iter().flat_map(|(flight, _)| flight.accounts.iter().copied()).collect();
+    let observed = look_at(shared, &tickets).await?;
     // Two boxes with one wallet may have raced for a ticket: the other one knows which transaction won.
     let lost = found.iter().filter(|(_, landed)| landed.error.is_some());
     let lost: Vec<&OpenTicket> = lost.flat_map(|(flight, _)| &flight.tickets).collect();

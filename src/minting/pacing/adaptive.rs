@@ -1,6 +1,6 @@
 //! The rate of an adaptive pace.
 //!
-//! What the rate does: it begins where the waves would be, stays there for half a second, and until a limit is met it doubles
+//! What the rate does: it begins where the waves would be, stays there for a quarter of a second, and until a limit is met it doubles
 //! every half second, if the chain keeps up with it. A limit sets it to a bit below what was taken in the last second, which is
 //! what the plan allows, but never to less than a tenth of what it was. Each later visit to the limit costs the pause that the
 //! endpoint asks for, so that it is looked for slowly: by 1 % of it a second as long as it was seen only from far above, where
@@ -30,7 +30,7 @@ const LATE: Duration = Duration::from_millis(10);
 /// Time over which the sends that were taken are counted.
 const COUNTED: Duration = Duration::from_secs(1);
 /// How long it stays at the rate that it begins with.
-const STAY: Duration = Duration::from_millis(500);
+const STAY: Duration = Duration::from_millis(250);
 /// How long a send is remembered: the time that it is counted, and that of an answer.
 const REMEMBERED: Duration = Duration::from_secs(4);
 /// Share of a known limit at which it goes on.

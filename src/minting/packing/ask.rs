@@ -18,7 +18,7 @@ use crate::{
         instructions::TicketMint,
         transaction::{Allowance, Draft, Layout},
     },
-    domain::lamports::Lamports,
+    domain::{address::TicketAccounts, lamports::Lamports},
 };
 
 /// A cluster learns new layouts, or forgets them, with its releases.
@@ -114,7 +114,7 @@ fn sample(wallet: Pubkey, payer: Pubkey, symbol: &str, mint_rent: Lamports) -> D
         let mint = Pubkey::create_with_seed(&wallet, &seed, &spl_token_interface::ID).unwrap_or_default();
         TicketMint {
             seed,
-            mint,
+            accounts: TicketAccounts::of(mint, &wallet),
             owner: wallet,
             name: "n".repeat(LONGEST_NAME),
             symbol: symbol.to_owned(),

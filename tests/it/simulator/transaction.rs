@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use boxoffice::{
     chain::{Account, compute::search_units},
-    domain::lamports::Lamports,
+    domain::{address::TicketAccounts, lamports::Lamports},
 };
 use solana_hash::Hash;
 use solana_message::{VersionedMessage, compiled_instruction::CompiledInstruction};
@@ -146,7 +146,7 @@ impl Minting {
             wallet: key(create.accounts[3]),
             mint: key(create.accounts[2]),
             uri,
-            search_units: search_units(&key(create.accounts[2]), &key(mint_one.accounts[1])),
+            search_units: search_units(&TicketAccounts::of(key(create.accounts[2]), &key(mint_one.accounts[1]))),
             prefunded: instructions.len() == 6,
             name,
             symbol,

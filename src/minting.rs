@@ -450,7 +450,7 @@ impl Shared {
     /// How old a balance or a blockhash may be that is as good as a new one for what is signed now: nothing is kept while
     /// questions are free.
     fn shelf_life(&self) -> Duration {
-        self.rate.pause().saturating_mul(4)
+        self.rate.pause().saturating_mul(6)
     }
 
     /// Transactions that may wait for their turn to be sent: those of a chunk.

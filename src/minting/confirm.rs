@@ -174,20 +174,16 @@ impl Confirmer {
             return found;
         }
         let has_waited = |flight: &Flight| self.tracked.get(&flight.signature).is_some_and(|tracked| tracked.put_off);
-        let (mut taken, rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|(flight, _)| has_waited(flight));
-        let tickets = |(flight, _): &(Arc<Flight>, Landed)| flight.tickets.len();
-        let mut left = taken.iter().chain(&rest).map(tickets).sum::<usize>();
-        left = left.saturating_sub(left.checked_rem(TICKETS_PER_CALL).unwrap_or_default());
-        left = left.saturating_sub(taken.iter().map(tickets).sum());
-        for landed in rest {
-            if let Some(less) = left.checked_sub(tickets(&landed)) {
-                left = less;
-                taken.push(landed);
-            } else if let Some(tracked) = self.tracked.get_mut(&landed.0.signature) {
-                left = 0;
+        let (mut taken, mut rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|(flight, _)| has_waited(flight));
+        let tickets = |found: &[(Arc<Flight>, Landed)]| found.iter().map(|(flight, _)| flight.tickets.len()).collect();
+        let (waited, new): (Vec<usize>, Vec<usize>) = (tickets(&taken), tickets(&rest));
+        let too_many = rest.split_off(fill_calls(waited.iter().sum(), &new));
+        for (flight, _) in too_many {
+            if let Some(tracked) = self.tracked.get_mut(&flight.signature) {
                 (tracked.put_off, tracked.missed) = (true, 0);
             }
         }
+        taken.append(&mut rest);
         taken
     }
 
@@ -320,4 +316,34 @@ impl Confirmer {
 fn subject(ticket: &OpenTicket) -> Subject<'_> {
     let OpenTicket { mint_id, mint_address: mint, ref published, .. } = *ticket;
     Subject { mint_id, mint, owner: None, published }
+}
+
+/// How many transactions with so many tickets each can be read back beside `due` tickets without a call that is not full.
+fn fill_calls(due: usize, tickets: &[usize]) -> usize {
+    let all = due.saturating_add(tickets.iter().sum());
+    let full = all.saturating_sub(all.checked_rem(TICKETS_PER_CALL).unwrap_or_default());
+    // What is due is asked about anyway.
+    let most = full.max(due.next_multiple_of(TICKETS_PER_CALL));
+    let sums = tickets.iter().scan(due, |sum, tickets| {
+        *sum = sum.saturating_add(*tickets);
+        Some(*sum)
+    });
+    sums.take_while(|sum| *sum <= most).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_are_filled_with_whole_transactions() {
+        assert_eq!(fill_calls(0, &[]), 0);
+        assert_eq!(fill_calls(0, &[3; 8]), 0, "24 are less than a call");
+        assert_eq!(fill_calls(0, &[3; 9]), 8);
+        assert_eq!(fill_calls(0, &[1; 60]), 50);
+        assert_eq!(fill_calls(0, &[3; 25]), 25, "75 are three calls");
+        assert_eq!(fill_calls(20, &[3; 10]), 10, "50 with those that are due");
+        assert_eq!(fill_calls(20, &[3; 2]), 1, "26: one rides along, the other waits");
+        assert_eq!(fill_calls(30, &[1; 25]), 20, "what is due takes a second call anyway");
+    }
 }

@@ -1,7 +1,7 @@
 //! The rate of an adaptive pace.
 //!
 //! What the rate does: it begins where the waves would be, stays there for a quarter of a second, and until a limit is met it doubles
-//! every half second, if the chain keeps up with it. A limit sets it to a bit below what was taken in the last second, which is
+//! every quarter of a second, if the chain keeps up with it. A limit sets it to a bit below what was taken in the last second, which is
 //! what the plan allows, but never to less than a tenth of what it was. Each later visit to the limit costs the pause that the
 //! endpoint asks for, so that it is looked for slowly: by 1 % of it a second as long as it was seen only from far above, where
 //! other clients may have had their share of it, and by 0.15 % once it was met at full speed. When the rate has passed it
@@ -47,7 +47,7 @@ const SOON_AGAIN: Duration = Duration::from_secs(4);
 /// Share of the rate that was really taken in the last second when a limit is known well.
 const FULL_SPEED: f64 = 0.8;
 /// Growth a second, as shares of the rate: until a limit is met for the first time, and later without a known limit.
-const FIRST_GROWTH: f64 = 1.4;
+const FIRST_GROWTH: f64 = 2.8;
 const FREE_GROWTH: f64 = 0.5;
 /// Growth a second, as shares of the limit: far below it, close to one that was seen from far above, and close to one that was
 /// met at full speed.
@@ -57,7 +57,7 @@ const NEAR_GROWTH: f64 = 0.0015;
 /// No growth is slower than this, in sends a second.
 const LEAST_GROWTH: f64 = 0.002;
 /// The share of a plan that one kind of question should take, and how long it is put off for that at most.
-const SHARE_OF_A_QUESTION: f64 = 0.05;
+const SHARE_OF_A_QUESTION: f64 = 0.04;
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// Of what a plan allows, sends always have so much, whatever is read.
 const LEAST_FOR_SENDS: f64 = 0.25;

@@ -1,4 +1,4 @@
-//! Who mints: boxoffice, a script on Metaplex's Umi, and a pipeline that does nothing but send.
+//! Who mints: boxoffice, a script on Metaplex's Umi, `metaboss`, and a pipeline that does nothing but send.
 
 use std::{
     path::{Path, PathBuf},
@@ -41,6 +41,8 @@ pub enum Contender {
     Boxoffice,
     /// So many at once, and so many milliseconds from the last of them to the next group.
     Umi { at_once: u64, gap_ms: u64 },
+    /// `metaboss mint list` over a folder of files, so many at once.
+    Metaboss { at_once: u64 },
     /// Signed before the clock starts, sent as fast as the chain takes them, and nothing kept: what the chain itself allows.
     Bare(Layout),
 }
@@ -69,6 +71,7 @@ impl Contender {
             Self::Boxoffice => "boxoffice".into(),
             Self::Umi { at_once: 1, .. } => "Umi, one at a time".into(),
             Self::Umi { at_once, .. } => format!("Umi, {at_once} at once"),
+            Self::Metaboss { at_once } => format!("metaboss, {at_once} at once"),
             Self::Bare(layout) => match layout.most_tickets() {
                 1 => "bare pipeline".into(),
                 most => format!("bare pipeline, {most} to a transaction"),
@@ -82,6 +85,7 @@ impl Contender {
         match self {
             Self::Boxoffice => boxoffice(chain, &line, count).await,
             Self::Umi { at_once, gap_ms } => umi(chain, &line, count, at_once, gap_ms).await,
+            Self::Metaboss { at_once } => metaboss(chain, &line, count, at_once).await,
             Self::Bare(layout) => bare(chain, &line, count, layout).await,
         }
     }
@@ -145,6 +149,39 @@ async fn umi(chain: &Chain, line: &Line, count: u64, at_once: u64, gap_ms: u64) 
         eprintln!("Umi believes that it minted {}, and the chain has {minted}", said.minted);
     }
     Run { minted, seconds: said.seconds, traffic: line.take_traffic() }
+}
+
+/// Whether `metaboss` is there to be run.
+pub fn has_metaboss() -> bool {
+    Command::new("metaboss").arg("--version").output().is_ok_and(|said| said.status.success())
+}
+
+async fn metaboss(chain: &Chain, line: &Line, count: u64, at_once: u64) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, files) = (folder.path().join("wallet.json"), folder.path().join("nfts"));
+    let wallet = Wallet::create(&key).unwrap().address();
+    chain.fund(&wallet).await;
+    std::fs::create_dir(&files).unwrap();
+    for number in 1..=count {
+        let file = json!({
+            "name": format!("Winter Gala #{number}"),
+            "symbol": "TICKET",
+            "uri": format!("ipfs://{number:059}"),
+            "seller_fee_basis_points": 0,
+            "creators": [{ "address": wallet.to_string(), "verified": true, "share": 100 }],
+        });
+        std::fs::write(files.join(format!("{number}.json")), file.to_string()).unwrap();
+    }
+    let mut command = Command::new("metaboss");
+    command.current_dir(folder.path()).env("HOME", folder.path()).env("RAYON_NUM_THREADS", at_once.to_string());
+    command.args(["--rpc", line.rpc.as_str(), "mint", "list", "--keypair"]).arg(&key).arg("--nft-data-dir").arg(&files);
+    let began = Instant::now();
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    let seconds = began.elapsed().as_secs_f64();
+    if !output.status.success() {
+        eprintln!("metaboss ended with {}: {}", output.status, String::from_utf8_lossy(&output.stderr));
+    }
+    Run { minted: chain.nfts(&wallet).await, seconds, traffic: line.take_traffic() }
 }
 
 async fn bare(chain: &Chain, line: &Line, count: u64, layout: Layout) -> Run {

@@ -3,7 +3,7 @@
 //! `cargo bench --bench whole -- peers` (or `plans`, `growth`, `ingest`, `latency`; without a word all of
 //! them) starts chains in processes of
 //! their own, runs everything on them, and prints tables in Markdown. Nothing else should run on the machine. `peers` needs
-//! Node.js 20 with npm, and fetches Metaplex's libraries once.
+//! Node.js 20 with npm, and fetches Metaplex's libraries once; `metaboss` runs too if it is installed (`cargo install metaboss`).
 
 #![allow(missing_docs, unreachable_pub, reason = "a benchmark is not an API")]
 #![allow(

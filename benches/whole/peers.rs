@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{
     chain::Chain,
-    contenders::{Contender, Run},
+    contenders::{Contender, Run, has_metaboss},
     figures::{Spread, head, row},
     line::{Plan, Terms},
 };
@@ -23,12 +23,16 @@ pub struct Options {
     /// Most tickets that are minted one at a time: a thousand of them take seven minutes, and are no quicker each
     #[arg(long, default_value_t = 100)]
     most_one_at_a_time: u64,
+    /// Only those whose names begin with one of these, beside boxoffice
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
     /// Only this line: "0 ms", "50 ms", "200 ms", "50 ms, 20 sends/s", "50 ms, 20 calls/s"
     #[arg(long)]
     line: Option<String>,
 }
 
 const ONE: Contender = Contender::Umi { at_once: 1, gap_ms: 0 };
+const METABOSS: Contender = Contender::Metaboss { at_once: 10 };
 const TEN: Contender = Contender::Umi { at_once: 10, gap_ms: 100 };
 
 fn lines() -> Vec<(String, Terms)> {
@@ -67,8 +71,15 @@ pub async fn run(options: &Options) {
             if size <= options.most_one_at_a_time {
                 contenders.push(ONE);
             }
+            if has_metaboss() {
+                contenders.push(METABOSS);
+            }
             if terms.plan == Plan::Unlimited {
                 contenders.extend([Contender::Bare(Layout::Legacy), Contender::Bare(Layout::V1)]);
+            }
+            let is_wanted = |name: String| options.only.iter().any(|only| name.starts_with(only.as_str()));
+            if !options.only.is_empty() {
+                contenders.retain(|contender| *contender == Contender::Boxoffice || is_wanted(contender.name()));
             }
             let mut runs: Vec<Vec<Run>> = vec![Vec::new(); contenders.len()];
             for round in 0..options.rounds {

@@ -107,10 +107,21 @@ pub(super) async fn run(
 }
 
 impl Confirmer {
-    /// Time to the next poll: a block. Of many, none waits for long behind the others, and a plan that counts every question
-    /// is better used for sending them.
+    /// Time to the next poll: a block; more while calls are worth more for sending, and less once a batch waits for its last
+    /// blocks alone.
     fn pause(&self) -> Duration {
-        if self.tracked.len() > FEW { self.shared.pause() } else { self.shared.settings.pacing.slot }
+        let slot = self.shared.settings.pacing.slot;
+        match (self.shared.counts_calls(), self.waits_to_send()) {
+            (true, Some(true)) => self.shared.pause(),
+            (false, Some(false)) => slot.div_f64(2.0),
+            (true, Some(false)) | (_, None) | (false, Some(true)) => slot,
+        }
+    }
+
+    /// Whether any of those under way wait for their turn to be sent. None for a few: somebody at the door.
+    fn waits_to_send(&self) -> Option<bool> {
+        let unsent = || self.tracked.values().any(|tracked| tracked.flight.first_sent().is_none());
+        (self.tracked.len() > FEW).then(unsent)
     }
 
     fn follow(&mut self, tracked: Tracked) {
@@ -159,18 +170,16 @@ impl Confirmer {
                 self.progress.extend(state.map(|state| (tracked.flight.attempt_id, state)));
             }
         }
-        let found = self.in_whole_calls(found, signatures.len());
+        let found = self.in_whole_calls(found);
         self.read_back(found);
         let suspects = self.resend_or_suspect();
         let settlements = look_into(&self.shared, suspects).await?;
         self.commit(settlements).await
     }
 
-    /// Of what has landed, as much as fills calls. Where a plan counts them, the rest waits once for those that land next,
-    /// if there are any among the `open` ones.
-    fn in_whole_calls(&mut self, found: Vec<(Arc<Flight>, Landed)>, open: usize) -> Vec<(Arc<Flight>, Landed)> {
-        let more_land = found.len() < open && self.tracked.len() > FEW;
-        if !more_land || !self.shared.counts_calls() {
+    /// Of what has landed, as much as fills calls. While they are spared, the rest waits once for those that land next.
+    fn in_whole_calls(&mut self, found: Vec<(Arc<Flight>, Landed)>) -> Vec<(Arc<Flight>, Landed)> {
+        if !self.shared.counts_calls() || self.waits_to_send() != Some(true) {
             return found;
         }
         let has_waited = |flight: &Flight| self.tracked.get(&flight.signature).is_some_and(|tracked| tracked.put_off);

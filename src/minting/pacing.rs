@@ -17,8 +17,9 @@ use adaptive::{Adaptive, OUTAGE, whole};
 
 /// Tickets that are being sent at once with a fixed pace; more only queue up at the endpoint.
 const FIXED_PARALLEL: usize = 64;
-/// The same with an adaptive pace, which keeps to the rate that the endpoint bears: room for the highest one at 300 ms.
-const ADAPTIVE_PARALLEL: usize = 128;
+/// The same with an adaptive pace, which keeps to the rate that the endpoint bears: room for the highest one at 300 ms, three
+/// tickets to a transaction.
+const ADAPTIVE_PARALLEL: usize = 192;
 
 /// What to do with a transaction whose send came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -211,6 +211,12 @@ impl Forecaster {
         lock(&self.shared.live).backlog = is_there;
     }
 
+    /// See [`Forecaster::set_backlog`].
+    #[must_use]
+    pub fn has_backlog(&self) -> bool {
+        lock(&self.shared.live).backlog
+    }
+
     /// What to expect of `tickets` that come after `waiting` others.
     #[must_use]
     pub fn forecast(&self, tickets: u64, waiting: u64, allowed: Allowed, slot: Duration) -> Forecast {

@@ -8,7 +8,7 @@
 //! Four tasks share the work. `prepare` takes pending tickets from the books in chunks, publishes their metadata, asks the
 //! chain whether they exist already, signs, and commits the signed bytes. `send` hands them to the network, as
 //! quickly as the endpoints bear it (`pacing`). Where the network takes it, several tickets ride in one transaction (`packing`).
-//! `confirm` asks for all of them at once what became of them and settles them in one commit; it also begins with whatever
+//! `confirm` asks for all of them at once what became of them and settles in one commit what it read back; it also begins with whatever
 //! an earlier process left open, so recovery is the normal path.
 //! `finality` looks at minted tickets again until no fork can take them back.
 //!
@@ -86,6 +86,8 @@ const MAX_IN_FLIGHT: usize = 1_024;
 const MAX_CHUNK: usize = 256;
 /// Fewer are not worth the calls that a chunk costs.
 const LEAST_CHUNK: usize = 10;
+/// What is signed with an older blockhash has too little time left to wait for its turn.
+const LONGEST_SHELF_LIFE: Duration = Duration::from_secs(10);
 /// A cause that comes and goes is logged once in this time.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// The picture of tickets that have none of their own.
@@ -131,6 +133,8 @@ enum Part {
     Publish,
     Send,
     Confirm,
+    /// Reading back what landed.
+    ReadBack,
 }
 
 /// What keeps a part of the engine from going on, and what was logged of it.
@@ -450,7 +454,7 @@ impl Shared {
     /// How old a balance or a blockhash may be that is as good as a new one for what is signed now: nothing is kept while
     /// questions are free.
     fn shelf_life(&self) -> Duration {
-        self.rate.pause().saturating_mul(6)
+        self.rate.pause().saturating_mul(6).min(LONGEST_SHELF_LIFE)
     }
 
     /// Transactions that may wait for their turn to be sent: those of a chunk.

@@ -1,14 +1,11 @@
-//! What became of each transaction: one poll for all of them, one commit for all that ended.
+//! What became of each transaction: one poll for all of them, one commit for all that were read back together.
+//!
+//! What landed is read back while the next poll is under way ([`landed`]); what is silent is looked into ([`silent`]).
 
 mod landed;
 mod silent;
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    panic,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, panic, sync::Arc, time::Duration};
 
 use fail::fail_point;
 use solana_signature::Signature;
@@ -21,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     Part, Shared, StepError,
-    flight::{Flight, Tracked},
+    flight::{Flight, Reading, Tracked},
     lookup::{Subject, TICKETS_PER_CALL},
 };
 use crate::{
@@ -42,6 +39,10 @@ const UNSENT_SLOTS: u32 = 120;
 const UNKNOWN_AFTER: u32 = 5;
 /// Polls between two looks at the end of the chain.
 const TIP_EVERY: u32 = 5;
+/// Polls without news in which the next block may still bring some.
+const LAST_BLOCKS: u32 = 3;
+/// Questions about what landed that are under way at once.
+const READ_BACKS: usize = 4;
 /// Transactions of somebody who waits at the door.
 const FEW: usize = 3;
 /// How long a shutdown waits for what is under way; the rest is parked, and the next start goes on with it.
@@ -107,21 +108,21 @@ pub(super) async fn run(
 }
 
 impl Confirmer {
-    /// Time to the next poll: a block; more while calls are worth more for sending, and less once a batch waits for its last
-    /// blocks alone.
+    /// Time to the next poll: a block; more while a plan's calls are worth more for sending, unless somebody waits at the door;
+    /// and half of it once nothing but the last blocks is waited for.
     fn pause(&self) -> Duration {
         let slot = self.shared.settings.pacing.slot;
-        match (self.shared.counts_calls(), self.waits_to_send()) {
-            (true, Some(true)) => self.shared.pause(),
-            (false, Some(false)) => slot.div_f64(2.0),
-            (true, Some(false)) | (_, None) | (false, Some(true)) => slot,
+        if self.waits_to_send() {
+            return if self.tracked.len() > FEW { self.shared.pause() } else { slot };
         }
+        let are_fresh = || self.tracked.values().any(|tracked| tracked.missed < LAST_BLOCKS);
+        if !self.shared.counts_calls() && are_fresh() { slot.div_f64(2.0) } else { slot }
     }
 
-    /// Whether any of those under way wait for their turn to be sent. None for a few: somebody at the door.
-    fn waits_to_send(&self) -> Option<bool> {
-        let unsent = || self.tracked.values().any(|tracked| tracked.flight.first_sent().is_none());
-        (self.tracked.len() > FEW).then(unsent)
+    /// Whether anything waits for its turn to be sent, or to be signed behind what is under way.
+    fn waits_to_send(&self) -> bool {
+        self.shared.forecaster.has_backlog()
+            || self.tracked.values().any(|tracked| tracked.flight.first_sent().is_none())
     }
 
     fn follow(&mut self, tracked: Tracked) {
@@ -133,10 +134,8 @@ impl Confirmer {
 
     async fn poll(&mut self) {
         match self.step().await {
-            // What is being read back says by itself whether that works.
-            Ok(()) if !self.landed.is_empty() => {}
             Ok(()) => self.shared.free(Part::Confirm),
-            // Nothing was changed: the next poll asks again.
+            // Nothing was settled: the next poll asks again.
             Err(error) => self.shared.hold(Part::Confirm, &error),
         }
     }
@@ -144,7 +143,7 @@ impl Confirmer {
     /// One look at everything under way whose end is not known.
     async fn step(&mut self) -> Result<(), StepError> {
         let patience = self.shared.settings.pacing.slot.saturating_mul(UNSENT_SLOTS);
-        let open = self.tracked.values().filter(|tracked| !tracked.landed);
+        let open = self.tracked.values().filter(|tracked| tracked.reading != Reading::UnderWay);
         let followed = open.filter(|tracked| tracked.recovered || tracked.flight.is_followed(patience));
         let signatures: Vec<Signature> = followed.map(|tracked| tracked.flight.signature).collect();
         if signatures.is_empty() {
@@ -156,6 +155,9 @@ impl Confirmer {
             let Some(tracked) = self.tracked.get_mut(signature) else { continue };
             if let Some(landed) = status {
                 if landed.is_settled() {
+                    if tracked.reading != Reading::NotThere {
+                        tracked.missed = 0;
+                    }
                     found.push((Arc::clone(&tracked.flight), landed));
                 } else {
                     tracked.missed = 0;
@@ -170,42 +172,48 @@ impl Confirmer {
                 self.progress.extend(state.map(|state| (tracked.flight.attempt_id, state)));
             }
         }
+        self.resend_silent();
         let found = self.in_whole_calls(found);
         self.read_back(found);
-        let suspects = self.resend_or_suspect();
+        let suspects = self.suspects();
         let settlements = look_into(&self.shared, suspects).await?;
         self.commit(settlements).await
     }
 
     /// Of what has landed, as much as fills calls. While they are spared, the rest waits once for those that land next.
     fn in_whole_calls(&mut self, found: Vec<(Arc<Flight>, Landed)>) -> Vec<(Arc<Flight>, Landed)> {
-        if !self.shared.counts_calls() || self.waits_to_send() != Some(true) {
+        if !self.shared.counts_calls() || self.tracked.len() <= FEW || !self.waits_to_send() {
             return found;
         }
-        let has_waited = |flight: &Flight| self.tracked.get(&flight.signature).is_some_and(|tracked| tracked.put_off);
-        let (mut taken, mut rest): (Vec<_>, Vec<_>) = found.into_iter().partition(|(flight, _)| has_waited(flight));
+        let is_new = |flight: &Flight| {
+            self.tracked.get(&flight.signature).is_some_and(|tracked| tracked.reading == Reading::NotYet)
+        };
+        let (mut rest, mut taken): (Vec<_>, Vec<_>) = found.into_iter().partition(|(flight, _)| is_new(flight));
         let tickets = |found: &[(Arc<Flight>, Landed)]| found.iter().map(|(flight, _)| flight.tickets.len()).collect();
-        let (waited, new): (Vec<usize>, Vec<usize>) = (tickets(&taken), tickets(&rest));
-        let too_many = rest.split_off(fill_calls(waited.iter().sum(), &new));
+        let (due, new): (Vec<usize>, Vec<usize>) = (tickets(&taken), tickets(&rest));
+        let too_many = rest.split_off(fill_calls(due.iter().sum(), &new));
         for (flight, _) in too_many {
-            if let Some(tracked) = self.tracked.get_mut(&flight.signature) {
-                (tracked.put_off, tracked.missed) = (true, 0);
-            }
+            self.note_reading(&flight.signature, Reading::PutOff);
         }
         taken.append(&mut rest);
         taken
     }
 
-    /// Reads back what landed, while the next are asked about: the way there and back may be longer than a block.
+    fn note_reading(&mut self, signature: &Signature, reading: Reading) {
+        if let Some(tracked) = self.tracked.get_mut(signature) {
+            tracked.reading = reading;
+        }
+    }
+
+    /// Reads back what landed, while the next are asked about: the way there and back may be longer than a block. When answers
+    /// take long, what is found meanwhile is read back together.
     fn read_back(&mut self, found: Vec<(Arc<Flight>, Landed)>) {
-        if found.is_empty() {
+        if found.is_empty() || self.landed.len() >= READ_BACKS {
             return;
         }
         let asked: Vec<Signature> = found.iter().map(|(flight, _)| flight.signature).collect();
         for signature in &asked {
-            if let Some(tracked) = self.tracked.get_mut(signature) {
-                tracked.landed = true;
-            }
+            self.note_reading(signature, Reading::UnderWay);
         }
         let shared = Arc::clone(&self.shared);
         self.landed.spawn(async move {
@@ -224,27 +232,21 @@ impl Confirmer {
             },
         };
         let settled = match answer {
-            Ok(settlements) => {
-                let told: HashSet<Signature> = settlements.iter().map(|(signature, _)| *signature).collect();
-                // What could not be settled counts as not found: it is sent again, and its end is looked into.
-                for signature in asked.iter().filter(|signature| !told.contains(signature)) {
-                    if let Some(tracked) = self.tracked.get_mut(signature) {
-                        tracked.missed = tracked.missed.saturating_add(1);
-                    }
-                }
-                self.commit(settlements).await
-            }
+            Ok(settlements) => self.commit(settlements).await,
             Err(error) => Err(error),
         };
-        // Those that are not in the books now are asked about again.
+        // All that is left of them is asked about again.
         for signature in &asked {
-            if let Some(tracked) = self.tracked.get_mut(signature) {
-                tracked.landed = false;
-            }
+            let Some(tracked) = self.tracked.get_mut(signature) else { continue };
+            tracked.reading = if settled.is_ok() { Reading::NotThere } else { Reading::NotYet };
+            tracked.unreadable = settled.is_err();
+            // What is said to be there, and is not, counts as not found: it is sent again.
+            tracked.missed = tracked.missed.saturating_add(u32::from(settled.is_ok()));
         }
         match settled {
-            Ok(()) => self.shared.free(Part::Confirm),
-            Err(error) => self.shared.hold(Part::Confirm, &error),
+            Ok(()) if self.tracked.values().any(|tracked| tracked.unreadable) => {}
+            Ok(()) => self.shared.free(Part::ReadBack),
+            Err(error) => self.shared.hold(Part::ReadBack, &error),
         }
     }
 
@@ -290,19 +292,19 @@ impl Confirmer {
         ended.collect()
     }
 
-    /// Sends again what was not heard of for a while; returns what has been silent for so long that it may be dead.
-    fn resend_or_suspect(&mut self) -> Vec<Arc<Flight>> {
+    /// Sends again what was not heard of for a while, and what is said to have landed and is not there.
+    fn resend_silent(&self) {
         let silence = self.shared.settings.pacing.slot.saturating_mul(RESEND_SLOTS);
-        let mut suspects = Vec::new();
-        for tracked in self.tracked.values().filter(|tracked| !tracked.landed) {
-            if tracked.missed >= UNKNOWN_AFTER {
-                suspects.push(Arc::clone(&tracked.flight));
-            }
-            let silent = tracked.flight.last_sent().is_some_and(|sent| sent.elapsed() >= silence);
-            if tracked.missed > 0 && silent {
-                self.resend(tracked);
-            }
-        }
+        let open = self.tracked.values().filter(|tracked| tracked.reading != Reading::UnderWay && tracked.missed > 0);
+        open.filter(|tracked| tracked.flight.last_sent().is_some_and(|sent| sent.elapsed() >= silence))
+            .for_each(|tracked| self.resend(tracked));
+    }
+
+    /// What has been silent for so long that it may be dead, from time to time.
+    fn suspects(&mut self) -> Vec<Arc<Flight>> {
+        let open = self.tracked.values().filter(|tracked| tracked.reading != Reading::UnderWay);
+        let silent = open.filter(|tracked| tracked.missed >= UNKNOWN_AFTER);
+        let suspects: Vec<_> = silent.map(|tracked| Arc::clone(&tracked.flight)).collect();
         if suspects.is_empty() {
             return suspects;
         }

@@ -133,6 +133,20 @@ impl Flight {
     }
 }
 
+/// How far a transaction is that is said to have landed: its tickets are read back before it is settled.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// It is not said to have landed.
+    #[default]
+    NotYet,
+    /// It has waited once to be read back with others.
+    PutOff,
+    /// Those that are asked have not answered.
+    UnderWay,
+    /// They know nothing of its tickets.
+    NotThere,
+}
+
 /// A flight and its place among those under way, given back when it is settled.
 #[derive(Debug)]
 pub(super) struct Tracked {
@@ -142,10 +156,9 @@ pub(super) struct Tracked {
     pub(super) _paying: Option<Paying>,
     /// Left by an earlier process: whether it was ever sent is not known.
     pub(super) recovered: bool,
-    /// It is on the chain, and its tickets are being read back.
-    pub(super) landed: bool,
-    /// It landed, and waited to be read back with others.
-    pub(super) put_off: bool,
+    pub(super) reading: Reading,
+    /// It could not be read back, because the chain did not answer.
+    pub(super) unreadable: bool,
     /// Polls that did not find it.
     pub(super) missed: u32,
 }
@@ -160,8 +173,8 @@ impl Tracked {
             _place: place,
             _paying: paying,
             recovered: false,
-            landed: false,
-            put_off: false,
+            reading: Reading::default(),
+            unreadable: false,
             missed: 0,
         }
     }

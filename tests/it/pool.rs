@@ -127,6 +127,18 @@ async fn one_killed_one_lagging_and_one_lying_in_the_same_batch() {
     .await;
 }
 
+/// The two that are sent to first pass nothing on, and the one that is believed says that all of it has landed.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_never_reached_the_good_one_is_sent_again() {
+    let dying = Proxy::start(chain().rpc_url(), |_| Fate::Pass).await;
+    let lying = Proxy::start(chain().rpc_url(), |_| Fate::Pass).await;
+    mint_on_a_bad_day(&[&dying.url, &lying.url, chain().rpc_url()], || {
+        dying.kill();
+        lying.set(liar);
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_endpoint_is_not_waited_for() {
     let slow = Proxy::start(chain().rpc_url(), |call| match call.method.as_str() {

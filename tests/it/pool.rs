@@ -127,16 +127,16 @@ async fn one_killed_one_lagging_and_one_lying_in_the_same_batch() {
     .await;
 }
 
-/// The two that are sent to first pass nothing on, and the one that is believed says that all of it has landed.
+/// The one that is asked says that all has landed, and the other one loses the first transactions.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_never_reached_the_good_one_is_sent_again() {
-    let dying = Proxy::start(chain().rpc_url(), |_| Fate::Pass).await;
-    let lying = Proxy::start(chain().rpc_url(), |_| Fate::Pass).await;
-    mint_on_a_bad_day(&[&dying.url, &lying.url, chain().rpc_url()], || {
-        dying.kill();
-        lying.set(liar);
-    })
-    .await;
+async fn what_is_said_to_have_landed_and_is_not_there_is_sent_again() {
+    let lying = Proxy::start(chain().rpc_url(), liar).await;
+    let sent = AtomicUsize::new(0);
+    let losing = Proxy::start(chain().rpc_url(), move |call| match call.method.as_str() {
+        "sendTransaction" if sent.fetch_add(1, Ordering::Relaxed) < 5 => Fate::Swallowed(json!("taken")),
+        _ => Fate::Pass,
+    });
+    mint_on_a_bad_day(&[&lying.url, &losing.await.url], || ()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -103,7 +103,8 @@ fn assert_consistent(file: &Path) -> BTreeMap<String, u64> {
 async fn a_backup_in_the_middle_of_a_batch_is_one_moment_and_goes_on_from_there() {
     let folder = tempfile::tempdir().unwrap();
     let (wallet, authority) = wallet(folder.path(), 100 * SOL);
-    let slow = BoxOptions::new(folder.path(), &wallet).set("MAX_BATCH_SIZE", "10").set("BATCH_DELAY_MS", "900");
+    let slow = BoxOptions::new(folder.path(), &wallet).set("PACING", "fixed");
+    let slow = slow.set("MAX_BATCH_SIZE", "10").set("BATCH_DELAY_MS", "200");
     let running = slow.start().await;
     let body = json!({ "venueId": "v", "tickets": tickets("t", 200) });
     let request = running.request(Method::POST, "/admin/batch-mint").header("prefer", "respond-async");

@@ -86,8 +86,6 @@ const MAX_IN_FLIGHT: usize = 1_024;
 const MAX_CHUNK: usize = 256;
 /// Fewer are not worth the calls that a chunk costs.
 const LEAST_CHUNK: usize = 10;
-/// What is signed with an older blockhash has too little time left to wait for its turn.
-const LONGEST_SHELF_LIFE: Duration = Duration::from_secs(10);
 /// A cause that comes and goes is logged once in this time.
 const TELL_AGAIN: Duration = Duration::from_mins(1);
 /// The picture of tickets that have none of their own.
@@ -454,7 +452,7 @@ impl Shared {
     /// How old a balance or a blockhash may be that is as good as a new one for what is signed now: nothing is kept while
     /// questions are free.
     fn shelf_life(&self) -> Duration {
-        self.rate.pause().saturating_mul(6).min(LONGEST_SHELF_LIFE)
+        self.rate.pause().saturating_mul(4)
     }
 
     /// Transactions that may wait for their turn to be sent: those of a chunk.

@@ -47,7 +47,7 @@ use instruments::Instruments;
 use pool::Pool;
 
 /// Accounts in one `getMultipleAccounts` (Agave's `MAX_MULTIPLE_ACCOUNTS`).
-pub const ACCOUNTS_PER_CALL: usize = 100;
+const ACCOUNTS_PER_CALL: usize = 100;
 /// Signatures in one `getSignatureStatuses` (Agave's `MAX_GET_SIGNATURE_STATUSES_QUERY_ITEMS`).
 const STATUSES_PER_CALL: usize = 256;
 /// Bulk calls under way at once for one question.

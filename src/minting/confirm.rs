@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Part, Shared, StepError,
     flight::{Flight, Reading, Tracked},
-    lookup::{Subject, TICKETS_PER_CALL},
+    lookup::Subject,
 };
 use crate::{
     chain::Landed,
@@ -173,36 +173,10 @@ impl Confirmer {
             }
         }
         self.resend_silent();
-        let found = self.in_whole_calls(found);
         self.read_back(found);
         let suspects = self.suspects();
         let settlements = look_into(&self.shared, suspects).await?;
         self.commit(settlements).await
-    }
-
-    /// Of what has landed, as much as fills calls. While they are spared, the rest waits once for those that land next.
-    fn in_whole_calls(&mut self, found: Vec<(Arc<Flight>, Landed)>) -> Vec<(Arc<Flight>, Landed)> {
-        if !self.shared.counts_calls() || self.tracked.len() <= FEW || !self.waits_to_send() {
-            return found;
-        }
-        let is_new = |flight: &Flight| {
-            self.tracked.get(&flight.signature).is_some_and(|tracked| tracked.reading == Reading::NotYet)
-        };
-        let (mut rest, mut taken): (Vec<_>, Vec<_>) = found.into_iter().partition(|(flight, _)| is_new(flight));
-        let tickets = |found: &[(Arc<Flight>, Landed)]| found.iter().map(|(flight, _)| flight.tickets.len()).collect();
-        let (due, new): (Vec<usize>, Vec<usize>) = (tickets(&taken), tickets(&rest));
-        let too_many = rest.split_off(fill_calls(due.iter().sum(), &new));
-        for (flight, _) in too_many {
-            self.note_reading(&flight.signature, Reading::PutOff);
-        }
-        taken.append(&mut rest);
-        taken
-    }
-
-    fn note_reading(&mut self, signature: &Signature, reading: Reading) {
-        if let Some(tracked) = self.tracked.get_mut(signature) {
-            tracked.reading = reading;
-        }
     }
 
     /// Reads back what landed, while the next are asked about: the way there and back may be longer than a block. When answers
@@ -213,7 +187,9 @@ impl Confirmer {
         }
         let asked: Vec<Signature> = found.iter().map(|(flight, _)| flight.signature).collect();
         for signature in &asked {
-            self.note_reading(signature, Reading::UnderWay);
+            if let Some(tracked) = self.tracked.get_mut(signature) {
+                tracked.reading = Reading::UnderWay;
+            }
         }
         let shared = Arc::clone(&self.shared);
         self.landed.spawn(async move {
@@ -327,34 +303,4 @@ impl Confirmer {
 fn subject(ticket: &OpenTicket) -> Subject<'_> {
     let OpenTicket { mint_id, mint_address: mint, ref published, .. } = *ticket;
     Subject { mint_id, mint, owner: None, published }
-}
-
-/// How many transactions with so many tickets each can be read back beside `due` tickets without a call that is not full.
-fn fill_calls(due: usize, tickets: &[usize]) -> usize {
-    let all = due.saturating_add(tickets.iter().sum());
-    let full = all.saturating_sub(all.checked_rem(TICKETS_PER_CALL).unwrap_or_default());
-    // What is due is asked about anyway.
-    let most = full.max(due.next_multiple_of(TICKETS_PER_CALL));
-    let sums = tickets.iter().scan(due, |sum, tickets| {
-        *sum = sum.saturating_add(*tickets);
-        Some(*sum)
-    });
-    sums.take_while(|sum| *sum <= most).count()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn calls_are_filled_with_whole_transactions() {
-        assert_eq!(fill_calls(0, &[]), 0);
-        assert_eq!(fill_calls(0, &[3; 8]), 0, "24 are less than a call");
-        assert_eq!(fill_calls(0, &[3; 9]), 8);
-        assert_eq!(fill_calls(0, &[1; 60]), 50);
-        assert_eq!(fill_calls(0, &[3; 25]), 25, "75 are three calls");
-        assert_eq!(fill_calls(20, &[3; 10]), 10, "50 with those that are due");
-        assert_eq!(fill_calls(20, &[3; 2]), 1, "26: one rides along, the other waits");
-        assert_eq!(fill_calls(30, &[1; 25]), 20, "what is due takes a second call anyway");
-    }
 }

@@ -139,8 +139,6 @@ pub(super) enum Reading {
     /// It is not said to have landed.
     #[default]
     NotYet,
-    /// It has waited once to be read back with others.
-    PutOff,
     /// Those that are asked have not answered.
     UnderWay,
     /// They know nothing of its tickets.

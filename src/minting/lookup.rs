@@ -7,7 +7,6 @@ use super::Shared;
 use crate::{
     chain::{
         ChainError, Observed,
-        rpc::ACCOUNTS_PER_CALL,
         ticket::{ACCOUNTS_PER_TICKET, OnChain, TicketOnChain, read},
     },
     domain::{
@@ -17,9 +16,6 @@ use crate::{
     },
     store::{Published, TicketVerdict, Verdict},
 };
-
-/// Tickets that are read back with one call.
-pub(super) const TICKETS_PER_CALL: usize = ACCOUNTS_PER_CALL.strict_div(ACCOUNTS_PER_TICKET);
 
 /// What the chain holds at each of some tickets' addresses. Costs a call for 100 tickets that are not there, and one for 25
 /// that are.

@@ -1,14 +1,14 @@
 //! The rate of an adaptive pace.
 //!
-//! What the rate does: it begins where the waves would be, stays there for a quarter of a second, and until a limit is met it doubles
-//! every quarter of a second, if the chain keeps up with it. A limit sets it to a bit below what was taken in the last second, which is
-//! what the plan allows, but never to less than a tenth of what it was. Each later visit to the limit costs the pause that the
-//! endpoint asks for, so that it is looked for slowly: by 1 % of it a second as long as it was seen only from far above, where
-//! other clients may have had their share of it, and by 0.15 % once it was met at full speed. When the rate has passed it
-//! unharmed, the limit is forgotten, and the rate grows by half every second. A call that takes too long, or a read that is
-//! turned away, halves the rate, and it comes back by a tenth of the limit a second. It is set back once a second at most, and
-//! never by sends that were on their way already when it was. An answer that is lost says nothing about the plan, and changes
-//! nothing.
+//! What the rate does: it begins where the waves would be, stays there for a quarter of a second, and until a limit is met
+//! it doubles every quarter of a second, if the chain keeps up with it. A limit sets it to a bit below what was taken in the
+//! last second, which is what the plan allows, but never to less than a tenth of what it was. Each later visit to the limit
+//! costs the pause that the endpoint asks for, so that it is looked for slowly: by 1 % of it a second as long as it was seen
+//! only from far above, where other clients may have had their share of it, and by 0.15 % once it was met at full speed.
+//! When the rate has passed it unharmed, the limit is forgotten, and the rate grows by half every second. A call that takes
+//! too long, or a read that is turned away, halves the rate, and it comes back by a tenth of the limit a second. It is set
+//! back once a second at most, and never by sends that were on their way already when it was. An answer that is lost says
+//! nothing about the plan, and changes nothing.
 //!
 //! Plans count sends alone, or calls of any kind. Once a read was turned away, reads are taken out of the rate too: they go
 //! first, for without them nothing is signed or settled, and sends have what they leave. Then each kind of question is asked
@@ -57,7 +57,7 @@ const NEAR_GROWTH: f64 = 0.0015;
 /// No growth is slower than this, in sends a second.
 const LEAST_GROWTH: f64 = 0.002;
 /// The share of a plan that one kind of question should take, and how long it is put off for that at most.
-const SHARE_OF_A_QUESTION: f64 = 0.04;
+const SHARE_OF_A_QUESTION: f64 = 0.05;
 const LONGEST_PAUSE: Duration = Duration::from_secs(3);
 /// Of what a plan allows, sends always have so much, whatever is read.
 const LEAST_FOR_SENDS: f64 = 0.25;
@@ -129,8 +129,8 @@ impl Adaptive {
         (self.rate * BURST.as_secs_f64()).max(self.rate.mul_add(LATE.as_secs_f64(), 1.0))
     }
 
-    /// Transactions that are worth signing ahead: a second of them, or two, but not many more than have proven to be taken. Those that an
-    /// endpoint does not take in time die in the queue, and must be proven dead before they are signed again.
+    /// Transactions that are worth signing ahead: a second of them, or two, but not many more than have proven to be taken. Those
+    /// that an endpoint does not take in time die in the queue, and must be proven dead before they are signed again.
     pub(super) fn ahead(&self) -> usize {
         let proven = self.taken.saturating_mul(2).saturating_add(UNPROVEN);
         // Every look at the chain before signing is a call, however few it is about.
